@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""dataset_meta.json: what a reader of a MindRecord folder must know."""
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from src.errors import UserError
+
+META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
+SPLITS = ("train", "valid", "test")
+FORMAT_VERSION = 1
+DIGEST_BLOCK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardFile:
+    """A file of a split; `bytes` and `sha256` are of the file, without its index (.db)."""
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitMeta:
+    """A split: its rows, and how many rows of padding (label -1) fill its last record."""
+
+    rows: int
+    positives: int
+    padded_rows: int
+    records: int
+    files: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetMeta:
+    """A MindRecord folder.
+
+    sparse_fields: the names of the columns of sparse_ids, S of them.  dense_fields: those of dense_values, N of them.
+    dense_scales: for each dense field center and divisor.  first_bad_lines: [line number from 1, reason].
+    """
+
+    sparse_fields: tuple
+    dense_fields: tuple
+    vocabulary_size: int
+    vocabulary_sha256: str
+    dense_encoding: str
+    dense_scales: tuple
+    rows_per_record: int
+    lines: int
+    bad_lines: dict
+    first_bad_lines: tuple
+    splits: dict
+    config: dict
+
+    def save(self, folder):
+        content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        pathlib.Path(folder, META_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder):
+        """Read `folder`/dataset_meta.json and check that the files it names are there, whole."""
+        path = pathlib.Path(folder, META_NAME)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("format_version") != FORMAT_VERSION:
+                raise UserError(f"{path}: written by another version of preprocess_data.py; preprocess again")
+            splits = {name: SplitMeta(**{**split, "files": tuple(ShardFile(**file) for file in split["files"])})
+                      for name, split in content.pop("splits").items()}
+            meta = cls(splits=splits, **content)
+        except FileNotFoundError:
+            raise UserError(_missing_message(folder)) from None
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is damaged ({error!r}); preprocess again") from error
+        meta.check_files(folder)
+        return meta
+
+    def check_files(self, folder):
+        """Raise UserError if a shard, its index or the vocabulary is missing, or a shard has another size."""
+        shards = [file for split in self.splits.values() for file in split.files]
+        for name in [VOCABULARY_NAME, *(f"{file.name}{suffix}" for file in shards for suffix in ("", ".db"))]:
+            if not pathlib.Path(folder, name).is_file():
+                raise UserError(f"{pathlib.Path(folder, name)} is missing; copy it back or preprocess again")
+        for file in shards:
+            size = pathlib.Path(folder, file.name).stat().st_size
+            if size != file.bytes:
+                raise UserError(f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again")
+
+
+def _missing_message(folder):
+    inner = pathlib.Path(folder, "mindrecord")
+    if (inner / META_NAME).is_file():
+        return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"
+    return f"{folder} holds no {META_NAME}; --dataset_path names a folder that src/preprocess_data.py wrote"
+
+
+def file_sha256(path):
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(DIGEST_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

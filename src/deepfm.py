@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DeepFM: a factorization machine and a deep network that share the embeddings (Guo et al., IJCAI 2017).
+
+    logit = bias + sum_i w_i + sum_{i<j} <e_i, e_j> + MLP([e_1 .. e_F])
+
+A sparse field contributes the row of its id, e_i [D] and w_i [1]; a dense field its own row times its value.
+
+Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size.
+"""
+import dataclasses
+import math
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Normal, Uniform, initializer
+
+EMBEDDING_DEVIATION = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepFMConfig:
+    """The sizes of the network.  Without hidden_sizes it is a factorization machine."""
+
+    vocabulary_size: int
+    sparse_field_count: int
+    dense_field_count: int
+    embedding_size: int
+    hidden_sizes: tuple
+    keep_prob: float = 1.0
+
+
+class DeepFM(nn.Cell):
+    """From sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1]."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.has_dense_fields = config.dense_field_count > 0
+        self.has_deep_part = len(config.hidden_sizes) > 0
+        self.bias = Parameter(initializer("zeros", [1]), name="bias")
+        self.linear = _table("linear", config.vocabulary_size, 1)
+        self.embedding = _table("embedding", config.vocabulary_size, config.embedding_size)
+        if self.has_dense_fields:
+            self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
+            self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
+        if self.has_deep_part:
+            self.deep = DeepPart(config)
+        self.gather = ops.Gather()
+        self.matmul = ops.MatMul()
+        self.square = ops.Square()
+        self.sum = ops.ReduceSum()
+        self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
+
+    def construct(self, sparse_ids, dense_values=None):
+        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)     # [B, 1]
+        embeddings = self.gather(self.embedding, sparse_ids, 0)                # [B, S, D]
+        sum_of_vectors = self.sum(embeddings, 1)                               # [B, D]
+        sum_of_squares = self.sum(self.square(embeddings), 1)                  # [B, D]
+        if self.has_dense_fields:
+            # The vector of dense field i is value_i * row_i, so its sums over the fields are products of matrices.
+            first_order = first_order + self.matmul(dense_values, self.dense_linear)
+            sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
+            sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
+        second_order = self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1) * 0.5    # [B, 1]
+        logits = self.bias + first_order + second_order
+        if self.has_dense_fields and self.has_deep_part:
+            logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
+        elif self.has_deep_part:
+            logits = logits + self.deep(embeddings)
+        return logits
+
+    def embedding_tables(self):
+        """Return the parameters that L2 regularisation holds small: all embeddings, of size D and of size 1."""
+        tables = [self.linear, self.embedding]
+        return tables + ([self.dense_linear, self.dense_embedding] if self.has_dense_fields else [])
+
+
+class DeepPart(nn.Cell):
+    """The multilayer perceptron over all embeddings, ReLU and dropout after each hidden layer, to one output [B, 1].
+
+    Dense field i always looks up row i, so its share of the first layer, value_i * (row_i @ weight_i), is folded:
+    row_i @ weight_i is formed once a step, [N, H], instead of multiplying [B, N*D] by [N*D, H].
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.sparse_width = config.sparse_field_count * config.embedding_size
+        first_size = config.hidden_sizes[0]
+        first_inputs = self.sparse_width + config.dense_field_count * config.embedding_size
+        self.first = _dense_layer(self.sparse_width, first_size, first_inputs)
+        if config.dense_field_count:
+            shape = [config.dense_field_count, config.embedding_size, first_size]
+            self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
+        sizes = [*config.hidden_sizes, 1]
+        self.rest = nn.CellList([_dense_layer(*pair) for pair in zip(sizes, sizes[1:])])
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(p=1.0 - config.keep_prob)
+        self.reshape = ops.Reshape()
+        self.expand_dims = ops.ExpandDims()
+        self.matmul = ops.MatMul()
+        self.sum = ops.ReduceSum()
+
+    def construct(self, embeddings, dense_values=None, dense_embedding=None):
+        hidden = self.first(self.reshape(embeddings, (-1, self.sparse_width)))                         # [B, H]
+        if dense_values is not None:
+            projection = self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)         # [N, H]
+            hidden = hidden + self.matmul(dense_values, projection)
+        for layer in self.rest:
+            hidden = layer(self.dropout(self.relu(hidden)))
+        return hidden                                                                                  # [B, 1]
+
+
+class DeepFMPredict(nn.Cell):
+    """From the inputs of `network`, a DeepFM, to click probabilities float32 [B, 1]."""
+
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.sigmoid = ops.Sigmoid()
+        self.set_train(False)
+
+    def construct(self, *inputs):
+        return self.sigmoid(self.network(*inputs))
+
+
+def _table(name, row_count, width):
+    return Parameter(initializer(Normal(EMBEDDING_DEVIATION), [row_count, width]), name=name)
+
+
+def _glorot(inputs, outputs):
+    return Uniform(math.sqrt(6 / (inputs + outputs)))
+
+
+def _dense_layer(inputs, outputs, fan_in=None):
+    """Return a layer whose weights are drawn as for `fan_in` inputs, of which it may hold only a part."""
+    return nn.Dense(inputs, outputs, weight_init=_glorot(fan_in or inputs, outputs), bias_init="zeros")

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a long job has come: a bar on a terminal, a line now and then elsewhere."""
+import sys
+import time
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10
+
+
+class Progress:
+    """Count `unit`s of work towards `total` (0: unknown) on stderr, with the rate and the time left."""
+
+    def __init__(self, title, total, unit="rows"):
+        self._title, self._total, self._unit = title, total, unit
+        self._done, self._note = 0, ""
+        self._start = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(desc=title, total=total or None, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
+
+    def close(self):
+        """End the bar, or print the last line."""
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            self._print_line()
+
+    def advance(self, count, note=""):
+        """Report `count` more units as done; `note` is a short text to show beside them."""
+        self._done += count
+        self._note = note or self._note
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._print_line()
+
+    def _print_line(self):
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._start
+        rate = self._done / max(seconds, 1e-9)
+        line = f"{self._title}: {self._done:,}"
+        if self._total > self._done:
+            left = (self._total - self._done) / max(rate, 1e-9)
+            line += f" of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left"
+        else:
+            line += f" {self._unit} in {seconds:,.1f} s, {rate:,.0f} {self._unit}/s"
+        print(f"{line}, {self._note}" if self._note else line, file=sys.stderr, flush=True)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raw rows: label, integers, categories, tab separated; read in blocks of whole lines, malformed lines set aside."""
+import contextlib
+import dataclasses
+import gzip
+import pathlib
+import tarfile
+import zlib
+from collections import Counter
+
+import numpy as np
+import polars as pl
+
+from src.errors import UserError
+from src.features import KEY, LABEL
+
+TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
+LISTED_BAD_LINES = 20
+TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
+FIRST_NON_ASCII = 0x80
+LARGEST_ID = 2**31 - 1
+# Why a line is malformed; the place in this tuple is its code, 0 for a good line.
+REASONS = ("", "columns", "label", "encoding", "integer", "id")
+COLUMNS, LABEL_VALUE, ENCODING, INTEGER, ID = range(1, len(REASONS))
+
+
+@dataclasses.dataclass
+class BadLines:
+    """Malformed lines so far: how many for each reason, and the first of them by number, from 1."""
+
+    counts: Counter = dataclasses.field(default_factory=Counter)
+    first: list = dataclasses.field(default_factory=list)
+
+    def add(self, line_numbers, reasons):
+        self.counts.update(REASONS[reason] for reason in reasons.tolist())
+        room = LISTED_BAD_LINES - len(self.first)
+        self.first += [[number, REASONS[reason]] for number, reason in zip(line_numbers[:room].tolist(), reasons.tolist())]
+
+    @property
+    def count(self):
+        return sum(self.counts.values())
+
+    def __str__(self):
+        kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
+        lines = ", ".join(f"{number} ({reason})" for number, reason in self.first)
+        return f"{self.count} malformed ({kinds}), first lines: {lines}"
+
+
+def find_source(data_path):
+    """Return the raw file in `data_path`/origin_data or in `data_path` itself."""
+    folders = (pathlib.Path(data_path, "origin_data"), pathlib.Path(data_path))
+    for folder in folders:
+        for name in (TEXT_NAME, GZIP_NAME, ARCHIVE_NAME):
+            if (folder / name).is_file():
+                return folder / name
+    raise UserError(f"no {TEXT_NAME}, {GZIP_NAME} or {ARCHIVE_NAME} in {folders[0]} or {folders[1]}; "
+                    "--data_path names the folder")
+
+
+def read_blocks(path, block_bytes):
+    """Yield the text of `path` (plain, .gz, or train.txt within a .tar.gz) as bytes that end at a line's end."""
+    pieces = []
+    try:
+        with contextlib.ExitStack() as stack:
+            stream = _open(path, stack)
+            while data := stream.read(block_bytes):
+                cut = data.rfind(b"\n") + 1
+                if cut:
+                    yield b"".join([*pieces, data[:cut]])
+                    pieces = []
+                pieces.append(data[cut:])
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+        raise UserError(f"{path} is damaged or cut off: {error}") from error
+    rest = b"".join(pieces)
+    if rest:
+        yield rest + b"\n"
+
+
+def _open(path, stack):
+    if not path.name.endswith(".tar.gz"):
+        opener = gzip.open if path.suffix == ".gz" else open
+        return stack.enter_context(opener(path, "rb"))
+    archive = stack.enter_context(tarfile.open(path, "r|gz", bufsize=1 << 20))
+    for member in archive:
+        if member.isfile() and pathlib.PurePosixPath(member.name).name == TEXT_NAME:
+            return archive.extractfile(member)
+    raise UserError(f"{path}: holds no {TEXT_NAME}")
+
+
+def parse_block(data, first_line, schema, bad_lines):
+    """Return the well-formed lines of a block as a frame, and the number of lines in it.
+
+    data: bytes, each line ended by a newline.  first_line: the number, from 0, of its first line in the file.
+    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers (int64, null where there is none) and the
+    categories (text, null where empty; int64 if schema.categories_are_ids).  The others are added to `bad_lines`.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(octets == NEWLINE) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    reasons = _line_reasons(data, octets, starts, ends, schema)
+    good = reasons == 0
+    frame = _read_columns(octets, ends - starts, good, schema)
+    frame = frame.with_columns(pl.Series(KEY, first_line + np.flatnonzero(good), dtype=pl.UInt64))
+    frame, value_reasons = _convert_columns(frame, schema)
+    reasons[good] = value_reasons
+    bad = np.flatnonzero(reasons)
+    bad_lines.add(first_line + bad + 1, reasons[bad])
+    return frame.filter(value_reasons == 0), len(ends)
+
+
+def _line_reasons(data, octets, starts, ends, schema):
+    """Return the code of what is wrong with each line as bytes, uint8 [lines]."""
+    reasons = np.zeros(len(starts), np.uint8)
+    if not _is_utf8(data):
+        suspects = np.flatnonzero(np.logical_or.reduceat(octets >= FIRST_NON_ASCII, starts))
+        for line in suspects:
+            if not _is_utf8(data[starts[line]:ends[line]]):
+                reasons[line] = ENCODING
+    label, after = octets[starts], octets[np.minimum(starts + 1, len(octets) - 1)]
+    reasons[((label != DIGIT_0) & (label != DIGIT_1)) | (after != TAB)] = LABEL_VALUE
+    tabs = np.add.reduceat(octets == TAB, starts, dtype=np.int32)
+    reasons[tabs != schema.column_count - 1] = COLUMNS
+    return reasons
+
+
+def _is_utf8(data):
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_columns(octets, lengths, good, schema):
+    if not good.all():
+        octets = octets[np.repeat(good, lengths)]
+    text_columns = dict.fromkeys(schema.column_names, pl.String)
+    if not octets.size:
+        return pl.DataFrame(schema=text_columns)
+    return pl.read_csv(octets.tobytes(), separator="\t", has_header=False, schema=text_columns, quote_char=None)
+
+
+def _convert_columns(frame, schema):
+    """Turn text to numbers; return the frame and the code of what is wrong with each row, uint8 [rows]."""
+    integers, ids = schema.integer_names, schema.category_names if schema.categories_are_ids else []
+    numbers = frame.select(pl.col([*integers, *ids]).cast(pl.Int64, strict=False))
+    integer_wrong = _any_of(numbers[name].is_null() & frame[name].is_not_null() for name in integers)
+    id_wrong = _any_of(~numbers[name].is_between(0, LARGEST_ID).fill_null(False) for name in ids)
+    reasons = np.zeros(frame.height, np.uint8)
+    reasons[id_wrong] = ID
+    reasons[integer_wrong] = INTEGER
+    return frame.with_columns(*numbers, pl.col(LABEL).cast(pl.Int8)), reasons
+
+
+def _any_of(masks):
+    """Return the rows in which any mask, a boolean Series, is true; an index for numpy."""
+    wrong = np.array([], np.int64)
+    for mask in masks:
+        if mask.any():
+            wrong = np.union1d(wrong, mask.arg_true().to_numpy())
+    return wrong
