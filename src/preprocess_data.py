@@ -200,8 +200,9 @@ def _replace_folder(new, target):
 def describe(meta, target):
     """Return the summary that is printed at the end."""
     lines = [f"{target / META_NAME}: {meta.lines:,} lines, {sum(meta.bad_lines.values()):,} malformed"]
-    if meta.lines != meta.config["train_line_count"]:
-        lines.append(f"note: --train_line_count={meta.config['train_line_count']} was expected")
+    expected = meta.config["train_line_count"]
+    if expected not in (0, meta.lines):
+        lines.append(f"note: --train_line_count={expected} says that there should be {expected:,} lines")
     lines += [f"malformed line {number}: {reason}" for number, reason in meta.first_bad_lines]
     lines += [f"{name:5} {split.rows:12,} rows, {split.positives / max(split.rows, 1):.4f} of them clicks, "
               f"{len(split.files)} files" for name, split in meta.splits.items()]
