@@ -55,6 +55,8 @@ class KeySplits:
 
 def main(argv=None):
     config = load_config(argv, description="Turn raw Criteo rows into MindRecord.")
+    if config.valid_ratio + config.test_ratio >= 1:
+        raise UserError(f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on")
     source = find_source(config.data_path)
     target = pathlib.Path(config.data_path, "mindrecord")
     if target.exists() and not config.overwrite:
@@ -82,7 +84,7 @@ def preprocess(source, target, config):
 def _run_stages(source, folder, spill, config):
     schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert)
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
-    rows = read_rows(source, schema, splits, spill, config.train_line_count)
+    rows = spill_source(source, schema, splits, spill, config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     encoder = FeatureEncoder.fit(schema, rows.train_stats, config.dense_encoding, config.threshold, rows.largest_id + 1)
     encoder.vocabulary.save(folder / VOCABULARY_NAME)
@@ -118,11 +120,11 @@ class RowSummary:
         return self.lines - self.bad_lines.count
 
 
-def read_rows(source, schema, splits, spill, expected_lines, block_bytes=BLOCK_BYTES):
+def spill_source(source, schema, splits, spill, expected_lines):
     """Parse the file, count the values of its train rows and spill its rows to buckets of neighbouring keys."""
     summary = RowSummary(FeatureStats(schema))
     progress = Progress("read", expected_lines)
-    for number, block in enumerate(read_blocks(source, block_bytes)):
+    for number, block in enumerate(read_blocks(source, BLOCK_BYTES)):
         frame, line_count = parse_block(block, summary.lines, schema, summary.bad_lines)
         frame = frame.with_columns(pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))).sort(KEY)
         summary.train_stats.update(frame[splits.cut(frame[KEY].to_numpy())["train"]])

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests share: a device, small raw data, and the MindRecord made of it."""
+import pathlib
+import random
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """MindSpore in graph mode on the CPU, as the entry points set it."""
+    from src.device import place
+    place("CPU", 0)
+
+
+@pytest.fixture
+def seeded(cpu):
+    from src.device import set_seed
+    set_seed(1)
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run an entry point of the project as a user does; return the finished process."""
+    def run_script(*arguments, cwd=ROOT, **options):
+        return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                              timeout=300, check=False, **options)
+    return run_script
+
+
+def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):
+    """Return raw rows with missing values, negative integers, skewed categories and some that are not ASCII."""
+    dice = random.Random(seed)
+    values = ["", "05db9164", "a", "b", "é", "中文", "x y", '"q', "#", *(f"rare{number}" for number in range(40))]
+    lines = []
+    for _ in range(count):
+        label = str(int(dice.random() < 0.4))
+        integers = [dice.choice(["", str(int(dice.lognormvariate(2, 2))), str(dice.randint(-3, 3))])
+                    for _ in range(dense_dim)]
+        categories = [values[min(int(dice.expovariate(0.25)), len(values) - 1)] for _ in range(slot_dim)]
+        lines.append("\t".join([label, *integers, *categories]))
+    return ending.join(lines)
+
+
+@pytest.fixture(scope="session")
+def make_dataset(tmp_path_factory):
+    """Return a function (flags, content=None) -> MindRecord folder of 1,203 rows with 3 integers and 4 categories."""
+    from src.preprocess_data import main
+
+    def build(*flags, content=None):
+        data_path = tmp_path_factory.mktemp("data")
+        (data_path / "train.txt").write_text(make_rows(1203, 3, 4, seed=5) if content is None else content, newline="")
+        main([f"--data_path={data_path}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50",
+              "--train_line_count=0", *flags])
+        return data_path / "mindrecord"
+    return build
+
+
+@pytest.fixture(scope="session")
+def dataset(make_dataset):
+    """The MindRecord folder of make_dataset with the default encoding."""
+    return make_dataset()

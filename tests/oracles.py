@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slow references, row by row and pair by pair, written without the code that they judge."""
+import math
+from collections import Counter
+
+MASK = 2**64 - 1
+
+
+def splitmix64(seed, index):
+    """The index-th output of SplitMix64, in Python integers."""
+    state = (seed + (index + 1) * 0x9E3779B97F4A7C15) & MASK
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & MASK
+    return state ^ (state >> 31)
+
+
+def parse_line(line, dense_dim, slot_dim, categories_are_ids=False):
+    """Return (row, None) or (None, reason) for a line of bytes without its newline."""
+    cells = line.removesuffix(b"\r").split(b"\t")
+    if len(cells) != 1 + dense_dim + slot_dim:
+        return None, "columns"
+    if cells[0] not in (b"0", b"1"):
+        return None, "label"
+    try:
+        texts = [cell.decode() for cell in cells]
+    except UnicodeDecodeError:
+        return None, "encoding"
+    integers = [_parse_integer(text) for text in texts[1:1 + dense_dim]]
+    if "bad" in integers:
+        return None, "integer"
+    categories = texts[1 + dense_dim:]
+    if categories_are_ids:
+        categories = [_parse_integer(text) for text in categories]
+        if any(not isinstance(value, int) or not 0 <= value < 2**31 for value in categories):
+            return None, "id"
+    return {"label": int(texts[0]), "integers": integers, "categories": categories}, None
+
+
+def _parse_integer(text):
+    if text == "":
+        return None
+    digits = text[1:] if text[0] in "+-" else text
+    if not digits or any(digit not in "0123456789" for digit in digits) or not -2**63 <= int(text) < 2**63:
+        return "bad"
+    return int(text)
+
+
+def parse_file(content, dense_dim, slot_dim, categories_are_ids=False):
+    """Return the good rows as (line number from 0, row), and the malformed lines as (line number from 1, reason)."""
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    good, bad = [], []
+    for number, line in enumerate(lines):
+        row, reason = parse_line(line, dense_dim, slot_dim, categories_are_ids)
+        if row is None:
+            bad.append((number + 1, reason))
+        else:
+            good.append((number, row))
+    return good, bad
+
+
+def split_rows(numbered_rows, seed, valid_ratio, test_ratio):
+    """Return for each split its rows in the order of their keys."""
+    splits = {"train": [], "valid": [], "test": []}
+    for number, row in sorted(numbered_rows, key=lambda pair: splitmix64(seed, pair[0])):
+        position = splitmix64(seed, number) / 2**64
+        if position >= 1 - test_ratio:
+            splits["test"].append(row)
+        elif position >= 1 - test_ratio - valid_ratio:
+            splits["valid"].append(row)
+        else:
+            splits["train"].append(row)
+    return splits
+
+
+def bucket(value):
+    """The bucket of an integer, as text."""
+    if value is None:
+        return ""
+    return str(math.floor(math.log(value) ** 2) if value > 2 else value)
+
+
+class Encoder:
+    """Ids and dense values of a row, learned from train rows, by dictionaries."""
+
+    def __init__(self, train_rows, dense_dim, dense_encoding, threshold):
+        self.dense_dim, self.dense_encoding = dense_dim, dense_encoding
+        rows = [self._sparse_values(row) for row in train_rows]
+        self.field_count = len(rows[0])
+        self.ids = {}
+        next_id = self.field_count
+        for field in range(self.field_count):
+            counts = Counter(row[field] for row in rows)
+            kept = [value for value in counts if counts[value] > threshold]
+            for value in sorted(kept, key=lambda value: (-counts[value], value.encode())):  # noqa: B023
+                self.ids[field, value] = next_id
+                next_id += 1
+        self.vocabulary_size = next_id
+        self.scales = [self._scale([row["integers"][column] for row in train_rows]) for column in range(dense_dim)]
+
+    def _sparse_values(self, row):
+        buckets = [bucket(value) for value in row["integers"]] if "bucket" in self.dense_encoding else []
+        return buckets + row["categories"]
+
+    def _number(self, value):
+        return value if self.dense_encoding == "max" else math.copysign(math.log1p(abs(value)), value)
+
+    def _scale(self, values):
+        numbers = [self._number(value) for value in values if value is not None]
+        if not numbers:
+            return 0.0, 1.0
+        if self.dense_encoding == "max":
+            return 0.0, max(abs(number) for number in numbers) or 1.0
+        mean = sum(numbers) / len(numbers)
+        return mean, math.sqrt(sum((number - mean) ** 2 for number in numbers) / len(numbers)) or 1.0
+
+    def sparse_ids(self, row):
+        return [self.ids.get((field, value), field) for field, value in enumerate(self._sparse_values(row))]
+
+    def dense_values(self, row):
+        if self.dense_encoding == "bucket":
+            return []
+        return [0.0 if value is None else (self._number(value) - center) / divisor
+                for value, (center, divisor) in zip(row["integers"], self.scales)]
+
+
+def auc(labels, scores):
+    """The share of pairs of a click and a non-click that are in the right order, ties counted half."""
+    clicks = [score for label, score in zip(labels, scores) if label == 1]
+    others = [score for label, score in zip(labels, scores) if label == 0]
+    wins = sum((click > other) + 0.5 * (click == other) for click in clicks for other in others)
+    return wins / (len(clicks) * len(others))
+
+
+def second_order(vectors):
+    """The sum of the inner products of all pairs of vectors."""
+    return sum(sum(a * b for a, b in zip(vectors[i], vectors[j]))
+               for i in range(len(vectors)) for j in range(i + 1, len(vectors)))
+
+
+def deepfm_logit(weights, ids, values, hidden_count):
+    """The logit of one row in float64.
+
+    weights: float64 arrays by the names of src.deepfm.DeepFM's parameters.  ids: [S].  values: [N].
+    """
+    vectors = [value * weights["dense_embedding"][field] for field, value in enumerate(values)]
+    vectors += [weights["embedding"][id_] for id_ in ids]
+    logit = weights["bias"][0] + second_order(vectors) + sum(weights["linear"][id_][0] for id_ in ids)
+    logit += sum(value * weights["dense_linear"][field][0] for field, value in enumerate(values))
+    if hidden_count:
+        sparse = [number for vector in vectors[len(values):] for number in vector]
+        hidden = weights["deep.first.weight"] @ sparse + weights["deep.first.bias"]
+        for field, vector in enumerate(vectors[:len(values)]):
+            hidden = hidden + vector @ weights["deep.dense_weight"][field]
+        for layer in range(hidden_count):
+            hidden = weights[f"deep.rest.{layer}.weight"] @ hidden.clip(0) + weights[f"deep.rest.{layer}.bias"]
+        logit += hidden[0]
+    return logit
+
+
+def training_loss(weights, inputs, labels, hidden_count, l2_coef):
+    """The loss of a batch in float64, row by row; label -1 is padding."""
+    sparse_ids, dense_values = inputs if len(inputs) == 2 else (inputs[0], [[]] * len(inputs[0]))
+    losses = []
+    for ids, values, label in zip(sparse_ids, dense_values, labels):
+        if label != -1:
+            logit = deepfm_logit(weights, ids, values, hidden_count)
+            losses.append(math.log1p(math.exp(-logit if label == 1 else logit)))
+    tables = [table for name, table in weights.items() if name.endswith(("linear", "embedding"))]
+    return sum(losses) / len(losses) + l2_coef / 2 * sum((table**2).sum() for table in tables)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+
+import pytest
+
+from src.dataset_meta import META_NAME, DatasetMeta
+from src.errors import UserError
+
+
+@pytest.fixture
+def folder(dataset, tmp_path):
+    return shutil.copytree(dataset, tmp_path / "mindrecord")
+
+
+def test_it_survives_its_file(folder):
+    meta = DatasetMeta.load(folder)
+    before = (folder / META_NAME).read_bytes()
+    meta.save(folder)
+    assert (folder / META_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["train_input_part.mindrecord00", "valid_input_part.mindrecord00.db", "vocabulary.tsv"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        DatasetMeta.load(folder)
+
+
+def test_a_shard_that_is_cut_off_is_named(folder):
+    shard = folder / "test_input_part.mindrecord00"
+    shard.chmod(0o600)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UserError, match="test_input_part.mindrecord00 has .* bytes, not .*; preprocess again"):
+        DatasetMeta.load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}', '{"format_version": 1, "splits": {"train": {}}}'])
+def test_a_damaged_file_is_refused(folder, text):
+    (folder / META_NAME).write_text(text)
+    with pytest.raises(UserError, match="is damaged"):
+        DatasetMeta.load(folder)
+
+
+def test_another_version_is_refused(folder):
+    content = json.loads((folder / META_NAME).read_text())
+    (folder / META_NAME).write_text(json.dumps({**content, "format_version": 99}))
+    with pytest.raises(UserError, match="another version"):
+        DatasetMeta.load(folder)
+
+
+def test_the_folder_above_is_put_right(folder):
+    with pytest.raises(UserError, match=f"did you mean --dataset_path={folder}"):
+        DatasetMeta.load(folder.parent)
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"names a folder that src/preprocess_data\.py wrote"):
+        DatasetMeta.load(tmp_path)

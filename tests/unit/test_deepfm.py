@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from tests import oracles
+from tests.plain_deepfm import PlainDeepFM
+
+pytestmark = pytest.mark.usefixtures("seeded")
+SHAPES = [(3, 4, (6, 5, 3)), (3, 4, (6,)), (0, 4, (6, 5)), (3, 4, ()), (0, 1, ()), (1, 1, (2,))]
+
+
+def make_network(dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5):
+    """Return a small network with weights that are large enough to see, and inputs for it."""
+    network = DeepFM(DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob))
+    random = np.random.default_rng(1)
+    for parameter in network.get_parameters():
+        parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))
+    inputs = [Tensor(random.integers(0, 20, (8, sparse_count)).astype(np.int32))]
+    if dense_count:
+        inputs.append(Tensor(random.normal(0, 1, (8, dense_count)).astype(np.float32)))
+    return network, inputs
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_output_agrees_with_the_plain_formula(shape):
+    network, inputs = make_network(*shape)
+    network.set_train(False)
+    plain = PlainDeepFM(network, len(shape[2]))
+    got = network(*inputs).asnumpy()
+    assert got.shape == (8, 1)
+    np.testing.assert_allclose(got, plain(*inputs).asnumpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[3]])
+def test_every_gradient_agrees_with_that_of_the_plain_formula(shape):
+    dense_count, _, hidden_sizes = shape
+    network, inputs = make_network(*shape)
+    plain = PlainDeepFM(network, len(hidden_sizes))
+    weight = Tensor(np.random.default_rng(2).normal(0, 1, (8, 1)).astype(np.float32))
+    ours, theirs = gradients(network, inputs, weight), gradients(plain, inputs, weight)
+    if hidden_sizes:
+        first = theirs.pop("weight0")                                           # [F*D, H], dense fields first
+        if dense_count:
+            theirs["deep.dense_weight"] = first[:dense_count * 4].reshape(dense_count, 4, -1)
+        theirs["deep.first.weight"] = first[dense_count * 4:].T
+        theirs["deep.first.bias"] = theirs.pop("offset0")
+    for layer in range(len(hidden_sizes)):
+        theirs[f"deep.rest.{layer}.weight"] = theirs.pop(f"weight{layer + 1}").T
+        theirs[f"deep.rest.{layer}.bias"] = theirs.pop(f"offset{layer + 1}")
+    assert ours.keys() == theirs.keys()
+    for name, gradient in ours.items():
+        assert np.abs(gradient).max() > 0, name
+        np.testing.assert_allclose(gradient, theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+class WeightedSum(nn.Cell):
+    """sum(weight * output) of a network."""
+
+    def __init__(self, network, weight):
+        super().__init__(auto_prefix=False)
+        self.network, self.weight = network, weight
+
+    def construct(self, *inputs):
+        return (self.network(*inputs) * self.weight).sum()
+
+
+def gradients(network, inputs, weight):
+    """Return the gradient of the weighted sum by the name of the parameter."""
+    parameters = network.trainable_params()
+    gradient_of = ms.grad(WeightedSum(network, weight).set_train(False), grad_position=None, weights=parameters)
+    return {parameter.name: gradient.asnumpy() for parameter, gradient in zip(parameters, gradient_of(*inputs))}
+
+
+def test_second_order_by_a_double_loop_over_pairs():
+    network, (sparse_ids, dense_values) = make_network(2, 3, ())
+    network.linear.set_data(ops.zeros_like(network.linear))
+    network.dense_linear.set_data(ops.zeros_like(network.dense_linear))
+    network.bias.set_data(ops.zeros_like(network.bias))
+    embedding, dense_embedding = network.embedding.asnumpy().astype(float), network.dense_embedding.asnumpy().astype(float)
+    expected = []
+    for ids, values in zip(sparse_ids.asnumpy(), dense_values.asnumpy()):
+        vectors = [value * row for value, row in zip(values, dense_embedding)] + [embedding[id_] for id_ in ids]
+        expected.append(oracles.second_order(vectors))
+    assert network(sparse_ids, dense_values).asnumpy().ravel() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_parameters_have_the_sizes_of_the_paper():
+    # 13 + 26 fields, D=80: (V + 13) * 81 + 39*80*1024 + 1024 + 1024*512 + 512 + 512*256 + 256 + 256*128 + 128 + 128 + 1 + bias
+    network = DeepFM(DeepFMConfig(184_952, 26, 13, 80, (1024, 512, 256, 128)))
+    expected = 184_965 * 81 + 3120 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128 + 129 + 1
+    assert sum(parameter.size for parameter in network.get_parameters()) == expected
+
+
+def test_dropout_drops_in_training_only_and_keeps_the_mean():
+    network, inputs = make_network(0, 4, (2000,), keep_prob=0.7, deviation=0.1)
+    predictor = DeepFMPredict(network)
+    first, again = predictor(*inputs).asnumpy(), predictor(*inputs).asnumpy()
+    assert np.array_equal(first, again)
+    network.set_train(True)
+    trained = np.stack([network(*inputs).asnumpy() for _ in range(200)])
+    assert trained.std(axis=0).min() > 0
+    network.set_train(False)
+    mean_error = np.abs(trained.mean(axis=0) - network(*inputs).asnumpy())
+    assert (mean_error < 5 * trained.std(axis=0) / np.sqrt(200)).all()
+
+
+def test_prediction_is_the_sigmoid_of_the_logits():
+    network, inputs = make_network(3, 4, (5,))
+    network.set_train(False)
+    logits = network(*inputs).asnumpy().astype(float)
+    np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), 1 / (1 + np.exp(-logits)), rtol=1e-5)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from src.features import OOV, FeatureEncoder, FeatureStats, FieldSchema, Vocabulary
+from src.raw_rows import BadLines, parse_block
+from tests import oracles
+from tests.conftest import make_rows
+
+ENCODINGS = ("max", "log", "bucket", "log+bucket")
+
+
+def parse_text(text, schema):
+    return parse_block(text.encode() + b"\n", 0, schema, BadLines())[0]
+
+
+def fit(text, schema, dense_encoding, threshold, pieces=1):
+    frame, stats = parse_text(text, schema), FeatureStats(schema)
+    step = -(-frame.height // pieces)
+    for start in range(0, frame.height, step):
+        stats.update(frame[start:start + step])
+    return FeatureEncoder.fit(schema, stats, dense_encoding, threshold)
+
+
+@pytest.mark.parametrize("dense_encoding", ENCODINGS)
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
+    schema = FieldSchema(3, 4)
+    train_text, test_text = make_rows(700, 3, 4, 1, ending), make_rows(300, 3, 4, 2, ending) + f"{ending}1\t9" + "\tnew" * 0
+    test_text = test_text.rsplit(ending, 1)[0] + f"{ending}1\t999999\t-77\t\tnever\tseen\tbefore\t"
+    encoder = fit(train_text, schema, dense_encoding, threshold=5)
+    train_rows = [row for _, row in oracles.parse_file(train_text.encode(), 3, 4)[0]]
+    test_rows = [row for _, row in oracles.parse_file(test_text.encode(), 3, 4)[0]]
+    oracle = oracles.Encoder(train_rows, 3, dense_encoding, threshold=5)
+    for text, rows in ((train_text, train_rows), (test_text, test_rows)):
+        sparse_ids, dense_values = encoder.encode(parse_text(text, schema))
+        assert sparse_ids.dtype == np.int32
+        assert dense_values.dtype == np.float32
+        assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
+        np.testing.assert_allclose(dense_values, np.array([oracle.dense_values(row) for row in rows]).reshape(
+            dense_values.shape), rtol=2e-6, atol=2e-6)
+    assert len(encoder.vocabulary) == oracle.vocabulary_size
+    assert any(0 < id_ < oracle.field_count for id_ in encoder.encode(parse_text(test_text, schema))[0][-1])
+
+
+def test_vocabulary_by_hand():
+    # C1: a 3 times, b and "" twice each, c once; threshold 1 keeps a, then "" before b; c is OOV.
+    counts = {"C1": pl.DataFrame({"value": ["", "a", "b", "c"], "count": [2, 3, 2, 1]}),
+              "C2": pl.DataFrame({"value": ["z"], "count": [8]})}
+    table = Vocabulary.build(counts, threshold=1).table
+    assert table.rows() == [("C1", OOV, 0, 1), ("C2", OOV, 1, 0), ("C1", "a", 2, 3), ("C1", "", 3, 2), ("C1", "b", 4, 2),
+                            ("C2", "z", 5, 8)]
+
+
+def test_a_value_as_frequent_as_the_threshold_is_dropped():
+    counts = {"C1": pl.DataFrame({"value": ["a", "b"], "count": [100, 101]})}
+    assert Vocabulary.build(counts, threshold=100).table["value"].to_list() == [OOV, "b"]
+
+
+def test_vocabulary_survives_its_file(tmp_path):
+    text = make_rows(500, 2, 3, 4) + '\n1\t1\t2\tx\r\x00\t"y"\t#'
+    encoder = fit(text, FieldSchema(2, 3), "log+bucket", threshold=0)
+    encoder.vocabulary.save(tmp_path / "vocabulary.tsv")
+    loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
+    assert loaded.table.equals(encoder.vocabulary.table)
+    assert loaded.fields == ["I1", "I2", "C1", "C2", "C3"]
+
+
+def test_a_field_without_kept_values_has_its_oov_id_alone():
+    schema = FieldSchema(0, 2)
+    encoder = fit("1\ta\tx\n0\tb\tx", schema, "max", threshold=1)
+    sparse_ids, dense_values = encoder.encode(parse_text("1\ta\tx\n1\tc\ty", schema))
+    assert sparse_ids.tolist() == [[0, 2], [0, 1]]
+    assert dense_values.shape == (2, 0)
+
+
+def test_scales_by_hand():
+    # max: the largest magnitude is 8.  log: log1p of 0 and 3 and -(log1p of 8).
+    text = "1\t0\tx\n0\t3\tx\n1\t-8\tx\n0\t\tx"
+    schema = FieldSchema(1, 1)
+    assert fit(text, schema, "max", 0).encode(parse_text(text, schema))[1].ravel().tolist() == [0, 3 / 8, -1, 0]
+    logs = [0, math.log(4), -math.log(9)]
+    mean = sum(logs) / 3
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in logs) / 3)
+    expected = [(value - mean) / deviation for value in logs] + [0]
+    assert fit(text, schema, "log", 0).encode(parse_text(text, schema))[1].ravel() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dense_encoding", ["max", "log"])
+@pytest.mark.parametrize("value", ["", "0", "7"])
+def test_a_constant_or_empty_column_gives_finite_values(dense_encoding, value):
+    text, schema = f"1\t{value}\tx\n0\t{value}\tx", FieldSchema(1, 1)
+    assert np.isfinite(fit(text, schema, dense_encoding, 0).encode(parse_text(text, schema))[1]).all()
+
+
+@pytest.mark.parametrize(("value", "bucket"), [
+    ("", ""), ("-3", "-3"), ("0", "0"), ("1", "1"), ("2", "2"), ("3", "1"), ("8", "4"), ("100", "21"), ("23159456", "287")])
+def test_buckets_by_hand(value, bucket):
+    # ln(3)^2 = 1.2, ln(8)^2 = 4.3, ln(100)^2 = 21.2, ln(23159456)^2 = 287.6
+    encoder = fit(f"1\t{value}\tx", FieldSchema(1, 1), "bucket", 0)
+    assert encoder.vocabulary.table.filter(field="I1")["value"].to_list() == [OOV, bucket]
+
+
+def test_the_result_does_not_depend_on_how_the_rows_are_cut():
+    text, schema = make_rows(400, 3, 4, 6), FieldSchema(3, 4)
+    whole, cut = fit(text, schema, "log+bucket", 2), fit(text, schema, "log+bucket", 2, pieces=7)
+    assert whole.vocabulary.table.equals(cut.vocabulary.table)
+    assert whole.dense_scales == cut.dense_scales

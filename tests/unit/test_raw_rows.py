@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+import gzip
+import io
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.errors import UserError
+from src.features import KEY, FieldSchema
+from src.raw_rows import BadLines, find_source, parse_block, read_blocks
+from tests import oracles
+
+SCHEMA = FieldSchema(2, 2)
+
+
+def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
+    """Parse bytes as a file; return rows as the oracle gives them, and (line number from 1, reason) of the others."""
+    bad_lines, rows, lines = BadLines(), [], 0
+    path = tmp_path / "train.txt"
+    path.write_bytes(content)
+    for block in read_blocks(path, block_bytes):
+        frame, count = parse_block(block, lines, schema, bad_lines)
+        lines += count
+        rows += frame.rows(named=True)
+    return [(row[KEY], as_oracle(row, schema)) for row in rows], bad_lines, lines
+
+
+def as_oracle(row, schema):
+    categories = [row[name] for name in schema.category_names]
+    return {"label": row["label"], "integers": [row[name] for name in schema.integer_names],
+            "categories": categories if schema.categories_are_ids else [value or "" for value in categories]}
+
+
+@pytest.mark.parametrize(("line", "reason"), [
+    (b"1\t5\t\ta\tb", None), (b"0\t-5\t+7\t\t", None), (b"1\t5\t\ta\t\"b", None), ("0\t1\t2\tä\t中".encode(), None),
+    (b"0\t1\t2\ta\x00b\t ", None), (b"1\t5\ta\tb", "columns"), (b"1\t5\t\ta\tb\t", "columns"), (b"", "columns"),
+    (b"2\t5\t\ta\tb", "label"), (b"\t5\t\ta\tb", "label"), (b"10\t5\t\ta\tb", "label"), (b"1.0\t5\t\ta\tb", "label"),
+    (b"1\tx\t\ta\tb", "integer"), (b"1\t1.5\t\ta\tb", "integer"), (b"1\t99999999999999999999\t\ta\tb", "integer"),
+    (b"1\t \t\ta\tb", "integer"), (b"1\t1\t\t\xff\tb", "encoding"), (b"\xef\xbb\xbf1\t1\t\ta\tb", "label"),
+])
+def test_each_kind_of_line_alone_and_between_good_ones(tmp_path, line, reason):
+    good = b"0\t1\t2\tx\ty"
+    for content in (line + b"\n", b"\n".join([good, line, good]) + b"\n"):
+        expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
+        rows, bad_lines, _ = parse(content, tmp_path=tmp_path)
+        assert rows == expected_rows
+        assert [tuple(item) for item in bad_lines.first] == expected_bad
+        assert [kind for _, kind in expected_bad] == ([reason] if reason else [])
+
+
+CELLS = st.sampled_from([b"", b"0", b"1", b"2", b"-3", b"17", b"1.5", b"abc", "é".encode(), b"\xff", b"\r", b'"', b"\x00",
+                         b"68fd1e64", b" ", b"9" * 25, b",", b"#", b"'"])
+GOOD_LINES = st.tuples(st.sampled_from([b"0", b"1"]), *[st.sampled_from([b"", b"0", b"-1", b"250"])] * 2,
+                       *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"#"])] * 2)
+LINES = st.one_of(GOOD_LINES, st.lists(CELLS, min_size=0, max_size=7)).map(b"\t".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(LINES, max_size=30), ending=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans(),
+       block_bytes=st.integers(1, 200))
+def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, block_bytes):
+    content = ending.join(lines) + (ending if last else b"")
+    expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
+    rows, bad_lines, line_count = parse(content, block_bytes=block_bytes, tmp_path=tmp_path_factory.getbasetemp())
+    assert rows == expected_rows
+    assert bad_lines.count == len(expected_bad)
+    assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
+    assert line_count == len(expected_rows) + len(expected_bad)
+
+
+def test_categories_that_are_ids(tmp_path):
+    schema = FieldSchema(1, 2, categories_are_ids=True)
+    content = b"1\t3\t0\t2147483647\n0\t\t1\t\n0\t\t1\t-1\n0\t\tx\t1\n0\t\t1\t2147483648\n0\t\t12\t7\n"
+    rows, bad_lines, _ = parse(content, schema, tmp_path=tmp_path)
+    expected_rows, expected_bad = oracles.parse_file(content, 1, 2, categories_are_ids=True)
+    assert rows == expected_rows
+    assert [row["categories"] for _, row in rows] == [[0, 2147483647], [12, 7]]
+    assert [tuple(item) for item in bad_lines.first] == expected_bad
+
+
+def test_only_the_first_bad_lines_are_listed_but_all_are_counted(tmp_path):
+    _, bad_lines, _ = parse(b"x\n" * 30 + b"2\t\t\t\t\n", block_bytes=7, tmp_path=tmp_path)
+    assert bad_lines.counts == {"columns": 30, "label": 1}
+    assert [number for number, _ in bad_lines.first] == list(range(1, 21))
+
+
+def archive_of(content, name="./dac/train.txt"):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for member_name, member in (("./dac/readme.txt", b"no rows here"), (name, content)):
+            info = tarfile.TarInfo(member_name)
+            info.size = len(member)
+            archive.addfile(info, io.BytesIO(member))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(("name", "pack"), [
+    ("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
+@pytest.mark.parametrize("block_bytes", [1, 13, 1 << 20])
+def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
+    content = b"".join(b"%d\t%d\t\ta\tb\r\n" % (i % 2, i) for i in range(200)) + b"1\t\t\tlast\tline"
+    (tmp_path / name).write_bytes(pack(content))
+    assert b"".join(read_blocks(tmp_path / name, block_bytes)) == content + b"\n"
+
+
+@pytest.mark.parametrize(("name", "pack"), [("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
+def test_a_file_that_is_cut_off_is_refused(tmp_path, name, pack):
+    whole = pack(b"".join(b"%d\t%d\t\ta\tb\n" % (i % 2, i * i) for i in range(20000)))
+    (tmp_path / name).write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="is damaged or cut off"):
+        list(read_blocks(tmp_path / name, 1 << 20))
+
+
+@pytest.mark.parametrize("name", ["train.txt.gz", "dac.tar.gz"])
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"0\t1\t2\ta\tb\n" * 100)
+    with pytest.raises(UserError, match="is damaged or cut off"):
+        list(read_blocks(tmp_path / name, 1 << 20))
+
+
+def test_an_archive_without_train_txt_is_refused(tmp_path):
+    (tmp_path / "dac.tar.gz").write_bytes(archive_of(b"", name="test.txt"))
+    with pytest.raises(UserError, match=r"holds no train\.txt"):
+        list(read_blocks(tmp_path / "dac.tar.gz", 100))
+
+
+def test_source_is_found_in_origin_data_first(tmp_path):
+    with pytest.raises(UserError, match="--data_path names the folder"):
+        find_source(tmp_path)
+    (tmp_path / "dac.tar.gz").touch()
+    assert find_source(tmp_path) == tmp_path / "dac.tar.gz"
+    (tmp_path / "origin_data").mkdir()
+    (tmp_path / "origin_data" / "train.txt.gz").touch()
+    assert find_source(tmp_path) == tmp_path / "origin_data" / "train.txt.gz"
+    (tmp_path / "origin_data" / "train.txt").touch()
+    assert find_source(f"{tmp_path}/") == tmp_path / "origin_data" / "train.txt"

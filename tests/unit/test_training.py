@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from src.training import LossNetwork, build_train_step
+from tests import oracles
+from tests.unit.test_deepfm import make_network
+
+pytestmark = pytest.mark.usefixtures("seeded")
+LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)
+
+
+def weights_of(network):
+    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
+
+
+def as_arrays(inputs):
+    return [column.asnumpy() for column in inputs]
+
+
+@pytest.mark.parametrize("l2_coef", [0.0, 0.01])
+@pytest.mark.parametrize("shape", [(3, 4, (6, 5)), (0, 4, (6,))])
+def test_loss_agrees_with_the_row_by_row_reference(shape, l2_coef):
+    network, inputs = make_network(*shape)
+    loss_network = LossNetwork(network, l2_coef).set_train(False)
+    expected = oracles.training_loss(weights_of(network), as_arrays(inputs), LABELS.ravel(), len(shape[2]), l2_coef)
+    assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_changes_nothing():
+    network, inputs = make_network(3, 4, (6,))
+    loss_network = LossNetwork(network, 0.0).set_train(False)
+    real = LABELS.ravel() != -1
+    short = [Tensor(column.asnumpy()[real]) for column in inputs]
+    assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(
+        loss_network(*short, Tensor(LABELS[real])).asnumpy().item(), rel=1e-6)
+
+
+def test_a_batch_of_padding_has_no_log_loss():
+    network, inputs = make_network(3, 4, (6,))
+    assert LossNetwork(network, 0.0)(*inputs, Tensor(np.full((8, 1), -1, np.float32))).asnumpy().item() == 0.0
+
+
+def test_gradient_agrees_with_finite_differences():
+    network, inputs = make_network(2, 3, (4,), deviation=0.3)
+    parameters = network.trainable_params()
+    gradient_of = ms.grad(LossNetwork(network, 0.02).set_train(False), grad_position=None, weights=parameters)
+    gradients = {parameter.name: gradient.asnumpy()
+                 for parameter, gradient in zip(parameters, gradient_of(*inputs, Tensor(LABELS)))}
+    weights, arrays, step = weights_of(network), as_arrays(inputs), 1e-5
+    for name, values in weights.items():
+        for place in list(np.ndindex(values.shape))[::5]:
+            losses = []
+            for sign in (1, -1):
+                moved = values.copy()
+                moved[place] += sign * step
+                losses.append(oracles.training_loss({**weights, name: moved}, arrays, LABELS.ravel(), 1, 0.02))
+            expected = (losses[0] - losses[1]) / (2 * step)
+            assert gradients[name][place] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, place)
+
+
+def test_first_adam_step_moves_each_weight_by_the_rate():
+    # In Adam's first step the moments cancel: the update is learning_rate * gradient / (|gradient| + epsilon').
+    network, inputs = make_network(3, 4, (6,))
+    gradient_of = ms.grad(LossNetwork(network, 0.0).set_train(False), grad_position=None, weights=network.trainable_params())
+    before = {parameter.name: parameter.asnumpy().copy() for parameter in network.trainable_params()}
+    gradients = dict(zip(before, gradient_of(*inputs, Tensor(LABELS))))
+    build_train_step(network, learning_rate=0.01, epsilon=1e-12, l2_coef=0.0)(*inputs, Tensor(LABELS))
+    for parameter in network.trainable_params():
+        gradient = gradients[parameter.name].asnumpy()
+        clear = np.abs(gradient) > 1e-5
+        moved = (parameter.asnumpy() - before[parameter.name])[clear]
+        np.testing.assert_allclose(moved, -0.01 * np.sign(gradient[clear]), rtol=1e-2, err_msg=parameter.name)
+        assert clear.any()
+
+
+def test_training_lowers_the_loss():
+    network, inputs = make_network(3, 4, (6,), deviation=0.1)
+    train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=1e-4)
+    losses = [train_step(*inputs, Tensor(LABELS)).asnumpy().item() for _ in range(60)]
+    assert losses[-1] < 0.3 * losses[0]
