@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a checkpoint on the test split: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
+"""Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
+
 import time
 
 from src.callback import append_line, format_scores

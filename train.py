@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train DeepFM: python train.py --dataset_path=./data/mindrecord --ckpt_path=./checkpoint"""
+
 from mindspore.train import Model
 
 from src.callback import EpochEnd, LossLog, StepProgress
@@ -21,9 +22,9 @@ def main(argv=None):
     train_data = create_dataset(config.dataset_path, "train", config.batch_size, training=True)
     valid_data = create_valid_data(config, meta)
     network_config = size_network(config, meta)
-    network = DeepFM(network_config)
-    train_step = build_train_step(network, config.learning_rate, config.epsilon, config.l2_coef)
     folder = ModelFolder.create(config.ckpt_path, network_config, DataIdentity.of_dataset(meta), config.overwrite)
+    network = DeepFM(network_config, config.seed)
+    train_step = build_train_step(network, config.learning_rate, config.epsilon, config.l2_coef)
     callbacks = [
         LossLog(config.loss_file_name, config.log_every),
         StepProgress(config.train_epochs, train_data.get_dataset_size(), config.batch_size, config.log_every),
@@ -44,8 +45,14 @@ def create_valid_data(config, meta):
 
 def size_network(config, meta):
     """Return the sizes that the data and the settings ask for."""
-    return DeepFMConfig(meta.vocabulary_size, len(meta.sparse_fields), len(meta.dense_fields), config.embedding_size,
-                        config.hidden_sizes, config.keep_prob)
+    return DeepFMConfig(
+        meta.vocabulary_size,
+        len(meta.sparse_fields),
+        len(meta.dense_fields),
+        config.embedding_size,
+        config.hidden_sizes,
+        config.keep_prob,
+    )
 
 
 if __name__ == "__main__":

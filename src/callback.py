@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens beside the steps of training: loss log, evaluation, checkpoints, progress."""
+
 import math
 import time
 
@@ -22,7 +23,7 @@ def format_scores(scores):
 
 
 class LossLog(Callback):
-    """Write the loss of a step to the log file, every `every` steps and at each epoch's end; stop if it is not finite."""
+    """Write the loss of a step to the log file, every `every` steps and at an epoch's end; stop if it is not finite."""
 
     def __init__(self, path, every):
         super().__init__()
@@ -36,8 +37,10 @@ class LossLog(Callback):
         loss = params.net_outputs.asnumpy().item()
         append_line(self._path, f"epoch: {params.cur_epoch_num} step: {step}, loss is {loss:.7g}")
         if not math.isfinite(loss):
-            raise UserError(f"the loss is {loss} at epoch {params.cur_epoch_num} step {step}; earlier checkpoints are kept. "
-                            "A lower --learning_rate usually helps")
+            raise UserError(
+                f"the loss is {loss} at epoch {params.cur_epoch_num} step {step}; earlier checkpoints are kept. "
+                "A lower --learning_rate usually helps"
+            )
 
 
 class EpochEnd(Callback):
@@ -57,8 +60,10 @@ class EpochEnd(Callback):
         scores = evaluate(self._network, self._valid_data)
         scores["eval_time"] = time.monotonic() - start
         if not math.isfinite(scores["log_loss"]):
-            raise UserError(f"the log loss on valid is {scores['log_loss']} after epoch {epoch}; earlier checkpoints are "
-                            "kept. A lower --learning_rate usually helps")
+            raise UserError(
+                f"the log loss on valid is {scores['log_loss']} after epoch {epoch}; earlier checkpoints are "
+                "kept. A lower --learning_rate usually helps"
+            )
         line = f"epoch: {epoch} valid {format_scores(scores)}"
         append_line(self._eval_path, line)
         print(line, flush=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints and model.json, which says what they are: eval and export rebuild the network from it, not from flags."""
+
 import dataclasses
 import json
 import os
@@ -56,8 +57,10 @@ class ModelFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         earlier = [*folder.path.glob(MODEL_NAME), *folder.path.glob("deepfm-*.ckpt")]
         if earlier and not overwrite:
-            raise UserError(f"{path} holds the checkpoints of an earlier run; choose another --ckpt_path, "
-                            "or replace them with --overwrite=True")
+            raise UserError(
+                f"{path} holds the checkpoints of an earlier run; choose another --ckpt_path, "
+                "or replace them with --overwrite=True"
+            )
         for file in earlier:
             file.unlink()
         return folder
@@ -94,11 +97,16 @@ class ModelFolder:
     def check_data(self, meta, dataset_path):
         """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
         theirs = DataIdentity.of_dataset(meta)
-        different = [field.name for field in dataclasses.fields(theirs)
-                     if getattr(theirs, field.name) != getattr(self.data, field.name)]
+        different = [
+            field.name
+            for field in dataclasses.fields(theirs)
+            if getattr(theirs, field.name) != getattr(self.data, field.name)
+        ]
         if different or meta.vocabulary_size != self.network.vocabulary_size:
-            raise UserError(f"{self.path} was trained on other data than {dataset_path}: "
-                            f"{', '.join(different) or 'vocabulary_size'} differ; use the MindRecord folder it was trained on")
+            raise UserError(
+                f"{self.path} was trained on other data than {dataset_path}: "
+                f"{', '.join(different) or 'vocabulary_size'} differ; use the MindRecord folder it was trained on"
+            )
 
     def load_network(self, saved):
         """Return the DeepFM with the weights of a SavedCheckpoint."""
@@ -106,16 +114,21 @@ class ModelFolder:
         if not path.is_file():
             raise UserError(f"{path} is missing")
         if file_sha256(path) != saved.sha256:
-            raise UserError(f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}; "
-                            "use another checkpoint")
+            raise UserError(
+                f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}; use another checkpoint"
+            )
         network = DeepFM(self.network)
         _load_weights(network, path)
         return network
 
     def _write(self):
-        content = {"format_version": FORMAT_VERSION, "network": dataclasses.asdict(self.network),
-                   "data": dataclasses.asdict(self.data), "best": self.best.file,
-                   "checkpoints": [dataclasses.asdict(saved) for saved in self.checkpoints]}
+        content = {
+            "format_version": FORMAT_VERSION,
+            "network": dataclasses.asdict(self.network),
+            "data": dataclasses.asdict(self.data),
+            "best": self.best.file,
+            "checkpoints": [dataclasses.asdict(saved) for saved in self.checkpoints],
+        }
         beside = self.path / f"{MODEL_NAME}.tmp"
         with open(beside, "w", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1) + "\n")
@@ -143,10 +156,15 @@ def find_checkpoint(path):
 def _load_weights(network, path):
     """Load every parameter of `network`, or raise UserError."""
     weights = ms.load_checkpoint(str(path))
-    wrong = [f"{name} {parameter.shape}" for name, parameter in network.parameters_dict().items()
-             if name not in weights or weights[name].shape != parameter.shape]
+    wrong = [
+        f"{name} {parameter.shape}"
+        for name, parameter in network.parameters_dict().items()
+        if name not in weights or weights[name].shape != parameter.shape
+    ]
     if wrong:
-        raise UserError(f"{path} does not hold the network of {MODEL_NAME}; missing or of another size: {', '.join(wrong)}")
+        raise UserError(
+            f"{path} does not hold the network of {MODEL_NAME}; missing or of another size: {', '.join(wrong)}"
+        )
     ms.load_param_into_net(network, {name: weights[name] for name in network.parameters_dict()}, strict_load=True)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: default_config.yaml, then the file of --config_path, then the flags."""
+
 import argparse
 import dataclasses
 import difflib
@@ -18,12 +19,26 @@ CHOICES = {
     "dense_encoding": ("max", "log", "bucket", "log+bucket"),
 }
 RANGES = {
-    "device_id": (0, math.inf), "seed": (0, 2**31 - 1),
-    "dense_dim": (0, 1000), "slot_dim": (1, 1000), "threshold": (0, math.inf), "train_line_count": (0, math.inf),
-    "line_per_sample": (1, 100_000), "valid_ratio": (0, 0.5), "test_ratio": (0, 0.5), "split_seed": (0, 2**63 - 1),
-    "max_bad_line_ratio": (0, 1), "batch_size": (1, math.inf), "embedding_size": (1, math.inf),
-    "hidden_sizes": (1, math.inf), "keep_prob": (0, 1), "train_epochs": (1, math.inf), "learning_rate": (0, math.inf),
-    "epsilon": (0, math.inf), "l2_coef": (0, math.inf), "log_every": (1, math.inf),
+    "device_id": (0, math.inf),
+    "seed": (0, 2**31 - 1),
+    "dense_dim": (0, 1000),
+    "slot_dim": (1, 1000),
+    "threshold": (0, math.inf),
+    "train_line_count": (0, math.inf),
+    "line_per_sample": (1, 100_000),
+    "valid_ratio": (0, 0.5),
+    "test_ratio": (0, 0.5),
+    "split_seed": (0, 2**63 - 1),
+    "max_bad_line_ratio": (0, 1),
+    "batch_size": (1, math.inf),
+    "embedding_size": (1, math.inf),
+    "hidden_sizes": (1, math.inf),
+    "keep_prob": (0, 1),
+    "train_epochs": (1, math.inf),
+    "learning_rate": (0, math.inf),
+    "epsilon": (0, math.inf),
+    "l2_coef": (0, math.inf),
+    "log_every": (1, math.inf),
 }
 NEVER_ZERO = ("keep_prob", "learning_rate", "epsilon")
 
@@ -31,7 +46,7 @@ NEVER_ZERO = ("keep_prob", "learning_rate", "epsilon")
 def load_config(argv=None, description=None):
     """Return the settings as a frozen dataclass with one field for each key of default_config.yaml.
 
-    argv: flags as in sys.argv[1:], the default.  Raises ConfigError that names the file or flag, the rule and the way out.
+    argv: flags as in sys.argv[1:], the default.  ConfigErrors name the file or flag, the rule and the way out.
     """
     defaults = _read_yaml(DEFAULTS_PATH)
     flags = _parse_flags(defaults, argv, description)
@@ -58,13 +73,20 @@ def _read_yaml(path):
 
 def _parse_flags(defaults, argv, description):
     """Return the flags that were given, by key, as text."""
-    parser = _Parser(description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
-                     formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=120))
+    parser = _Parser(
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=120),
+    )
     parser.add_argument("--config_path", metavar="FILE", help="YAML file of settings that differ from the defaults")
     comments = _comments(DEFAULTS_PATH)
     for key, default in defaults.items():
-        parser.add_argument(f"--{key}", metavar=type(default).__name__.upper(),
-                            help=f"{comments[key]} (default: {default})".replace("%", "%%"))
+        parser.add_argument(
+            f"--{key}",
+            metavar=type(default).__name__.upper(),
+            help=f"{comments[key]} (default: {default})".replace("%", "%%"),
+        )
     flags, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].partition("=")[0]

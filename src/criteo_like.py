@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make rows that look like Criteo's, with a click model that is known.
 
-The cardinalities of the 26 categories are those published for the Kaggle Display Advertising Challenge (45,840,617 rows).
-Values follow Zipf's law; columns of many values have a long tail of rare ones.  Integers are lognormal.  Clicks are drawn
-from a planted factorization machine over the integers and the commonest categories, so the best possible AUC is known.
+The cardinalities of the 26 categories are those published for the Kaggle Display Advertising Challenge, of 45,840,617
+rows.  Values follow Zipf's law; columns of many values have a long tail of rare ones.  Integers are lognormal.  Clicks
+are drawn from a planted factorization machine over the integers and the commonest categories, so the best possible AUC
+is known.
 
 Every cell is a function of (seed, row, column): the same bytes for the same seed, whatever the chunk size.
 """
+
 import argparse
 import json
 import pathlib
@@ -37,18 +39,55 @@ class CategoryColumn(NamedTuple):
     missing_rate: float
 
 
-INTEGER_COLUMNS = tuple(IntegerColumn(*column) for column in (
-    (1, 1.2, 0, 5775, 0.45), (3, 2.0, -3, 257675, 0.0), (6, 1.3, 0, 65535, 0.21), (4, 1.0, 0, 969, 0.22),
-    (2800, 2.2, 0, 23159456, 0.03), (32, 1.6, 0, 431037, 0.22), (3, 1.5, 0, 56311, 0.04), (7, 1.1, 0, 6047, 0.0),
-    (38, 1.5, 0, 29019, 0.04), (1, 0.5, 0, 11, 0.45), (1, 0.9, 0, 231, 0.04), (1, 1.0, 0, 4008, 0.77),
-    (4, 1.2, 0, 7393, 0.22),
-))
-CATEGORY_COLUMNS = tuple(CategoryColumn(*column) for column in (
-    (1460, 0.0), (583, 0.0), (10131227, 0.03), (2202608, 0.03), (305, 0.0), (24, 0.12), (12517, 0.0), (633, 0.0),
-    (3, 0.0), (93145, 0.0), (5683, 0.0), (8351593, 0.03), (3194, 0.0), (27, 0.0), (14992, 0.0), (5461306, 0.03),
-    (10, 0.0), (5652, 0.0), (2173, 0.44), (4, 0.44), (7046547, 0.03), (18, 0.76), (15, 0.0), (286181, 0.03),
-    (105, 0.44), (142572, 0.44),
-))
+INTEGER_COLUMNS = tuple(
+    IntegerColumn(*column)
+    for column in (
+        (1, 1.2, 0, 5775, 0.45),
+        (3, 2.0, -3, 257675, 0.0),
+        (6, 1.3, 0, 65535, 0.21),
+        (4, 1.0, 0, 969, 0.22),
+        (2800, 2.2, 0, 23159456, 0.03),
+        (32, 1.6, 0, 431037, 0.22),
+        (3, 1.5, 0, 56311, 0.04),
+        (7, 1.1, 0, 6047, 0.0),
+        (38, 1.5, 0, 29019, 0.04),
+        (1, 0.5, 0, 11, 0.45),
+        (1, 0.9, 0, 231, 0.04),
+        (1, 1.0, 0, 4008, 0.77),
+        (4, 1.2, 0, 7393, 0.22),
+    )
+)
+CATEGORY_COLUMNS = tuple(
+    CategoryColumn(*column)
+    for column in (
+        (1460, 0.0),
+        (583, 0.0),
+        (10131227, 0.03),
+        (2202608, 0.03),
+        (305, 0.0),
+        (24, 0.12),
+        (12517, 0.0),
+        (633, 0.0),
+        (3, 0.0),
+        (93145, 0.0),
+        (5683, 0.0),
+        (8351593, 0.03),
+        (3194, 0.0),
+        (27, 0.0),
+        (14992, 0.0),
+        (5461306, 0.03),
+        (10, 0.0),
+        (5652, 0.0),
+        (2173, 0.44),
+        (4, 0.44),
+        (7046547, 0.03),
+        (18, 0.76),
+        (15, 0.0),
+        (286181, 0.03),
+        (105, 0.44),
+        (142572, 0.44),
+    )
+)
 CHUNK_ROWS = 100_000
 LARGE_CARDINALITY = 50_000
 TAIL_SHARE = 0.45  # of a large column's rows: drawn evenly from all its values
@@ -66,17 +105,26 @@ HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)], dtype="S2")
 def main(argv=None):
     arguments = parse_arguments(argv)
     scores = write_rows(arguments.out, arguments.rows, arguments.seed)
-    print(f"{arguments.out}: {scores['rows']:,} rows, {scores['clicks']:,} clicks; best possible: "
-          f"AUC {scores['auc']:.5f}, log loss {scores['log_loss']:.5f}")
+    print(
+        f"{arguments.out}: {scores['rows']:,} rows, {scores['clicks']:,} clicks; best possible: "
+        f"AUC {scores['auc']:.5f}, log loss {scores['log_loss']:.5f}"
+    )
 
 
 def parse_arguments(argv):
-    parser = argparse.ArgumentParser(prog="python -m src.criteo_like", description="Write Criteo-like rows.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m src.criteo_like",
+        description="Write Criteo-like rows.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--rows", type=int, default=200_000, help="how many")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
-    parser.add_argument("--out", type=pathlib.Path, default="data/origin_data/train.txt",
-                        help="the file to write; the best possible scores go to a .best.json beside it")
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default="data/origin_data/train.txt",
+        help="the file to write; the best possible scores go to a .best.json beside it",
+    )
     arguments = parser.parse_args(argv)
     if arguments.rows < 1 or arguments.seed < 0:
         raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
@@ -97,14 +145,19 @@ def write_rows(path, row_count, seed, chunk_rows=CHUNK_ROWS):
             frame, probabilities[chunk] = model.sample(rows)
             labels[chunk] = frame["label"].to_numpy()
             frame.write_csv(out, separator="\t", include_header=False, null_value="", quote_style="never")
-    scores = {"rows": row_count, "seed": seed, "clicks": int(labels.sum()),
-              "auc": roc_auc(labels, probabilities), "log_loss": log_loss(labels, probabilities)}
+    scores = {
+        "rows": row_count,
+        "seed": seed,
+        "clicks": int(labels.sum()),
+        "auc": roc_auc(labels, probabilities),
+        "log_loss": log_loss(labels, probabilities),
+    }
     best_scores_path(path).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     return scores
 
 
 def best_scores_path(path):
-    """Return where write_rows(path) puts the scores of the true click probabilities: no model beats them but by luck."""
+    """Return where write_rows(path) puts the scores of the true probabilities: no model beats them but by luck."""
     return path.with_name(path.name + ".best.json")
 
 
@@ -120,16 +173,17 @@ class ClickModel:
         self._next_stream = iter(range(1000))
         self._integer_streams = [self._take_streams(3) for _ in INTEGER_COLUMNS]
         self._category_streams = [self._take_streams(3) for _ in CATEGORY_COLUMNS]
-        self._click_stream, = self._take_streams(1)
+        (self._click_stream,) = self._take_streams(1)
         self._integer_weights = LINEAR_SCALE * self._normal_parameters(len(INTEGER_COLUMNS))
         self._category_weights = LINEAR_SCALE * self._normal_parameters(len(CATEGORY_COLUMNS), SIGNAL_VALUES)
         self._integer_vectors = LATENT_SCALE * self._normal_parameters(len(LATENT_INTEGERS), LATENT_SIZE)
         self._category_vectors = LATENT_SCALE * self._normal_parameters(
-            len(LATENT_CATEGORIES), SIGNAL_VALUES, LATENT_SIZE)
+            len(LATENT_CATEGORIES), SIGNAL_VALUES, LATENT_SIZE
+        )
         self._bias = self._find_bias()
 
     def sample(self, rows):
-        """Return the rows of these numbers (uint64 [n]) as a frame of raw columns, and their click probabilities [n]."""
+        """Return the rows of these numbers, uint64 [n], as a frame of raw columns, and their probabilities [n]."""
         integers, ranks = self._integers(rows), self._category_ranks(rows)
         probabilities = _sigmoid(self._bias + self._scores(integers, ranks))
         columns = {"label": (self._uniform(self._click_stream, rows) < probabilities).astype(np.int8)}
@@ -169,8 +223,9 @@ class ClickModel:
         """Return the logits [n] without the bias."""
         standard = [_standardise(column, values) for column, values in zip(INTEGER_COLUMNS, integers)]
         scores = sum(weight * values for weight, values in zip(self._integer_weights, standard))
-        scores = scores + sum(_look_up(weights, field_ranks)
-                              for weights, field_ranks in zip(self._category_weights, ranks))
+        scores = scores + sum(
+            _look_up(weights, field_ranks) for weights, field_ranks in zip(self._category_weights, ranks)
+        )
         vectors = [np.outer(standard[column], vector) for column, vector in zip(LATENT_INTEGERS, self._integer_vectors)]
         vectors += [_look_up(table, ranks[field]) for field, table in zip(LATENT_CATEGORIES, self._category_vectors)]
         square_of_sum = np.square(sum(vectors))

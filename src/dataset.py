@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches from a MindRecord folder."""
+
 import os
 
 import mindspore.dataset as ds
@@ -15,7 +16,7 @@ MOST_WORKERS = 8
 def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1):
     """Return a dataset of batches (sparse_ids, dense_values, labels) of a split; without dense_values if it has none.
 
-    sparse_ids: int32 [B, S].  dense_values: float32 [B, N].  labels: float32 [B, 1], -1 for padding.  B is `batch_size`.
+    sparse_ids: int32 [B, S].  dense_values: float32 [B, N].  labels: float32 [B, 1], -1 for padding.  B: batch_size.
     training: whole records in an order that mindspore.dataset.config.set_seed fixes, another one each epoch, without
     those that do not fill a batch.  Otherwise every row once, the last batches filled up with padding.
     rank, rank_count: this reader's share of the records; every rank gets the same number of batches.
@@ -27,11 +28,19 @@ def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1
     columns = ["sparse_ids", *(["dense_values"] if meta.dense_fields else []), "label"]
     padding = {} if training else _padding(meta, split_meta, columns, records_per_batch * rank_count)
     workers = _worker_count()
-    dataset = ds.MindDataset([os.path.join(path, file.name) for file in split_meta.files], columns_list=columns,
-                             shuffle=training, num_shards=rank_count, shard_id=rank, num_parallel_workers=workers,
-                             **padding)
+    dataset = ds.MindDataset(
+        [os.path.join(path, file.name) for file in split_meta.files],
+        columns_list=columns,
+        shuffle=training,
+        num_shards=rank_count,
+        shard_id=rank,
+        num_parallel_workers=workers,
+        **padding,
+    )
     dataset = dataset.batch(records_per_batch, drop_remainder=training, num_parallel_workers=workers)
-    for column, width in zip(columns, [len(meta.sparse_fields), *([len(meta.dense_fields)] if meta.dense_fields else []), 1]):
+    for column, width in zip(
+        columns, [len(meta.sparse_fields), *([len(meta.dense_fields)] if meta.dense_fields else []), 1]
+    ):
         dataset = dataset.map(_Reshape(width), input_columns=[column], num_parallel_workers=1)
     return dataset
 
@@ -49,15 +58,19 @@ class _Reshape:
 def _records_per_batch(meta, split, batch_size, training_ranks):
     rows = meta.rows_per_record
     if batch_size % rows:
-        raise UserError(f"--batch_size={batch_size} cannot be made of records of {rows} rows; use a multiple of {rows}, "
-                        f"or preprocess with a --line_per_sample that divides {batch_size}")
+        raise UserError(
+            f"--batch_size={batch_size} cannot be made of records of {rows} rows; use a multiple of {rows}, "
+            f"or preprocess with a --line_per_sample that divides {batch_size}"
+        )
     records = meta.splits[split].records
     if not records:
         raise UserError(f"the {split} split has no rows; preprocess with --{split}_ratio above 0")
     if training_ranks and batch_size * training_ranks > records * rows:
         largest = records // training_ranks * rows
-        raise UserError(f"--batch_size={batch_size}: the {split} split has {records} records of {rows} rows; "
-                        f"use a multiple of {rows} up to {largest}, or preprocess with a smaller --line_per_sample")
+        raise UserError(
+            f"--batch_size={batch_size}: the {split} split has {records} records of {rows} rows; "
+            f"use a multiple of {rows} up to {largest}, or preprocess with a smaller --line_per_sample"
+        )
     return batch_size // rows
 
 
@@ -67,9 +80,11 @@ def _padding(meta, split_meta, columns, records_per_step):
     if not missing:
         return {}
     rows = meta.rows_per_record
-    sample = {"sparse_ids": np.zeros((rows, len(meta.sparse_fields)), np.int32),
-              "dense_values": np.zeros((rows, len(meta.dense_fields)), np.float32),
-              "label": np.full(rows, PADDING_LABEL, np.float32)}
+    sample = {
+        "sparse_ids": np.zeros((rows, len(meta.sparse_fields)), np.int32),
+        "dense_values": np.zeros((rows, len(meta.dense_fields)), np.float32),
+        "label": np.full(rows, PADDING_LABEL, np.float32),
+    }
     return {"num_padded": missing, "padded_sample": {name: sample[name] for name in columns}}
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """dataset_meta.json: what a reader of a MindRecord folder must know."""
+
 import dataclasses
 import hashlib
 import json
@@ -67,8 +68,10 @@ class DatasetMeta:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.pop("format_version") != FORMAT_VERSION:
                 raise UserError(f"{path}: written by another version of preprocess_data.py; preprocess again")
-            splits = {name: SplitMeta(**{**split, "files": tuple(ShardFile(**file) for file in split["files"])})
-                      for name, split in content.pop("splits").items()}
+            splits = {
+                name: SplitMeta(**{**split, "files": tuple(ShardFile(**file) for file in split["files"])})
+                for name, split in content.pop("splits").items()
+            }
             meta = cls(splits=splits, **content)
         except FileNotFoundError:
             raise UserError(_missing_message(folder)) from None
@@ -86,7 +89,9 @@ class DatasetMeta:
         for file in shards:
             size = pathlib.Path(folder, file.name).stat().st_size
             if size != file.bytes:
-                raise UserError(f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again")
+                raise UserError(
+                    f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again"
+                )
 
 
 def _missing_message(folder):

@@ -7,11 +7,16 @@ A sparse field contributes the row of its id, e_i [D] and w_i [1]; a dense field
 
 Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size.
 """
+
 import dataclasses
+import itertools
 import math
 
-from mindspore import Parameter, nn, ops
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
+
+from src.dropout import Dropout
 
 EMBEDDING_DEVIATION = 0.01
 
@@ -31,7 +36,7 @@ class DeepFMConfig:
 class DeepFM(nn.Cell):
     """From sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1]."""
 
-    def __init__(self, config):
+    def __init__(self, config, dropout_seed=0):
         super().__init__()
         self.has_dense_fields = config.dense_field_count > 0
         self.has_deep_part = len(config.hidden_sizes) > 0
@@ -42,7 +47,7 @@ class DeepFM(nn.Cell):
             self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_deep_part:
-            self.deep = DeepPart(config)
+            self.deep = DeepPart(config, dropout_seed)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.square = ops.Square()
@@ -50,16 +55,16 @@ class DeepFM(nn.Cell):
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
     def construct(self, sparse_ids, dense_values=None):
-        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)     # [B, 1]
-        embeddings = self.gather(self.embedding, sparse_ids, 0)                # [B, S, D]
-        sum_of_vectors = self.sum(embeddings, 1)                               # [B, D]
-        sum_of_squares = self.sum(self.square(embeddings), 1)                  # [B, D]
+        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
+        embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
+        sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
+        sum_of_squares = self.sum(self.square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so its sums over the fields are products of matrices.
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
             sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
-        second_order = self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1) * 0.5    # [B, 1]
+        second_order = self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1) * 0.5  # [B, 1]
         logits = self.bias + first_order + second_order
         if self.has_dense_fields and self.has_deep_part:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
@@ -80,7 +85,7 @@ class DeepPart(nn.Cell):
     row_i @ weight_i is formed once a step, [N, H], instead of multiplying [B, N*D] by [N*D, H].
     """
 
-    def __init__(self, config):
+    def __init__(self, config, dropout_seed):
         super().__init__()
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
@@ -90,22 +95,34 @@ class DeepPart(nn.Cell):
             shape = [config.dense_field_count, config.embedding_size, first_size]
             self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
         sizes = [*config.hidden_sizes, 1]
-        self.rest = nn.CellList([_dense_layer(*pair) for pair in zip(sizes, sizes[1:])])
+        self.rest = nn.CellList([_dense_layer(*pair) for pair in itertools.pairwise(sizes)])
         self.relu = nn.ReLU()
-        self.dropout = nn.Dropout(p=1.0 - config.keep_prob)
+        self.has_dropout = config.keep_prob < 1
+        if self.has_dropout:
+            self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # of the dropout
+            self.dropouts = nn.CellList(
+                [Dropout(size, config.keep_prob, dropout_seed, layer) for layer, size in enumerate(config.hidden_sizes)]
+            )
         self.reshape = ops.Reshape()
         self.expand_dims = ops.ExpandDims()
         self.matmul = ops.MatMul()
         self.sum = ops.ReduceSum()
 
     def construct(self, embeddings, dense_values=None, dense_embedding=None):
-        hidden = self.first(self.reshape(embeddings, (-1, self.sparse_width)))                         # [B, H]
+        hidden = self.first(self.reshape(embeddings, (-1, self.sparse_width)))  # [B, H]
         if dense_values is not None:
-            projection = self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)         # [N, H]
+            projection = self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
             hidden = hidden + self.matmul(dense_values, projection)
-        for layer in self.rest:
-            hidden = layer(self.dropout(self.relu(hidden)))
-        return hidden                                                                                  # [B, 1]
+        step = self._next_step() if self.has_dropout and self.training else 0
+        for layer in range(len(self.rest)):
+            hidden = self.relu(hidden)
+            if self.has_dropout:
+                hidden = self.dropouts[layer](hidden, step)
+            hidden = self.rest[layer](hidden)
+        return hidden  # [B, 1]
+
+    def _next_step(self):
+        return ops.assign_add(self.step, Tensor([1], ms.int32))
 
 
 class DeepFMPredict(nn.Cell):

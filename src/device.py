@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the network runs."""
+
 import glob
 
 import mindspore as ms
@@ -7,21 +8,25 @@ import mindspore.dataset as ds
 
 from src.errors import UserError
 
-# In order of preference: the device files that a driver makes, and MindSpore's own word for it.
-ACCELERATORS = {
-    "Ascend": ("/dev/davinci[0-9]*", ms.device_context.ascend.is_available),
-    "GPU": ("/dev/nvidia[0-9]*", ms.device_context.gpu.is_available),
-}
+# In order of preference: the device files that the driver makes.
+DEVICE_FILES = {"Ascend": ("/dev/*davinci[0-9]*",), "GPU": ("/dev/nvidia[0-9]*", "/dev/dxg")}
 
 
 def place(target, device_id):
     """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one."""
-    chosen = _first_available() if target == "auto" else target
+    chosen = next(filter(_is_usable, DEVICE_FILES), "CPU") if target == "auto" else target
+    if chosen != "CPU" and not _has_driver(chosen):
+        raise UserError(
+            f"--device_target={chosen}: this machine has no {' or '.join(DEVICE_FILES[chosen])}, so no driver for it; "
+            "--device_target=CPU always works"
+        )
     try:
         ms.set_device(chosen, device_id if chosen != "CPU" else None)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"--device_target={chosen} --device_id={device_id}: this machine has no such device that "
-                        f"MindSpore {ms.__version__} can use; --device_target=CPU always works") from error
+        raise UserError(
+            f"--device_target={chosen} --device_id={device_id}: this machine has no such device that "
+            f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
+        ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
     print(f"device: {chosen}" + (f" {device_id}" if chosen != "CPU" else ""))
     return chosen
@@ -33,9 +38,10 @@ def set_seed(seed):
     ds.config.set_seed(seed)
 
 
-def _first_available():
-    # Asking MindSpore costs a page of warnings where there is no driver, so look for the driver first.
-    for target, (device_files, is_available) in ACCELERATORS.items():
-        if glob.glob(device_files) and is_available():
-            return target
-    return "CPU"
+def _is_usable(target):
+    # The driver is looked for first: without one, MindSpore's answer comes with a page of warnings.
+    return _has_driver(target) and getattr(ms.device_context, target.lower()).is_available()
+
+
+def _has_driver(target):
+    return any(glob.glob(pattern) for pattern in DEVICE_FILES[target])

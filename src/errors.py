@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user can mend, and how an entry point ends when it meets it."""
+
 import sys
 
 

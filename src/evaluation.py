@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score a network on a split."""
+
 import numpy as np
 
 from src.deepfm import DeepFMPredict

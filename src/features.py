@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a raw value becomes an id or a number: learn from the train rows, then encode any row.
 
-Each sparse field has one id for every value outside its vocabulary (OOV).  Ids of the kept values follow field by field,
-by falling count in the train rows and then by value.  An empty category is a value like any other.
+Each sparse field has one id for every value outside its vocabulary (OOV).  Ids of the kept values follow, field by
+field, by falling count in the train rows and then by value.  An empty category is a value like any other.
 """
+
 import dataclasses
 import math
 
@@ -81,7 +82,9 @@ class Vocabulary:
         self.table = table
         self.fields = table["field"].unique(maintain_order=True).to_list()
         self._oov_ids = dict(zip(self.fields, table["id"]))
-        self._kept = {field: kept for (field,), kept in table[len(self.fields):].partition_by("field", as_dict=True).items()}
+        self._kept = {
+            field: kept for (field,), kept in table[len(self.fields) :].partition_by("field", as_dict=True).items()
+        }
 
     @classmethod
     def build(cls, counts_by_field, threshold, first_id=0):
@@ -89,13 +92,20 @@ class Vocabulary:
 
         counts_by_field: for each field a frame of VALUE (text) and COUNT.  Ids start at `first_id`.
         """
-        kept = [counts.filter(pl.col(COUNT) > threshold).sort([COUNT, VALUE], descending=[True, False])
-                .select(pl.lit(field).alias("field"), VALUE, pl.col(COUNT).cast(pl.Int64))
-                for field, counts in counts_by_field.items()]
-        oov = pl.DataFrame({
-            "field": list(counts_by_field), VALUE: [OOV] * len(kept),
-            COUNT: [counts.filter(pl.col(COUNT) <= threshold)[COUNT].sum() for counts in counts_by_field.values()],
-        }, schema={"field": pl.String, VALUE: pl.String, COUNT: pl.Int64})
+        kept = [
+            counts.filter(pl.col(COUNT) > threshold)
+            .sort([COUNT, VALUE], descending=[True, False])
+            .select(pl.lit(field).alias("field"), VALUE, pl.col(COUNT).cast(pl.Int64))
+            for field, counts in counts_by_field.items()
+        ]
+        oov = pl.DataFrame(
+            {
+                "field": list(counts_by_field),
+                VALUE: [OOV] * len(kept),
+                COUNT: [counts.filter(pl.col(COUNT) <= threshold)[COUNT].sum() for counts in counts_by_field.values()],
+            },
+            schema={"field": pl.String, VALUE: pl.String, COUNT: pl.Int64},
+        )
         table = pl.concat([oov, *kept])
         ids = pl.Series("id", np.arange(first_id, first_id + table.height, dtype=np.int64), dtype=pl.Int32)
         return cls(table.with_columns(ids).select("field", VALUE, "id", COUNT))
@@ -145,14 +155,18 @@ class FeatureEncoder:
     @classmethod
     def fit(cls, schema, stats, dense_encoding, threshold, first_id=0):
         """Learn the scales and the vocabulary from the counts of the train rows; its ids start at `first_id`."""
-        scales = tuple(_fit_scale(stats.counts(name), dense_encoding)
-                       for name in schema.integer_names if dense_encoding != "bucket")
+        scales = tuple(
+            _fit_scale(stats.counts(name), dense_encoding)
+            for name in schema.integer_names
+            if dense_encoding != "bucket"
+        )
         counts = {}
         if "bucket" in dense_encoding:
             counts.update((name, _count_buckets(stats.counts(name))) for name in schema.integer_names)
         if not schema.categories_are_ids:
-            counts.update((name, stats.counts(name).with_columns(pl.col(VALUE).fill_null("")))
-                          for name in schema.category_names)
+            counts.update(
+                (name, stats.counts(name).with_columns(pl.col(VALUE).fill_null(""))) for name in schema.category_names
+            )
         return cls(schema, dense_encoding, scales, Vocabulary.build(counts, threshold, first_id))
 
     @property
@@ -166,7 +180,9 @@ class FeatureEncoder:
         dense_values = np.empty((frame.height, len(self.dense_scales)), np.float32)
         for column, (name, scale) in enumerate(zip(self.schema.integer_names, self.dense_scales)):
             numbers = frame[name].cast(pl.Float64).to_numpy()
-            dense_values[:, column] = np.nan_to_num((_magnitude(numbers, self.dense_encoding) - scale.center) / scale.divisor)
+            dense_values[:, column] = np.nan_to_num(
+                (_magnitude(numbers, self.dense_encoding) - scale.center) / scale.divisor
+            )
         return np.ascontiguousarray(ids.to_numpy()), dense_values
 
     def _id_of(self, name):

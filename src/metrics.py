@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of predicted click probabilities, over all rows at once."""
+
 import numpy as np
 from sklearn.metrics import roc_auc_score
 

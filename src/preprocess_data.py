@@ -5,10 +5,12 @@ The text is read once.  Each row gets a key, SplitMix64 of its line number; the 
 rows in the result, and the ends of the key range are the valid and the test split.  While the train rows are counted,
 all rows go to disk in buckets of neighbouring keys; then bucket by bucket is sorted, encoded and packed.
 """
+
 import dataclasses
 import pathlib
 import shutil
 import sys
+from collections import Counter
 
 if __package__ in (None, ""):  # started as a script: make `src` importable
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
@@ -48,15 +50,19 @@ class KeySplits:
 
     def cut(self, sorted_keys):
         """Return for each split its slice of `sorted_keys`, uint64 [n]."""
-        valid, test = (int(np.searchsorted(sorted_keys, np.uint64(bound))) if bound < 2**KEY_BITS else len(sorted_keys)
-                       for bound in (self.valid_start, self.test_start))
+        valid, test = (
+            int(np.searchsorted(sorted_keys, np.uint64(bound))) if bound < 2**KEY_BITS else len(sorted_keys)
+            for bound in (self.valid_start, self.test_start)
+        )
         return {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, None)}
 
 
 def main(argv=None):
     config = load_config(argv, description="Turn raw Criteo rows into MindRecord.")
     if config.valid_ratio + config.test_ratio >= 1:
-        raise UserError(f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on")
+        raise UserError(
+            f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on"
+        )
     source = find_source(config.data_path)
     target = pathlib.Path(config.data_path, "mindrecord")
     if target.exists() and not config.overwrite:
@@ -86,13 +92,13 @@ def _run_stages(source, folder, spill, config):
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     rows = spill_source(source, schema, splits, spill, config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
+    check_splits(source, rows.split_labels, config)
     encoder = FeatureEncoder.fit(schema, rows.train_stats, config.dense_encoding, config.threshold, rows.largest_id + 1)
     encoder.vocabulary.save(folder / VOCABULARY_NAME)
     split_metas = write_splits(spill, folder, encoder, splits, config.line_per_sample, rows.good_lines)
-    check_splits(source, split_metas, config)
     return DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
-        dense_fields=tuple(schema.integer_names[:len(encoder.dense_scales)]),
+        dense_fields=tuple(schema.integer_names[: len(encoder.dense_scales)]),
         vocabulary_size=rows.largest_id + 1 + len(encoder.vocabulary),
         vocabulary_sha256=file_sha256(folder / VOCABULARY_NAME),
         dense_encoding=config.dense_encoding,
@@ -108,12 +114,16 @@ def _run_stages(source, folder, spill, config):
 
 @dataclasses.dataclass
 class RowSummary:
-    """What was seen while the rows were read; largest_id is -1 unless the categories already are ids."""
+    """What was seen while the rows were read.
+
+    largest_id: -1 unless the categories already are ids.  split_labels: for each split how often each label occurs.
+    """
 
     train_stats: FeatureStats
     bad_lines: BadLines = dataclasses.field(default_factory=BadLines)
     lines: int = 0
     largest_id: int = -1
+    split_labels: dict = dataclasses.field(default_factory=lambda: {split: Counter() for split in SPLITS})
 
     @property
     def good_lines(self):
@@ -127,7 +137,10 @@ def spill_source(source, schema, splits, spill, expected_lines):
     for number, block in enumerate(read_blocks(source, BLOCK_BYTES)):
         frame, line_count = parse_block(block, summary.lines, schema, summary.bad_lines)
         frame = frame.with_columns(pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))).sort(KEY)
-        summary.train_stats.update(frame[splits.cut(frame[KEY].to_numpy())["train"]])
+        parts = splits.cut(frame[KEY].to_numpy())
+        summary.train_stats.update(frame[parts["train"]])
+        for split, part in parts.items():
+            summary.split_labels[split].update(dict(frame[LABEL][part].value_counts().iter_rows()))
         if schema.categories_are_ids and frame.height:
             summary.largest_id = max(summary.largest_id, *frame.select(pl.max(schema.category_names)).row(0))
         spill_rows(frame, spill, number)
@@ -153,8 +166,11 @@ def spill_rows(frame, spill, block_number):
 def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
     """Sort, encode and pack the buckets; return the SplitMeta of each split."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
-    writers = {split: SplitWriter(folder, split, rows_per_record, len(encoder.sparse_names), len(encoder.dense_scales))
-               for split in SPLITS}
+
+    writers = {
+        split: SplitWriter(folder, split, rows_per_record, len(encoder.sparse_names), len(encoder.dense_scales))
+        for split in SPLITS
+    }
     progress = Progress("write", row_count)
     for bucket in sorted(spill.iterdir()):
         rows = pl.concat([pl.read_ipc(path) for path in sorted(bucket.iterdir())]).sort(KEY)
@@ -175,18 +191,21 @@ def check_lines(source, rows, schema, max_bad_line_ratio):
         raise UserError(f"{source} is empty")
     if rows.bad_lines.count > max_bad_line_ratio * rows.lines:
         raise UserError(
-            f"{source}: of {rows.lines} lines {rows.bad_lines}; --max_bad_line_ratio={max_bad_line_ratio} allows fewer. "
-            f"A row has 1 label, --dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} categories, "
-            "separated by tabs")
+            f"{source}: of {rows.lines} lines {rows.bad_lines}; --max_bad_line_ratio={max_bad_line_ratio} allows "
+            f"fewer. A row has 1 label, --dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} "
+            "categories, separated by tabs"
+        )
 
 
-def check_splits(source, split_metas, config):
+def check_splits(source, split_labels, config):
     """Refuse splits that nothing can be learned from or scored on."""
-    ratios = {"train": 1 - config.valid_ratio - config.test_ratio, "valid": config.valid_ratio, "test": config.test_ratio}
-    for split, meta in split_metas.items():
-        if ratios[split] > 0 and not 0 < meta.positives < meta.rows:
-            raise UserError(f"{source}: of the {meta.rows} rows of the {split} split {meta.positives} have label 1; "
-                            "both labels must occur: use more rows, or another --valid_ratio or --test_ratio")
+    wanted = {"train": True, "valid": config.valid_ratio > 0, "test": config.test_ratio > 0}
+    for split, labels in split_labels.items():
+        if wanted[split] and not (labels[0] and labels[1]):
+            raise UserError(
+                f"{source}: of the {labels.total()} rows of the {split} split {labels[1]} have label 1; both labels "
+                "must occur: use more rows, or another --valid_ratio or --test_ratio"
+            )
 
 
 def _replace_folder(new, target):
@@ -206,10 +225,15 @@ def describe(meta, target):
     if expected not in (0, meta.lines):
         lines.append(f"note: --train_line_count={expected} says that there should be {expected:,} lines")
     lines += [f"malformed line {number}: {reason}" for number, reason in meta.first_bad_lines]
-    lines += [f"{name:5} {split.rows:12,} rows, {split.positives / max(split.rows, 1):.4f} of them clicks, "
-              f"{len(split.files)} files" for name, split in meta.splits.items()]
-    lines.append(f"{len(meta.sparse_fields)} sparse fields, {len(meta.dense_fields)} dense fields, "
-                 f"vocabulary {meta.vocabulary_size:,}")
+    lines += [
+        f"{name:5} {split.rows:12,} rows, {split.positives / max(split.rows, 1):.4f} of them clicks, "
+        f"{len(split.files)} files"
+        for name, split in meta.splits.items()
+    ]
+    lines.append(
+        f"{len(meta.sparse_fields)} sparse fields, {len(meta.dense_fields)} dense fields, "
+        f"vocabulary {meta.vocabulary_size:,}"
+    )
     return "\n".join(lines)
 
 

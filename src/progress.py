@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a long job has come: a bar on a terminal, a line now and then elsewhere."""
+"""How far a long job has come: a bar on a terminal (stderr), a line now and then elsewhere (stdout)."""
+
 import sys
 import time
 
@@ -9,7 +10,7 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """Count `unit`s of work towards `total` (0: unknown) on stderr, with the rate and the time left."""
+    """Count `unit`s of work towards `total` (0: unknown), with the rate and the time left."""
 
     def __init__(self, title, total, unit="rows"):
         self._title, self._total, self._unit = title, total, unit
@@ -46,4 +47,4 @@ class Progress:
             line += f" of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left"
         else:
             line += f" {self._unit} in {seconds:,.1f} s, {rate:,.0f} {self._unit}/s"
-        print(f"{line}, {self._note}" if self._note else line, file=sys.stderr, flush=True)
+        print(f"{line}, {self._note}" if self._note else line, flush=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The summary at the end of scripts/run_quickstart.sh: python -m src.quickstart WORK_FOLDER"""
+
 import ast
 import json
 import pathlib
@@ -36,10 +37,18 @@ def summarise(work):
     possible_path = best_scores_path(work / "data" / "origin_data" / "train.txt")
     if possible_path.exists():
         possible = json.loads(possible_path.read_text(encoding="utf-8"))
-        lines.append(f"possible     AUC {possible['auc']:.4f}  log loss {possible['log_loss']:.4f}  "
-                     "(the true click probabilities, all rows)")
-    lines += [f"{title:12} {work / path}" for title, path in (
-        ("data", "data/mindrecord"), ("checkpoint", f"checkpoint/{model['best']}"), ("logs", "loss.log, auc.log"))]
+        lines.append(
+            f"possible     AUC {possible['auc']:.4f}  log loss {possible['log_loss']:.4f}  "
+            "(the true click probabilities, all rows)"
+        )
+    lines += [
+        f"{title:12} {work / path}"
+        for title, path in (
+            ("data", "data/mindrecord"),
+            ("checkpoint", f"checkpoint/{model['best']}"),
+            ("logs", "loss.log, auc.log"),
+        )
+    ]
     return "\n".join(lines)
 
 

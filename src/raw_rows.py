@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows: label, integers, categories, tab separated; read in blocks of whole lines, malformed lines set aside."""
+"""Raw rows: label, integers, categories, tab separated; read in blocks of whole lines, malformed lines set aside.
+
+A line ends with a newline; a carriage return at the end of a cell, and so of a line, is not part of it.
+"""
+
 import contextlib
 import dataclasses
 import gzip
@@ -34,7 +38,9 @@ class BadLines:
     def add(self, line_numbers, reasons):
         self.counts.update(REASONS[reason] for reason in reasons.tolist())
         room = LISTED_BAD_LINES - len(self.first)
-        self.first += [[number, REASONS[reason]] for number, reason in zip(line_numbers[:room].tolist(), reasons.tolist())]
+        self.first += [
+            [number, REASONS[reason]] for number, reason in zip(line_numbers[:room].tolist(), reasons.tolist())
+        ]
 
     @property
     def count(self):
@@ -53,8 +59,9 @@ def find_source(data_path):
         for name in (TEXT_NAME, GZIP_NAME, ARCHIVE_NAME):
             if (folder / name).is_file():
                 return folder / name
-    raise UserError(f"no {TEXT_NAME}, {GZIP_NAME} or {ARCHIVE_NAME} in {folders[0]} or {folders[1]}; "
-                    "--data_path names the folder")
+    raise UserError(
+        f"no {TEXT_NAME}, {GZIP_NAME} or {ARCHIVE_NAME} in {folders[0]} or {folders[1]}; --data_path names the folder"
+    )
 
 
 def read_blocks(path, block_bytes):
@@ -91,8 +98,8 @@ def parse_block(data, first_line, schema, bad_lines):
     """Return the well-formed lines of a block as a frame, and the number of lines in it.
 
     data: bytes, each line ended by a newline.  first_line: the number, from 0, of its first line in the file.
-    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers (int64, null where there is none) and the
-    categories (text, null where empty; int64 if schema.categories_are_ids).  The others are added to `bad_lines`.
+    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers (int64, null where there is none) and
+    the categories (text, null where empty; int64 if schema.categories_are_ids).  `bad_lines` gets the other lines.
     """
     octets = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(octets == NEWLINE) + 1
@@ -114,7 +121,7 @@ def _line_reasons(data, octets, starts, ends, schema):
     if not _is_utf8(data):
         suspects = np.flatnonzero(np.logical_or.reduceat(octets >= FIRST_NON_ASCII, starts))
         for line in suspects:
-            if not _is_utf8(data[starts[line]:ends[line]]):
+            if not _is_utf8(data[starts[line] : ends[line]]):
                 reasons[line] = ENCODING
     label, after = octets[starts], octets[np.minimum(starts + 1, len(octets) - 1)]
     reasons[((label != DIGIT_0) & (label != DIGIT_1)) | (after != TAB)] = LABEL_VALUE

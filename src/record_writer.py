@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack encoded rows into MindRecord shards."""
+
 import pathlib
 
 import numpy as np
@@ -23,8 +24,10 @@ class SplitWriter:
 
     def __init__(self, folder, split, rows_per_record, sparse_count, dense_count):
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
-        self._schema = {"sparse_ids": {"type": "int32", "shape": [rows_per_record, sparse_count]},
-                        "label": {"type": "float32", "shape": [rows_per_record]}}
+        self._schema = {
+            "sparse_ids": {"type": "int32", "shape": [rows_per_record, sparse_count]},
+            "label": {"type": "float32", "shape": [rows_per_record]},
+        }
         if dense_count:
             self._schema["dense_values"] = {"type": "float32", "shape": [rows_per_record, dense_count]}
         record_bytes = rows_per_record * 4 * (sparse_count + dense_count + 1)
@@ -51,16 +54,23 @@ class SplitWriter:
         if rest_rows:
             self._padded_rows = self._rows_per_record - rest_rows
             padding = {"sparse_ids": 0, "dense_values": 0, "label": PADDING_LABEL}
-            self._write({name: np.concatenate([column, np.full((self._padded_rows, *column.shape[1:]), padding[name],
-                                                               column.dtype)])
-                         for name, column in self._rest.items()})
+            self._write(
+                {
+                    name: np.concatenate(
+                        [column, np.full((self._padded_rows, *column.shape[1:]), padding[name], column.dtype)]
+                    )
+                    for name, column in self._rest.items()
+                }
+            )
         self._close_shard()
         return SplitMeta(self._rows, self._positives, self._padded_rows, self._records, tuple(self._files))
 
     def _write(self, columns):
         size = self._rows_per_record
-        records = [{name: column[start:start + size] for name, column in columns.items()}
-                   for start in range(0, len(columns["label"]), size)]
+        records = [
+            {name: column[start : start + size] for name, column in columns.items()}
+            for start in range(0, len(columns["label"]), size)
+        ]
         while records:
             if self._writer is None:
                 self._open_shard()
@@ -83,7 +93,8 @@ class SplitWriter:
         if self._writer is None:
             return
         self._writer.commit()
-        self._files.append(ShardFile(self._path.name, self._writer_records, self._path.stat().st_size,
-                                     file_sha256(self._path)))
+        self._files.append(
+            ShardFile(self._path.name, self._writer_records, self._path.stat().st_size, file_sha256(self._path))
+        )
         self._records += self._writer_records
         self._writer, self._writer_records = None, 0

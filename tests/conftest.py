@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several tests share: a device, small raw data, and the MindRecord made of it."""
+
 import pathlib
 import random
 import subprocess
@@ -14,21 +15,32 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 def cpu():
     """MindSpore in graph mode on the CPU, as the entry points set it."""
     from src.device import place
+
     place("CPU", 0)
 
 
 @pytest.fixture
 def seeded(cpu):
     from src.device import set_seed
+
     set_seed(1)
 
 
 @pytest.fixture(scope="session")
 def run():
     """Run an entry point of the project as a user does; return the finished process."""
+
     def run_script(*arguments, cwd=ROOT, **options):
-        return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                              timeout=300, check=False, **options)
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,
+        )
+
     return run_script
 
 
@@ -39,8 +51,9 @@ def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):
     lines = []
     for _ in range(count):
         label = str(int(dice.random() < 0.4))
-        integers = [dice.choice(["", str(int(dice.lognormvariate(2, 2))), str(dice.randint(-3, 3))])
-                    for _ in range(dense_dim)]
+        integers = [
+            dice.choice(["", str(int(dice.lognormvariate(2, 2))), str(dice.randint(-3, 3))]) for _ in range(dense_dim)
+        ]
         categories = [values[min(int(dice.expovariate(0.25)), len(values) - 1)] for _ in range(slot_dim)]
         lines.append("\t".join([label, *integers, *categories]))
     return ending.join(lines)
@@ -54,9 +67,19 @@ def make_dataset(tmp_path_factory):
     def build(*flags, content=None):
         data_path = tmp_path_factory.mktemp("data")
         (data_path / "train.txt").write_text(make_rows(1203, 3, 4, seed=5) if content is None else content, newline="")
-        main([f"--data_path={data_path}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50",
-              "--train_line_count=0", *flags])
+        main(
+            [
+                f"--data_path={data_path}",
+                "--dense_dim=3",
+                "--slot_dim=4",
+                "--threshold=3",
+                "--line_per_sample=50",
+                "--train_line_count=0",
+                *flags,
+            ]
+        )
         return data_path / "mindrecord"
+
     return build
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow references, row by row and pair by pair, written without the code that they judge."""
+
 import math
 from collections import Counter
 
@@ -16,19 +17,19 @@ def splitmix64(seed, index):
 
 def parse_line(line, dense_dim, slot_dim, categories_are_ids=False):
     """Return (row, None) or (None, reason) for a line of bytes without its newline."""
-    cells = line.removesuffix(b"\r").split(b"\t")
+    cells = line.split(b"\t")
     if len(cells) != 1 + dense_dim + slot_dim:
         return None, "columns"
     if cells[0] not in (b"0", b"1"):
         return None, "label"
     try:
-        texts = [cell.decode() for cell in cells]
+        texts = [cell.decode().removesuffix("\r") for cell in cells]
     except UnicodeDecodeError:
         return None, "encoding"
-    integers = [_parse_integer(text) for text in texts[1:1 + dense_dim]]
+    integers = [_parse_integer(text) for text in texts[1 : 1 + dense_dim]]
     if "bad" in integers:
         return None, "integer"
-    categories = texts[1 + dense_dim:]
+    categories = texts[1 + dense_dim :]
     if categories_are_ids:
         categories = [_parse_integer(text) for text in categories]
         if any(not isinstance(value, int) or not 0 <= value < 2**31 for value in categories):
@@ -40,7 +41,7 @@ def _parse_integer(text):
     if text == "":
         return None
     digits = text[1:] if text[0] in "+-" else text
-    if not digits or any(digit not in "0123456789" for digit in digits) or not -2**63 <= int(text) < 2**63:
+    if not digits or any(digit not in "0123456789" for digit in digits) or not -(2**63) <= int(text) < 2**63:
         return "bad"
     return int(text)
 
@@ -93,7 +94,7 @@ class Encoder:
         for field in range(self.field_count):
             counts = Counter(row[field] for row in rows)
             kept = [value for value in counts if counts[value] > threshold]
-            for value in sorted(kept, key=lambda value: (-counts[value], value.encode())):  # noqa: B023
+            for value in sorted(kept, key=lambda value: (-counts[value], value.encode())):
                 self.ids[field, value] = next_id
                 next_id += 1
         self.vocabulary_size = next_id
@@ -121,8 +122,10 @@ class Encoder:
     def dense_values(self, row):
         if self.dense_encoding == "bucket":
             return []
-        return [0.0 if value is None else (self._number(value) - center) / divisor
-                for value, (center, divisor) in zip(row["integers"], self.scales)]
+        return [
+            0.0 if value is None else (self._number(value) - center) / divisor
+            for value, (center, divisor) in zip(row["integers"], self.scales)
+        ]
 
 
 def auc(labels, scores):
@@ -135,8 +138,11 @@ def auc(labels, scores):
 
 def second_order(vectors):
     """The sum of the inner products of all pairs of vectors."""
-    return sum(sum(a * b for a, b in zip(vectors[i], vectors[j]))
-               for i in range(len(vectors)) for j in range(i + 1, len(vectors)))
+    return sum(
+        sum(a * b for a, b in zip(vectors[i], vectors[j]))
+        for i in range(len(vectors))
+        for j in range(i + 1, len(vectors))
+    )
 
 
 def deepfm_logit(weights, ids, values, hidden_count):
@@ -149,9 +155,9 @@ def deepfm_logit(weights, ids, values, hidden_count):
     logit = weights["bias"][0] + second_order(vectors) + sum(weights["linear"][id_][0] for id_ in ids)
     logit += sum(value * weights["dense_linear"][field][0] for field, value in enumerate(values))
     if hidden_count:
-        sparse = [number for vector in vectors[len(values):] for number in vector]
+        sparse = [number for vector in vectors[len(values) :] for number in vector]
         hidden = weights["deep.first.weight"] @ sparse + weights["deep.first.bias"]
-        for field, vector in enumerate(vectors[:len(values)]):
+        for field, vector in enumerate(vectors[: len(values)]):
             hidden = hidden + vector @ weights["deep.dense_weight"][field]
         for layer in range(hidden_count):
             hidden = weights[f"deep.rest.{layer}.weight"] @ hidden.clip(0) + weights[f"deep.rest.{layer}.bias"]

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """DeepFM straight from the paper's formula: every field's vector is formed, every pair multiplied."""
+
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 
 class PlainDeepFM(nn.Cell):
-    """The same function as src.deepfm.DeepFM, of the same weights, without folding and without the sum-of-squares trick."""
+    """The function of src.deepfm.DeepFM, with its weights, without folding and without the sum-of-squares trick."""
 
     def __init__(self, network, hidden_count):
         super().__init__()
@@ -22,9 +23,9 @@ class PlainDeepFM(nn.Cell):
         layers = []
         for layer in range(self.layer_count):
             name = "deep.first" if layer == 0 else f"deep.rest.{layer - 1}"
-            matrix = weights[f"{name}.weight"].T                                # [in, out]
+            matrix = weights[f"{name}.weight"].T  # [in, out]
             if layer == 0 and self.dense_count:
-                folded = weights["deep.dense_weight"]                           # [N, D, H]
+                folded = weights["deep.dense_weight"]  # [N, D, H]
                 matrix = np.concatenate([folded.reshape(-1, folded.shape[2]), matrix])
             layers += [_parameter(f"weight{layer}", matrix), _parameter(f"offset{layer}", weights[f"{name}.bias"])]
         if layers:
@@ -33,7 +34,7 @@ class PlainDeepFM(nn.Cell):
     def construct(self, sparse_ids, dense_values=None):
         vectors, weights = [], []
         for field in range(self.dense_count):
-            value = dense_values[:, field:field + 1]
+            value = dense_values[:, field : field + 1]
             vectors.append(value * self.dense_embedding[field])
             weights.append(value * self.dense_linear[field])
         for field in range(sparse_ids.shape[1]):
@@ -42,7 +43,7 @@ class PlainDeepFM(nn.Cell):
         logits = self.bias
         for first, vector in enumerate(vectors):
             logits = logits + weights[first]
-            for other in vectors[first + 1:]:
+            for other in vectors[first + 1 :]:
                 logits = logits + (vector * other).sum(axis=1, keepdims=True)
         if self.layer_count:
             hidden = ops.concat(vectors, axis=1)

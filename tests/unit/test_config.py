@@ -16,13 +16,22 @@ def test_defaults_are_the_model_zoos():
     assert (config.train_epochs, config.skip_id_convert, config.do_eval) == (5, False, True)
 
 
-@pytest.mark.parametrize(("flag", "key", "value"), [
-    ("--do_eval=False", "do_eval", False), ("--do_eval=false", "do_eval", False), ("--do_eval=0", "do_eval", False),
-    ("--skip_id_convert=1", "skip_id_convert", True), ("--do_eval=True", "do_eval", True),
-    ("--hidden_sizes=[400,400]", "hidden_sizes", (400, 400)), ("--hidden_sizes=64", "hidden_sizes", (64,)),
-    ("--learning_rate=1e-3", "learning_rate", 1e-3), ("--l2_coef=0", "l2_coef", 0.0),
-    ("--dataset_path=a b", "dataset_path", "a b"), ("--batch_size=2000", "batch_size", 2000),
-])
+@pytest.mark.parametrize(
+    ("flag", "key", "value"),
+    [
+        ("--do_eval=False", "do_eval", False),
+        ("--do_eval=false", "do_eval", False),
+        ("--do_eval=0", "do_eval", False),
+        ("--skip_id_convert=1", "skip_id_convert", True),
+        ("--do_eval=True", "do_eval", True),
+        ("--hidden_sizes=[400,400]", "hidden_sizes", (400, 400)),
+        ("--hidden_sizes=64", "hidden_sizes", (64,)),
+        ("--learning_rate=1e-3", "learning_rate", 1e-3),
+        ("--l2_coef=0", "l2_coef", 0.0),
+        ("--dataset_path=a b", "dataset_path", "a b"),
+        ("--batch_size=2000", "batch_size", 2000),
+    ],
+)
 def test_flag_takes_the_type_of_its_default(flag, key, value):
     got = getattr(load_config([flag]), key)
     assert got == value
@@ -37,33 +46,39 @@ def test_file_goes_before_defaults_and_flag_before_file(tmp_path):
     assert config.threshold == 100
 
 
-@pytest.mark.parametrize(("argument", "message"), [
-    ("--batchsize=3", "unknown argument --batchsize; did you mean --batch_size?"),
-    ("--batch_size=0", "--batch_size=0: must be at least 1"),
-    ("--batch_size=1.5", "--batch_size=1.5: must be a whole number"),
-    ("--hidden_sizes=8,0", "--hidden_sizes=8,0: must be at least 1"),
-    ("--hidden_sizes=", "--hidden_sizes=: must be a list of whole numbers, such as 400,400"),
-    ("--keep_prob=0", "--keep_prob=0: must be more than 0"),
-    ("--keep_prob=1.1", "--keep_prob=1.1: must be at least 0 and at most 1"),
-    ("--learning_rate=nan", "--learning_rate=nan: must be a number"),
-    ("--do_eval=yes", "--do_eval=yes: must be True or False"),
-    ("--device_target=TPU", "--device_target=TPU: must be one of auto, Ascend, GPU, CPU"),
-    ("--dataset_path=", "--dataset_path=: must be text that is not empty"),
-    ("--config_path=/none.yaml", "--config_path=/none.yaml: No such file or directory"),
-    ("train", "unknown argument train"),
-])
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--batchsize=3", "unknown argument --batchsize; did you mean --batch_size?"),
+        ("--batch_size=0", "--batch_size=0: must be at least 1"),
+        ("--batch_size=1.5", "--batch_size=1.5: must be a whole number"),
+        ("--hidden_sizes=8,0", "--hidden_sizes=8,0: must be at least 1"),
+        ("--hidden_sizes=", "--hidden_sizes=: must be a list of whole numbers, such as 400,400"),
+        ("--keep_prob=0", "--keep_prob=0: must be more than 0"),
+        ("--keep_prob=1.1", "--keep_prob=1.1: must be at least 0 and at most 1"),
+        ("--learning_rate=nan", "--learning_rate=nan: must be a number"),
+        ("--do_eval=yes", "--do_eval=yes: must be True or False"),
+        ("--device_target=TPU", "--device_target=TPU: must be one of auto, Ascend, GPU, CPU"),
+        ("--dataset_path=", "--dataset_path=: must be text that is not empty"),
+        ("--config_path=/none.yaml", "--config_path=/none.yaml: No such file or directory"),
+        ("train", "unknown argument train"),
+    ],
+)
 def test_mistake_in_a_flag_is_named(argument, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_config([argument])
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("bach_size: 5", "my.yaml: bach_size: unknown key; did you mean batch_size?"),
-    ("batch_size: true", "my.yaml: batch_size=True: must be a whole number"),
-    ("- 1", "expected lines of the form 'key: value'"),
-    ("a: [", "my.yaml is not YAML"),
-    ("dataset_path:", "must be text that is not empty"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bach_size: 5", "my.yaml: bach_size: unknown key; did you mean batch_size?"),
+        ("batch_size: true", "my.yaml: batch_size=True: must be a whole number"),
+        ("- 1", "expected lines of the form 'key: value'"),
+        ("a: [", "my.yaml is not YAML"),
+        ("dataset_path:", "must be text that is not empty"),
+    ],
+)
 def test_mistake_in_a_file_is_named(tmp_path, text, message):
     path = tmp_path / "my.yaml"
     path.write_text(text)

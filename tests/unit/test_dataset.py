@@ -42,7 +42,9 @@ def test_training_shuffles_whole_records_and_drops_what_fills_no_batch(dataset):
     assert len(first) == len(second) == records // 2
     assert not all(np.array_equal(a[0], b[0]) for a, b in zip(first, second))
     everything = {row.tobytes() for row in np.concatenate(read_rows(dataset, "train")[:2], axis=1).astype(np.float64)}
-    seen = np.concatenate([np.concatenate(batch[:2], axis=1).astype(np.float64)[batch[2].ravel() >= 0] for batch in first])
+    seen = np.concatenate(
+        [np.concatenate(batch[:2], axis=1).astype(np.float64)[batch[2].ravel() >= 0] for batch in first]
+    )
     assert {row.tobytes() for row in seen} <= everything
 
 
@@ -50,21 +52,27 @@ def test_the_seed_fixes_the_order(dataset):
     orders = []
     for seed in (3, 3, 4):
         ds.config.set_seed(seed)
-        orders.append(np.concatenate([batch[0] for batch in batches(create_dataset(dataset, "train", 50, training=True))]))
+        orders.append(
+            np.concatenate([batch[0] for batch in batches(create_dataset(dataset, "train", 50, training=True))])
+        )
     assert np.array_equal(orders[0], orders[1])
     assert not np.array_equal(orders[0], orders[2])
 
 
 @pytest.mark.parametrize("rank_count", [2, 3])
 def test_ranks_share_the_rows_and_take_equally_many_steps(dataset, rank_count):
-    shares = [batches(create_dataset(dataset, "valid", 50, rank=rank, rank_count=rank_count)) for rank in range(rank_count)]
+    shares = [
+        batches(create_dataset(dataset, "valid", 50, rank=rank, rank_count=rank_count)) for rank in range(rank_count)
+    ]
     assert len({len(share) for share in shares}) == 1
     columns = [np.concatenate(column) for column in zip(*[batch for share in shares for batch in share])]
     real = columns[2].ravel() != -1
     got = sorted_rows(*[column[real] for column in columns])
     assert np.array_equal(got, sorted_rows(*read_rows(dataset, "valid")))
-    sizes = {create_dataset(dataset, "train", 100, training=True, rank=rank, rank_count=rank_count).get_dataset_size()
-             for rank in range(rank_count)}
+    sizes = {
+        create_dataset(dataset, "train", 100, training=True, rank=rank, rank_count=rank_count).get_dataset_size()
+        for rank in range(rank_count)
+    }
     assert len(sizes) == 1
 
 
@@ -75,12 +83,15 @@ def test_without_dense_fields_there_is_no_such_column(make_dataset):
     assert labels.shape == (50, 1)
 
 
-@pytest.mark.parametrize(("batch_size", "rank_count", "message"), [
-    (75, 1, "--batch_size=75 cannot be made of records of 50 rows; use a multiple of 50"),
-    (25, 1, "use a multiple of 50"),
-    (5000, 1, r"the train split has \d+ records of 50 rows; use a multiple of 50 up to \d+50|\d+00"),
-    (500, 4, "use a multiple of 50 up to 250"),
-])
+@pytest.mark.parametrize(
+    ("batch_size", "rank_count", "message"),
+    [
+        (75, 1, "--batch_size=75 cannot be made of records of 50 rows; use a multiple of 50"),
+        (25, 1, "use a multiple of 50"),
+        (5000, 1, r"the train split has \d+ records of 50 rows; use a multiple of 50 up to \d+50|\d+00"),
+        (500, 4, "use a multiple of 50 up to 250"),
+    ],
+)
 def test_batches_that_the_records_cannot_make_are_refused(dataset, batch_size, rank_count, message):
     with pytest.raises(UserError, match=message):
         create_dataset(dataset, "train", batch_size, training=True, rank_count=rank_count)

@@ -20,7 +20,9 @@ def test_it_survives_its_file(folder):
     assert (folder / META_NAME).read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["train_input_part.mindrecord00", "valid_input_part.mindrecord00.db", "vocabulary.tsv"])
+@pytest.mark.parametrize(
+    "name", ["train_input_part.mindrecord00", "valid_input_part.mindrecord00.db", "vocabulary.tsv"]
+)
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing"):
@@ -31,11 +33,13 @@ def test_a_shard_that_is_cut_off_is_named(folder):
     shard = folder / "test_input_part.mindrecord00"
     shard.chmod(0o600)
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(UserError, match="test_input_part.mindrecord00 has .* bytes, not .*; preprocess again"):
+    with pytest.raises(UserError, match=r"test_input_part\.mindrecord00 has .* bytes, not .*; preprocess again"):
         DatasetMeta.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}', '{"format_version": 1, "splits": {"train": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format_version": 1}', '{"format_version": 1, "splits": {"train": {}}}']
+)
 def test_a_damaged_file_is_refused(folder, text):
     (folder / META_NAME).write_text(text)
     with pytest.raises(UserError, match="is damaged"):

@@ -16,7 +16,7 @@ def make_network(dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviati
     """Return a small network with weights that are large enough to see, and inputs for it."""
     network = DeepFM(DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob))
     random = np.random.default_rng(1)
-    for parameter in network.get_parameters():
+    for parameter in network.trainable_params():
         parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))
     inputs = [Tensor(random.integers(0, 20, (8, sparse_count)).astype(np.int32))]
     if dense_count:
@@ -42,10 +42,10 @@ def test_every_gradient_agrees_with_that_of_the_plain_formula(shape):
     weight = Tensor(np.random.default_rng(2).normal(0, 1, (8, 1)).astype(np.float32))
     ours, theirs = gradients(network, inputs, weight), gradients(plain, inputs, weight)
     if hidden_sizes:
-        first = theirs.pop("weight0")                                           # [F*D, H], dense fields first
+        first = theirs.pop("weight0")  # [F*D, H], dense fields first
         if dense_count:
-            theirs["deep.dense_weight"] = first[:dense_count * 4].reshape(dense_count, 4, -1)
-        theirs["deep.first.weight"] = first[dense_count * 4:].T
+            theirs["deep.dense_weight"] = first[: dense_count * 4].reshape(dense_count, 4, -1)
+        theirs["deep.first.weight"] = first[dense_count * 4 :].T
         theirs["deep.first.bias"] = theirs.pop("offset0")
     for layer in range(len(hidden_sizes)):
         theirs[f"deep.rest.{layer}.weight"] = theirs.pop(f"weight{layer + 1}").T
@@ -79,7 +79,10 @@ def test_second_order_by_a_double_loop_over_pairs():
     network.linear.set_data(ops.zeros_like(network.linear))
     network.dense_linear.set_data(ops.zeros_like(network.dense_linear))
     network.bias.set_data(ops.zeros_like(network.bias))
-    embedding, dense_embedding = network.embedding.asnumpy().astype(float), network.dense_embedding.asnumpy().astype(float)
+    embedding, dense_embedding = (
+        network.embedding.asnumpy().astype(float),
+        network.dense_embedding.asnumpy().astype(float),
+    )
     expected = []
     for ids, values in zip(sparse_ids.asnumpy(), dense_values.asnumpy()):
         vectors = [value * row for value, row in zip(values, dense_embedding)] + [embedding[id_] for id_ in ids]
@@ -88,7 +91,7 @@ def test_second_order_by_a_double_loop_over_pairs():
 
 
 def test_parameters_have_the_sizes_of_the_paper():
-    # 13 + 26 fields, D=80: (V + 13) * 81 + 39*80*1024 + 1024 + 1024*512 + 512 + 512*256 + 256 + 256*128 + 128 + 128 + 1 + bias
+    # Tables (V + 13) * 81, first layer 39 * 80 inputs, each layer a weight and a bias, one bias of the whole.
     network = DeepFM(DeepFMConfig(184_952, 26, 13, 80, (1024, 512, 256, 128)))
     expected = 184_965 * 81 + 3120 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128 + 129 + 1
     assert sum(parameter.size for parameter in network.get_parameters()) == expected

@@ -21,7 +21,7 @@ def fit(text, schema, dense_encoding, threshold, pieces=1):
     frame, stats = parse_text(text, schema), FeatureStats(schema)
     step = -(-frame.height // pieces)
     for start in range(0, frame.height, step):
-        stats.update(frame[start:start + step])
+        stats.update(frame[start : start + step])
     return FeatureEncoder.fit(schema, stats, dense_encoding, threshold)
 
 
@@ -29,8 +29,8 @@ def fit(text, schema, dense_encoding, threshold, pieces=1):
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
     schema = FieldSchema(3, 4)
-    train_text, test_text = make_rows(700, 3, 4, 1, ending), make_rows(300, 3, 4, 2, ending) + f"{ending}1\t9" + "\tnew" * 0
-    test_text = test_text.rsplit(ending, 1)[0] + f"{ending}1\t999999\t-77\t\tnever\tseen\tbefore\t"
+    train_text = make_rows(700, 3, 4, 1, ending)
+    test_text = make_rows(300, 3, 4, 2, ending) + f"{ending}1\t999999\t-77\t\tnever\tseen\tbefore\t"
     encoder = fit(train_text, schema, dense_encoding, threshold=5)
     train_rows = [row for _, row in oracles.parse_file(train_text.encode(), 3, 4)[0]]
     test_rows = [row for _, row in oracles.parse_file(test_text.encode(), 3, 4)[0]]
@@ -40,19 +40,31 @@ def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
         assert sparse_ids.dtype == np.int32
         assert dense_values.dtype == np.float32
         assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
-        np.testing.assert_allclose(dense_values, np.array([oracle.dense_values(row) for row in rows]).reshape(
-            dense_values.shape), rtol=2e-6, atol=2e-6)
+        np.testing.assert_allclose(
+            dense_values,
+            np.array([oracle.dense_values(row) for row in rows]).reshape(dense_values.shape),
+            rtol=2e-6,
+            atol=2e-6,
+        )
     assert len(encoder.vocabulary) == oracle.vocabulary_size
     assert any(0 < id_ < oracle.field_count for id_ in encoder.encode(parse_text(test_text, schema))[0][-1])
 
 
 def test_vocabulary_by_hand():
     # C1: a 3 times, b and "" twice each, c once; threshold 1 keeps a, then "" before b; c is OOV.
-    counts = {"C1": pl.DataFrame({"value": ["", "a", "b", "c"], "count": [2, 3, 2, 1]}),
-              "C2": pl.DataFrame({"value": ["z"], "count": [8]})}
+    counts = {
+        "C1": pl.DataFrame({"value": ["", "a", "b", "c"], "count": [2, 3, 2, 1]}),
+        "C2": pl.DataFrame({"value": ["z"], "count": [8]}),
+    }
     table = Vocabulary.build(counts, threshold=1).table
-    assert table.rows() == [("C1", OOV, 0, 1), ("C2", OOV, 1, 0), ("C1", "a", 2, 3), ("C1", "", 3, 2), ("C1", "b", 4, 2),
-                            ("C2", "z", 5, 8)]
+    assert table.rows() == [
+        ("C1", OOV, 0, 1),
+        ("C2", OOV, 1, 0),
+        ("C1", "a", 2, 3),
+        ("C1", "", 3, 2),
+        ("C1", "b", 4, 2),
+        ("C2", "z", 5, 8),
+    ]
 
 
 def test_a_value_as_frequent_as_the_threshold_is_dropped():
@@ -96,8 +108,20 @@ def test_a_constant_or_empty_column_gives_finite_values(dense_encoding, value):
     assert np.isfinite(fit(text, schema, dense_encoding, 0).encode(parse_text(text, schema))[1]).all()
 
 
-@pytest.mark.parametrize(("value", "bucket"), [
-    ("", ""), ("-3", "-3"), ("0", "0"), ("1", "1"), ("2", "2"), ("3", "1"), ("8", "4"), ("100", "21"), ("23159456", "287")])
+@pytest.mark.parametrize(
+    ("value", "bucket"),
+    [
+        ("", ""),
+        ("-3", "-3"),
+        ("0", "0"),
+        ("1", "1"),
+        ("2", "2"),
+        ("3", "1"),
+        ("8", "4"),
+        ("100", "21"),
+        ("23159456", "287"),
+    ],
+)
 def test_buckets_by_hand(value, bucket):
     # ln(3)^2 = 1.2, ln(8)^2 = 4.3, ln(100)^2 = 21.2, ln(23159456)^2 = 287.6
     encoder = fit(f"1\t{value}\tx", FieldSchema(1, 1), "bucket", 0)

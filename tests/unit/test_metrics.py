@@ -29,7 +29,9 @@ def test_auc_of_one_class_is_not_a_number():
 
 def test_log_loss_by_hand():
     labels, probabilities = np.array([1, 0, 1], np.float32), np.array([0.8, 0.4, 0.5], np.float32)
-    assert log_loss(labels, probabilities) == pytest.approx(-(math.log(0.8) + math.log(0.6) + math.log(0.5)) / 3, rel=1e-6)
+    assert log_loss(labels, probabilities) == pytest.approx(
+        -(math.log(0.8) + math.log(0.6) + math.log(0.5)) / 3, rel=1e-6
+    )
 
 
 def test_certain_and_wrong_is_finite():

@@ -17,8 +17,15 @@ def digests(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("flags", [(), ("--dense_encoding=bucket",), ("--dense_encoding=max", "--valid_ratio=0"),
-                                   ("--line_per_sample=7", "--dense_encoding=log")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--dense_encoding=bucket",),
+        ("--dense_encoding=max", "--valid_ratio=0"),
+        ("--line_per_sample=7", "--dense_encoding=log"),
+    ],
+)
 def test_every_row_arrives_encoded_in_its_split_and_order(make_dataset, flags):
     content = make_rows(1203, 3, 4, seed=5, ending="\r\n") + "\r\nbad line\r\n1\t\t\t\tlast\tline\tno\tnewline"
     folder = make_dataset(*flags, content=content)
@@ -99,14 +106,21 @@ def test_categories_that_are_ids_stay_as_they_are(make_dataset):
     assert meta.vocabulary_size == sparse_ids.max() + 1
 
 
-@pytest.mark.parametrize(("content", "flags", "message"), [
-    ("", (), "is empty"),
-    ("1\t2\t3\n" * 50, (), r"of 50 lines 50 malformed \(50 columns\), first lines: 1 \(columns\), 2 .*--dense_dim=3"),
-    ("\n".join(f"1\t\t\t\ta\tb\tc\t{row}" for row in range(500)), (), "both labels must occur"),
-    ("1\t\t\t\ta\tb\tc\td\n0\t\t\t\ta\tb\tc\td\n", (), "both labels must occur"),
-    ("x\t\t\t\ta\tb\tc\td\n" + "1\t\t\t\ta\tb\tc\td\n" * 9, ("--max_bad_line_ratio=0.05",), "1 malformed"),
-    ("1\t\t\t\ta\tb\tc\td\n" * 9, ("--valid_ratio=0.5", "--test_ratio=0.5"), "must leave rows to train on"),
-])
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ("", (), "is empty"),
+        (
+            "1\t2\t3\n" * 50,
+            (),
+            r"of 50 lines 50 malformed \(50 columns\), first lines: 1 \(columns\), 2 .*--dense_dim=3",
+        ),
+        ("\n".join(f"1\t\t\t\ta\tb\tc\t{row}" for row in range(500)), (), "both labels must occur"),
+        ("1\t\t\t\ta\tb\tc\td\n0\t\t\t\ta\tb\tc\td\n", (), "both labels must occur"),
+        ("x\t\t\t\ta\tb\tc\td\n" + "1\t\t\t\ta\tb\tc\td\n" * 9, ("--max_bad_line_ratio=0.05",), "1 malformed"),
+        ("1\t\t\t\ta\tb\tc\td\n" * 9, ("--valid_ratio=0.5", "--test_ratio=0.5"), "must leave rows to train on"),
+    ],
+)
 def test_what_cannot_be_used_is_refused_and_nothing_is_left(tmp_path, content, flags, message):
     (tmp_path / "train.txt").write_text(content)
     with pytest.raises(UserError, match=message):
@@ -116,7 +130,13 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_left(tmp_path, content, f
 
 def test_an_earlier_result_is_replaced_only_on_demand(make_dataset):
     folder = make_dataset()
-    flags = [f"--data_path={folder.parent}", "--dense_dim=3", "--slot_dim=4", "--line_per_sample=20", "--train_line_count=0"]
+    flags = [
+        f"--data_path={folder.parent}",
+        "--dense_dim=3",
+        "--slot_dim=4",
+        "--line_per_sample=20",
+        "--train_line_count=0",
+    ]
     before = digests(folder)
     with pytest.raises(UserError, match=r"exists already; --overwrite=True replaces it"):
         main(flags)

@@ -29,17 +29,37 @@ def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
 
 def as_oracle(row, schema):
     categories = [row[name] for name in schema.category_names]
-    return {"label": row["label"], "integers": [row[name] for name in schema.integer_names],
-            "categories": categories if schema.categories_are_ids else [value or "" for value in categories]}
+    return {
+        "label": row["label"],
+        "integers": [row[name] for name in schema.integer_names],
+        "categories": categories if schema.categories_are_ids else [value or "" for value in categories],
+    }
 
 
-@pytest.mark.parametrize(("line", "reason"), [
-    (b"1\t5\t\ta\tb", None), (b"0\t-5\t+7\t\t", None), (b"1\t5\t\ta\t\"b", None), ("0\t1\t2\tä\t中".encode(), None),
-    (b"0\t1\t2\ta\x00b\t ", None), (b"1\t5\ta\tb", "columns"), (b"1\t5\t\ta\tb\t", "columns"), (b"", "columns"),
-    (b"2\t5\t\ta\tb", "label"), (b"\t5\t\ta\tb", "label"), (b"10\t5\t\ta\tb", "label"), (b"1.0\t5\t\ta\tb", "label"),
-    (b"1\tx\t\ta\tb", "integer"), (b"1\t1.5\t\ta\tb", "integer"), (b"1\t99999999999999999999\t\ta\tb", "integer"),
-    (b"1\t \t\ta\tb", "integer"), (b"1\t1\t\t\xff\tb", "encoding"), (b"\xef\xbb\xbf1\t1\t\ta\tb", "label"),
-])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"1\t5\t\ta\tb", None),
+        (b"0\t-5\t+7\t\t", None),
+        (b'1\t5\t\ta\t"b', None),
+        ("0\t1\t2\tä\t中".encode(), None),
+        (b"0\t1\t2\ta\x00b\t ", None),
+        (b"0\t1\r\t2\ta\rb\r\tc\r\r", None),
+        (b"1\t5\ta\tb", "columns"),
+        (b"1\t5\t\ta\tb\t", "columns"),
+        (b"", "columns"),
+        (b"2\t5\t\ta\tb", "label"),
+        (b"\t5\t\ta\tb", "label"),
+        (b"10\t5\t\ta\tb", "label"),
+        (b"1.0\t5\t\ta\tb", "label"),
+        (b"1\tx\t\ta\tb", "integer"),
+        (b"1\t1.5\t\ta\tb", "integer"),
+        (b"1\t99999999999999999999\t\ta\tb", "integer"),
+        (b"1\t \t\ta\tb", "integer"),
+        (b"1\t1\t\t\xff\tb", "encoding"),
+        (b"\xef\xbb\xbf1\t1\t\ta\tb", "label"),
+    ],
+)
 def test_each_kind_of_line_alone_and_between_good_ones(tmp_path, line, reason):
     good = b"0\t1\t2\tx\ty"
     for content in (line + b"\n", b"\n".join([good, line, good]) + b"\n"):
@@ -50,16 +70,44 @@ def test_each_kind_of_line_alone_and_between_good_ones(tmp_path, line, reason):
         assert [kind for _, kind in expected_bad] == ([reason] if reason else [])
 
 
-CELLS = st.sampled_from([b"", b"0", b"1", b"2", b"-3", b"17", b"1.5", b"abc", "é".encode(), b"\xff", b"\r", b'"', b"\x00",
-                         b"68fd1e64", b" ", b"9" * 25, b",", b"#", b"'"])
-GOOD_LINES = st.tuples(st.sampled_from([b"0", b"1"]), *[st.sampled_from([b"", b"0", b"-1", b"250"])] * 2,
-                       *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"#"])] * 2)
+CELLS = st.sampled_from(
+    [
+        b"",
+        b"0",
+        b"1",
+        b"2",
+        b"-3",
+        b"17",
+        b"1.5",
+        b"abc",
+        "é".encode(),
+        b"\xff",
+        b"\r",
+        b'"',
+        b"\x00",
+        b"68fd1e64",
+        b" ",
+        b"9" * 25,
+        b",",
+        b"#",
+        b"'",
+    ]
+)
+GOOD_LINES = st.tuples(
+    st.sampled_from([b"0", b"1"]),
+    *[st.sampled_from([b"", b"0", b"-1", b"250"])] * 2,
+    *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"a\r\r", b"#"])] * 2,
+)
 LINES = st.one_of(GOOD_LINES, st.lists(CELLS, min_size=0, max_size=7)).map(b"\t".join)
 
 
 @settings(max_examples=300, deadline=None)
-@given(lines=st.lists(LINES, max_size=30), ending=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans(),
-       block_bytes=st.integers(1, 200))
+@given(
+    lines=st.lists(LINES, max_size=30),
+    ending=st.sampled_from([b"\n", b"\r\n"]),
+    last=st.booleans(),
+    block_bytes=st.integers(1, 200),
+)
 def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, block_bytes):
     content = ending.join(lines) + (ending if last else b"")
     expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
@@ -96,8 +144,9 @@ def archive_of(content, name="./dac/train.txt"):
     return packed.getvalue()
 
 
-@pytest.mark.parametrize(("name", "pack"), [
-    ("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
+@pytest.mark.parametrize(
+    ("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)]
+)
 @pytest.mark.parametrize("block_bytes", [1, 13, 1 << 20])
 def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
     content = b"".join(b"%d\t%d\t\ta\tb\r\n" % (i % 2, i) for i in range(200)) + b"1\t\t\tlast\tline"
@@ -108,7 +157,7 @@ def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
 @pytest.mark.parametrize(("name", "pack"), [("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, name, pack):
     whole = pack(b"".join(b"%d\t%d\t\ta\tb\n" % (i % 2, i * i) for i in range(20000)))
-    (tmp_path / name).write_bytes(whole[:len(whole) // 2])
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="is damaged or cut off"):
         list(read_blocks(tmp_path / name, 1 << 20))
 

@@ -35,7 +35,8 @@ def test_padding_changes_nothing():
     real = LABELS.ravel() != -1
     short = [Tensor(column.asnumpy()[real]) for column in inputs]
     assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(
-        loss_network(*short, Tensor(LABELS[real])).asnumpy().item(), rel=1e-6)
+        loss_network(*short, Tensor(LABELS[real])).asnumpy().item(), rel=1e-6
+    )
 
 
 def test_a_batch_of_padding_has_no_log_loss():
@@ -47,8 +48,10 @@ def test_gradient_agrees_with_finite_differences():
     network, inputs = make_network(2, 3, (4,), deviation=0.3)
     parameters = network.trainable_params()
     gradient_of = ms.grad(LossNetwork(network, 0.02).set_train(False), grad_position=None, weights=parameters)
-    gradients = {parameter.name: gradient.asnumpy()
-                 for parameter, gradient in zip(parameters, gradient_of(*inputs, Tensor(LABELS)))}
+    gradients = {
+        parameter.name: gradient.asnumpy()
+        for parameter, gradient in zip(parameters, gradient_of(*inputs, Tensor(LABELS)))
+    }
     weights, arrays, step = weights_of(network), as_arrays(inputs), 1e-5
     for name, values in weights.items():
         for place in list(np.ndindex(values.shape))[::5]:
@@ -64,7 +67,9 @@ def test_gradient_agrees_with_finite_differences():
 def test_first_adam_step_moves_each_weight_by_the_rate():
     # In Adam's first step the moments cancel: the update is learning_rate * gradient / (|gradient| + epsilon').
     network, inputs = make_network(3, 4, (6,))
-    gradient_of = ms.grad(LossNetwork(network, 0.0).set_train(False), grad_position=None, weights=network.trainable_params())
+    gradient_of = ms.grad(
+        LossNetwork(network, 0.0).set_train(False), grad_position=None, weights=network.trainable_params()
+    )
     before = {parameter.name: parameter.asnumpy().copy() for parameter in network.trainable_params()}
     gradients = dict(zip(before, gradient_of(*inputs, Tensor(LABELS))))
     build_train_step(network, learning_rate=0.01, epsilon=1e-12, l2_coef=0.0)(*inputs, Tensor(LABELS))

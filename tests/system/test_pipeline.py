@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole job by its commands, as processes."""
+
+import ast
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix, hstack
+from sklearn.linear_model import LogisticRegression
+
+from src.criteo_like import best_scores_path, write_rows
+from src.dataset_meta import DatasetMeta
+from tests import oracles
+from tests.conftest import ROOT
+from tests.records import read_rows
+
+QUICKSTART = f"--config_path={ROOT / 'config' / 'quickstart.yaml'}"
+SMALL = ("--batch_size=500", "--embedding_size=4", "--hidden_sizes=16,8", "--device_target=CPU", "--log_every=5")
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory, run):
+    """200,000 generated rows in data/origin_data/train.txt, preprocessed; the folder above data."""
+    work = tmp_path_factory.mktemp("generated")
+    write_rows(work / "data" / "origin_data" / "train.txt", 200_000, seed=1)
+    finished = run(ROOT / "src" / "preprocess_data.py", QUICKSTART, f"--data_path={work / 'data'}/")
+    assert finished.returncode == 0, finished.stderr
+    return work
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, run):
+    """6,000 generated rows, preprocessed by the command of the model zoo's users but with a smaller threshold."""
+    work = tmp_path_factory.mktemp("small")
+    write_rows(work / "data" / "origin_data" / "train.txt", 6000, seed=2)
+    flags = (
+        "--dense_dim=13 --slot_dim=26 --threshold=10 --train_line_count=6000 --skip_id_convert=0 --line_per_sample=100"
+    )
+    finished = run("-m", "src.preprocess_data", f"--data_path={work / 'data'}/", *flags.split())
+    assert finished.returncode == 0, finished.stderr
+    return work
+
+
+def train(run, work, name, *flags):
+    folder = work / name
+    folder.mkdir()
+    finished = run(ROOT / "train.py", f"--dataset_path={work / 'data' / 'mindrecord'}", *flags, cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    return folder, finished
+
+
+def test_deepfm_comes_close_to_the_best_possible_auc_and_a_linear_model_does_not(generated, run):
+    folder, _ = train(run, generated, "run", QUICKSTART)
+    finished = run(
+        ROOT / "eval.py", QUICKSTART, f"--dataset_path={generated / 'data' / 'mindrecord'}",
+        "--checkpoint_path=./checkpoint", cwd=folder,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    result = ast.literal_eval(finished.stdout.splitlines()[-1])["result"]
+    best = json.loads(best_scores_path(generated / "data" / "origin_data" / "train.txt").read_text())
+    assert best["auc"] - 0.02 < result["AUC"] < best["auc"] + 0.01
+    assert result["log_loss"] < best["log_loss"] + 0.025
+    assert linear_auc(generated / "data" / "mindrecord") < best["auc"] - 0.05
+
+
+def linear_auc(folder):
+    """Return the test AUC of logistic regression on the same features."""
+    columns = {}
+    for split in ("train", "test"):
+        sparse_ids, dense_values, labels = read_rows(folder, split)
+        ends = np.arange(0, sparse_ids.size + 1, sparse_ids.shape[1])
+        width = DatasetMeta.load(folder).vocabulary_size
+        one_hot = csr_matrix((np.ones(sparse_ids.size), sparse_ids.ravel(), ends), shape=(len(sparse_ids), width))
+        columns[split] = hstack([one_hot, csr_matrix(dense_values)]).tocsr(), labels
+    model = LogisticRegression(C=0.03, solver="liblinear", tol=1e-3).fit(*columns["train"])
+    features, labels = columns["test"]
+    some = slice(0, 4000)  # the oracle counts pairs
+    return oracles.auc(labels[some], model.decision_function(features[some]))
+
+
+def test_train_writes_what_the_model_zoos_users_expect(small, run):
+    flags = ("--ckpt_path=./checkpoint", "--eval_file_name=auc.log", "--loss_file_name=loss.log", "--do_eval=True",
+             "--train_epochs=2", *SMALL)  # fmt: skip
+    folder, finished = train(run, small, "logs", *flags)
+    losses = (folder / "loss.log").read_text().splitlines()
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert all(re.fullmatch(time + r" epoch: [12] step: \d+, loss is \d\.\d+", line) for line in losses)
+    assert [line.split("step: ")[1].split(",")[0] for line in losses] == ["5", "9"] * 2
+    aucs = (folder / "auc.log").read_text().splitlines()
+    assert len(aucs) == 2
+    assert all(re.fullmatch(time + r" epoch: [12] valid AUC: 0\.\d{6}, log_loss: 0\.\d{6}, eval_time: [\d.]+s", line)
+               for line in aucs)  # fmt: skip
+    assert {path.name for path in (folder / "checkpoint").iterdir()} == {
+        "deepfm-1_9.ckpt", "deepfm-2_9.ckpt", "model.json"}  # fmt: skip
+    model = json.loads((folder / "checkpoint" / "model.json").read_text())
+    assert model["network"]["hidden_sizes"] == [16, 8]
+    assert model["data"]["vocabulary_sha256"] == DatasetMeta.load(small / "data" / "mindrecord").vocabulary_sha256
+    assert "device: CPU" in finished.stdout
+    assert re.search(r"train: 9,000 rows in [\d.]+ s, [\d,]+ rows/s", finished.stdout)
+    assert finished.stderr == ""
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run):
+    texts = []
+    for name, seed in (("first", 7), ("second", 7), ("third", 8)):
+        folder, _ = train(run, small, name, "--train_epochs=3", f"--seed={seed}", "--log_every=1", *SMALL[:-1])
+        texts.append([line.split(" ", 2)[2] for line in (folder / "loss.log").read_text().splitlines()])
+    assert len(texts[0]) == 27
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+
+
+def test_without_a_valid_split_it_trains_and_says_so(small, run, tmp_path):
+    data = small / "data"
+    finished = run(
+        ROOT / "src" / "preprocess_data.py", f"--data_path={tmp_path}", "--valid_ratio=0", "--dense_encoding=bucket",
+        "--line_per_sample=100", "--train_line_count=0",
+    )  # fmt: skip
+    assert finished.returncode == 2  # no data there yet
+    (tmp_path / "origin_data").symlink_to(data / "origin_data")
+    finished = run(
+        ROOT / "src" / "preprocess_data.py", f"--data_path={tmp_path}", "--valid_ratio=0", "--dense_encoding=bucket",
+        "--line_per_sample=100", "--train_line_count=0",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    finished = run(
+        ROOT / "train.py", f"--dataset_path={tmp_path / 'mindrecord'}", "--train_epochs=1", *SMALL, cwd=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "no valid split, so no scores while training" in finished.stdout
+    finished = run(ROOT / "eval.py", f"--dataset_path={tmp_path / 'mindrecord'}", *SMALL, cwd=tmp_path)
+    assert "'AUC': 0." in finished.stdout
+    assert "test AUC: 0." in (tmp_path / "auc.log").read_text()
+
+
+def test_eval_scores_every_row_of_the_test_split(small, run):
+    folder, _ = train(run, small, "scored", "--train_epochs=1", *SMALL)
+    rows = DatasetMeta.load(small / "data" / "mindrecord").splits["test"].rows
+    results = []
+    for batch_size in (100, 700):
+        finished = run(
+            ROOT / "eval.py", f"--dataset_path={small / 'data' / 'mindrecord'}", "--device_target=CPU",
+            "--checkpoint_path=./checkpoint/deepfm-1_9.ckpt", f"--batch_size={batch_size}", cwd=folder,
+        )  # fmt: skip
+        assert f"test rows: {rows}" in finished.stdout
+        result = ast.literal_eval(finished.stdout.splitlines()[-1])["result"]
+        assert result.keys() == {"AUC", "log_loss", "eval_time"}
+        results.append(result)
+    assert results[0]["AUC"] == pytest.approx(results[1]["AUC"], abs=1e-6)
+    assert results[0]["log_loss"] == pytest.approx(results[1]["log_loss"], abs=1e-6)
+
+
+def test_a_rate_that_is_far_too_high_stops_with_a_clear_error(small, run, tmp_path):
+    finished = run(
+        ROOT / "train.py", f"--dataset_path={small / 'data' / 'mindrecord'}", "--learning_rate=1e30", "--log_every=1",
+        *SMALL[:-1], cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.returncode == 2
+    assert re.search(
+        r"^error: the loss is (nan|inf) at epoch 1 step \d+; earlier checkpoints are kept", finished.stderr, re.M
+    )
+    assert list((tmp_path / "checkpoint").iterdir()) == []

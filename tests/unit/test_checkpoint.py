@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+import pytest
+
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint
+from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFM, DeepFMConfig
+from src.errors import UserError
+from src.training import build_train_step
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+@pytest.fixture
+def folder(dataset, tmp_path):
+    """A folder with three checkpoints, the second the best; `folder.trained` is the network of the third."""
+    meta = DatasetMeta.load(dataset)
+    config = DeepFMConfig(meta.vocabulary_size, 7, 3, 4, (5,), 0.9)
+    network = DeepFM(config)
+    train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
+    folder = ModelFolder.create(tmp_path / "checkpoint", config, DataIdentity.of_dataset(meta))
+    for epoch, log_loss in enumerate((0.5, 0.4, 0.45), 1):
+        folder.save(train_step, epoch, 16, {"auc": 0.7, "log_loss": log_loss})
+    folder.trained = network
+    return folder
+
+
+def test_weights_survive_the_file(folder):
+    found, saved = find_checkpoint(folder.path / "deepfm-3_16.ckpt")
+    loaded = found.load_network(saved).parameters_dict()
+    trained = folder.trained.parameters_dict()
+    assert loaded.keys() == trained.keys()
+    for name, parameter in trained.items():
+        assert np.array_equal(loaded[name].asnumpy(), parameter.asnumpy())
+
+
+def test_the_optimizer_is_saved_too(folder):
+    import mindspore as ms
+
+    names = set(ms.load_checkpoint(str(folder.path / "deepfm-1_16.ckpt")))
+    assert {"moment1.embedding", "moment2.embedding", "global_step"} <= names
+
+
+def test_a_folder_means_its_best_checkpoint(folder):
+    assert find_checkpoint(folder.path)[1].file == "deepfm-2_16.ckpt"
+    assert json.loads((folder.path / "model.json").read_text())["best"] == "deepfm-2_16.ckpt"
+
+
+def test_without_scores_the_best_is_the_last(folder, dataset):
+    meta = DatasetMeta.load(dataset)
+    unscored = ModelFolder.create(folder.path.parent / "unscored", folder.network, DataIdentity.of_dataset(meta))
+    train_step = build_train_step(folder.trained, 0.01, 5e-8, 1e-4)
+    for epoch in (1, 2):
+        unscored.save(train_step, epoch, 16, {})
+    assert find_checkpoint(unscored.path)[1].file == "deepfm-2_16.ckpt"
+
+
+def test_the_data_it_was_trained_on_is_accepted(folder, dataset):
+    find_checkpoint(folder.path)[0].check_data(DatasetMeta.load(dataset), dataset)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--threshold=4", "vocabulary_sha256"),
+        ("--dense_encoding=bucket", "dense_fields"),
+        ("--split_seed=1", "dense_scales"),
+    ],
+)
+def test_other_data_are_refused(folder, make_dataset, flag, message):
+    other = make_dataset(flag)
+    with pytest.raises(UserError, match=f"was trained on other data than {other}: .*{message}"):
+        find_checkpoint(folder.path)[0].check_data(DatasetMeta.load(other), other)
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_checkpoint_that_is_cut_off_is_refused(folder, size):
+    path = folder.path / "deepfm-2_16.ckpt"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:size])
+    found, saved = find_checkpoint(path)
+    with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is damaged or cut off"):
+        found.load_network(saved)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(folder):
+    path = folder.path / "model.json"
+    content = json.loads(path.read_text())
+    content["network"]["embedding_size"] = 8
+    path.write_text(json.dumps(content))
+    found, saved = find_checkpoint(folder.path)
+    with pytest.raises(UserError, match=r"does not hold the network of model\.json; .*embedding \(\d+, 8\)"):
+        found.load_network(saved)
+
+
+def test_what_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(UserError, match=f"--checkpoint_path={tmp_path}/none: no such file or folder"):
+        find_checkpoint(tmp_path / "none")
+    with pytest.raises(UserError, match=r"model\.json is missing"):
+        find_checkpoint(tmp_path)
+    stray = folder.path / "stray.ckpt"
+    stray.touch()
+    with pytest.raises(UserError, match=r"stray\.ckpt is not one of the checkpoints"):
+        find_checkpoint(stray)
+    (folder.path / "deepfm-2_16.ckpt").unlink()
+    found, saved = find_checkpoint(folder.path)
+    with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is missing"):
+        found.load_network(saved)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1, "network": {}}'])
+def test_a_damaged_model_json_is_refused(folder, text):
+    (folder.path / "model.json").write_text(text)
+    with pytest.raises(UserError, match=r"model\.json is damaged"):
+        find_checkpoint(folder.path)
+
+
+def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
+    identity = DataIdentity.of_dataset(DatasetMeta.load(dataset))
+    with pytest.raises(UserError, match="holds the checkpoints of an earlier run"):
+        ModelFolder.create(folder.path, folder.network, identity)
+    assert len(list(folder.path.glob("*.ckpt"))) == 3
+    ModelFolder.create(folder.path, folder.network, identity, overwrite=True)
+    assert list(folder.path.iterdir()) == []

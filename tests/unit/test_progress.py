@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+import io
+import re
+
+from src.progress import Progress
+
+
+def test_without_a_terminal_there_are_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    progress = Progress("read", 400)
+    progress.advance(100, "epoch 1")
+    progress.advance(300)
+    progress.close()
+    first, _, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"read: 100 of 400 rows, [\d,]+ rows/s, [\d,]+ s left, epoch 1", first)
+    assert re.fullmatch(r"read: 400 rows in [\d.]+ s, [\d,]+ rows/s, epoch 1", last)
+
+
+def test_lines_are_rare(capsys):
+    progress = Progress("read", 400)
+    for _ in range(100):
+        progress.advance(1)
+    assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = Progress("train", 2000)
+    progress.advance(2000, "loss 0.4")
+    progress.close()
+    shown = terminal.getvalue()
+    assert "100%" in shown
+    assert "rows/s" in shown
+    assert "loss 0.4" in shown
+    assert "\n" in shown
