@@ -9,6 +9,7 @@ main() {
   source scripts/environment.sh
   prepare_environment requirements-dev.txt
   "${python}" -m ruff check .
+  "${python}" -m ruff format --check --quiet .
   "${python}" -m pytest "$@"
 }
 
