@@ -5,6 +5,7 @@ import math
 import time
 
 from mindspore.train import Callback
+from tqdm import tqdm
 
 from src.errors import UserError
 from src.evaluation import evaluate
@@ -66,7 +67,7 @@ class EpochEnd(Callback):
             )
         line = f"epoch: {epoch} valid {format_scores(scores)}"
         append_line(self._eval_path, line)
-        print(line, flush=True)
+        tqdm.write(line)  # above the progress bar, if there is one
         return {"auc": scores["AUC"], "log_loss": scores["log_loss"]}
 
 
