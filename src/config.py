@@ -24,6 +24,7 @@ RANGES = {
     "dense_dim": (0, 1000),
     "slot_dim": (1, 1000),
     "threshold": (0, math.inf),
+    "max_vocab_size": (0, math.inf),
     "train_line_count": (0, math.inf),
     "line_per_sample": (1, 100_000),
     "valid_ratio": (0, 0.5),

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from src.errors import UserError, exit_on_user_error
+from src.hex_codes import to_texts
 from src.metrics import log_loss, roc_auc
 from src.splitmix import splitmix64, to_unit_interval
 
@@ -99,7 +100,6 @@ LINEAR_SCALE = 0.2
 LATENT_SCALE = 0.5
 LATENT_INTEGERS = (0, 5, 6, 10)
 LATENT_CATEGORIES = (1, 4, 5, 7, 8, 13, 16, 19, 22)
-HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)], dtype="S2")
 
 
 def main(argv=None):
@@ -279,8 +279,7 @@ def _category_texts(field, ranks):
     codes ^= codes >> np.uint32(13)
     codes *= np.uint32(0xC2B2AE35)
     codes ^= codes >> np.uint32(16)
-    octets = codes.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return pl.Series(HEX_PAIRS[octets].view("S8").ravel()).cast(pl.String)
+    return to_texts(pl.Series(codes))
 
 
 def _sigmoid(logits):

@@ -11,6 +11,8 @@ import math
 import numpy as np
 import polars as pl
 
+from src.hex_codes import as_code, is_code, to_texts
+
 KEY, LABEL = "key", "label"
 VALUE, COUNT = "value", "count"
 OOV = "<OOV>"
@@ -43,24 +45,50 @@ class FieldSchema:
 
 
 class FeatureStats:
-    """How often each value of each column occurs, missing ones included; exact, whatever the order of the rows."""
+    """How often each value of each column occurs, missing ones included; exact, whatever the order of the rows.
+
+    Values are held as they come: integers, text, or codes (uint32) of text; the same text may come as either.
+    """
 
     def __init__(self, schema):
+        self.row_count = 0
         self._names = [*schema.integer_names, *([] if schema.categories_are_ids else schema.category_names)]
-        self._parts = {name: [] for name in self._names}
+        self._parts = {name: {} for name in self._names}
 
     def update(self, frame):
         """Count the values in the columns of `frame`."""
+        self.row_count += frame.height
         counted = pl.collect_all([_count_values(frame.lazy(), name) for name in self._names])
         for name, counts in zip(self._names, counted):
-            parts = self._parts[name]
-            parts.append(counts)
+            kind = _kind(counts[VALUE].dtype)
+            parts = self._parts[name].setdefault(kind, [])
+            parts.append(counts.with_columns(pl.col(VALUE).cast(kind)))
             if sum(part.height for part in parts[1:]) > max(COMPACT_ROWS, parts[0].height):
-                self._parts[name] = [_merge(parts)]
+                self._parts[name][kind] = [_merge(parts)]
 
-    def counts(self, name):
-        """Return a frame of VALUE and COUNT, sorted by value; a missing value is a null."""
-        return _merge(self._parts[name]).sort(VALUE)
+    def integers(self, name):
+        """Return a frame of VALUE and COUNT of an integer column, sorted by value; a missing value is a null."""
+        return _merge(self._parts[name][pl.Int64]).sort(VALUE)
+
+    def categories(self, name, threshold):
+        """Return a frame of VALUE (text) and COUNT of the categories that occur more than `threshold` times.
+
+        A missing value is the empty text.
+        """
+        parts = dict(self._parts[name])
+        if len(parts) > 1:
+            texts = _merge(parts[pl.String])
+            codes = pl.col(VALUE).is_null() | is_code(pl.col(VALUE))
+            parts[pl.UInt32] = [*parts[pl.UInt32], texts.filter(codes).with_columns(as_code(pl.col(VALUE)))]
+            parts[pl.String] = [texts.filter(~codes)]
+        kept = [_merge(part).filter(pl.col(COUNT) > threshold) for part in parts.values()]
+        kept = [part.with_columns(to_texts(part[VALUE])) if part[VALUE].dtype == pl.UInt32 else part for part in kept]
+        return pl.concat(kept).with_columns(pl.col(VALUE).fill_null(""))
+
+
+def _kind(dtype):
+    """Return the type in which values of `dtype` are counted."""
+    return dtype if dtype in (pl.String, pl.UInt32) else pl.Int64
 
 
 def _count_values(frame, name):
@@ -87,22 +115,23 @@ class Vocabulary:
         }
 
     @classmethod
-    def build(cls, counts_by_field, threshold, first_id=0):
-        """Keep the values that occur more than `threshold` times.
+    def build(cls, kept_by_field, row_count, first_id=0, max_size=0):
+        """Give ids to the kept values of each field, from `first_id` on.
 
-        counts_by_field: for each field a frame of VALUE (text) and COUNT.  Ids start at `first_id`.
+        kept_by_field: for each field a frame of VALUE (text) and COUNT.  row_count: how many rows were counted.
+        max_size: how many values of a field may be kept, the most frequent ones; 0 for all of them.
         """
         kept = [
-            counts.filter(pl.col(COUNT) > threshold)
-            .sort([COUNT, VALUE], descending=[True, False])
+            counts.sort([COUNT, VALUE], descending=[True, False])
+            .head(max_size or counts.height)
             .select(pl.lit(field).alias("field"), VALUE, pl.col(COUNT).cast(pl.Int64))
-            for field, counts in counts_by_field.items()
+            for field, counts in kept_by_field.items()
         ]
         oov = pl.DataFrame(
             {
-                "field": list(counts_by_field),
+                "field": list(kept_by_field),
                 VALUE: [OOV] * len(kept),
-                COUNT: [counts.filter(pl.col(COUNT) <= threshold)[COUNT].sum() for counts in counts_by_field.values()],
+                COUNT: [row_count - counts[COUNT].sum() for counts in kept],
             },
             schema={"field": pl.String, VALUE: pl.String, COUNT: pl.Int64},
         )
@@ -123,12 +152,19 @@ class Vocabulary:
     def __len__(self):
         return self.table.height
 
-    def ids(self, field, values):
-        """Return an expression for the ids, int32, of the text expression `values`."""
+    def ids(self, field, values, dtype):
+        """Return an expression for the ids, int32, of `values`: text, or codes of text if dtype is uint32."""
+        oov = pl.lit(self._oov_ids[field], pl.Int32)
         kept = self._kept.get(field)
         if kept is None:
-            return pl.lit(self._oov_ids[field], pl.Int32)
-        return values.replace_strict(kept[VALUE], kept["id"], default=self._oov_ids[field], return_dtype=pl.Int32)
+            return oov
+        if dtype == pl.UInt32:
+            kept = kept.filter((pl.col(VALUE) == "") | is_code(pl.col(VALUE))).with_columns(as_code(pl.col(VALUE)))
+        else:
+            values = values.fill_null("")
+        if not kept.height:
+            return oov
+        return values.replace_strict(kept[VALUE], kept["id"], default=oov, return_dtype=pl.Int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,21 +189,22 @@ class FeatureEncoder:
     vocabulary: Vocabulary
 
     @classmethod
-    def fit(cls, schema, stats, dense_encoding, threshold, first_id=0):
-        """Learn the scales and the vocabulary from the counts of the train rows; its ids start at `first_id`."""
-        scales = tuple(
-            _fit_scale(stats.counts(name), dense_encoding)
-            for name in schema.integer_names
-            if dense_encoding != "bucket"
-        )
-        counts = {}
+    def fit(cls, schema, stats, dense_encoding, threshold, max_vocab_size=0, first_id=0):
+        """Learn the scales and the vocabulary from the counts of the train rows.
+
+        A value is kept if it occurs more than `threshold` times and, unless max_vocab_size is 0, is among that many
+        most frequent ones of its field.  Ids start at `first_id`.
+        """
+        integers = {name: stats.integers(name) for name in schema.integer_names}
+        scales = tuple(_fit_scale(counts, dense_encoding) for counts in integers.values() if dense_encoding != "bucket")
+        kept = {}
         if "bucket" in dense_encoding:
-            counts.update((name, _count_buckets(stats.counts(name))) for name in schema.integer_names)
+            buckets = {name: _count_buckets(counts) for name, counts in integers.items()}
+            kept.update((name, counts.filter(pl.col(COUNT) > threshold)) for name, counts in buckets.items())
         if not schema.categories_are_ids:
-            counts.update(
-                (name, stats.counts(name).with_columns(pl.col(VALUE).fill_null(""))) for name in schema.category_names
-            )
-        return cls(schema, dense_encoding, scales, Vocabulary.build(counts, threshold, first_id))
+            kept.update((name, stats.categories(name, threshold)) for name in schema.category_names)
+        vocabulary = Vocabulary.build(kept, stats.row_count, first_id, max_vocab_size)
+        return cls(schema, dense_encoding, scales, vocabulary)
 
     @property
     def sparse_names(self):
@@ -176,7 +213,7 @@ class FeatureEncoder:
 
     def encode(self, frame):
         """Return sparse_ids int32 [n, S] and dense_values float32 [n, N] of the raw columns of `frame`."""
-        ids = frame.select(self._id_of(name).alias(name) for name in self.sparse_names)
+        ids = frame.select(self._id_of(name, frame.schema[name]).alias(name) for name in self.sparse_names)
         dense_values = np.empty((frame.height, len(self.dense_scales)), np.float32)
         for column, (name, scale) in enumerate(zip(self.schema.integer_names, self.dense_scales)):
             numbers = frame[name].cast(pl.Float64).to_numpy()
@@ -185,12 +222,12 @@ class FeatureEncoder:
             )
         return np.ascontiguousarray(ids.to_numpy()), dense_values
 
-    def _id_of(self, name):
+    def _id_of(self, name, dtype):
         if name in self.schema.integer_names:
-            return self.vocabulary.ids(name, _bucket(pl.col(name)))
+            return self.vocabulary.ids(name, _bucket(pl.col(name)), pl.String)
         if self.schema.categories_are_ids:
             return pl.col(name).cast(pl.Int32)
-        return self.vocabulary.ids(name, pl.col(name).fill_null(""))
+        return self.vocabulary.ids(name, pl.col(name), dtype)
 
 
 def _magnitude(numbers, dense_encoding):

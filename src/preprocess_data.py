@@ -22,6 +22,7 @@ from src.config import load_config
 from src.dataset_meta import META_NAME, SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.errors import UserError, exit_on_user_error
 from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
+from src.hex_codes import to_texts
 from src.progress import Progress
 from src.raw_rows import BadLines, find_source, parse_block, read_blocks
 from src.splitmix import splitmix64
@@ -93,7 +94,14 @@ def _run_stages(source, folder, spill, config):
     rows = spill_source(source, schema, splits, spill, config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     check_splits(source, rows.split_labels, config)
-    encoder = FeatureEncoder.fit(schema, rows.train_stats, config.dense_encoding, config.threshold, rows.largest_id + 1)
+    encoder = FeatureEncoder.fit(
+        schema,
+        rows.train_stats,
+        config.dense_encoding,
+        config.threshold,
+        config.max_vocab_size,
+        first_id=rows.largest_id + 1,
+    )
     encoder.vocabulary.save(folder / VOCABULARY_NAME)
     split_metas = write_splits(spill, folder, encoder, splits, config.line_per_sample, rows.good_lines)
     return DatasetMeta(
@@ -173,7 +181,7 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
     }
     progress = Progress("write", row_count)
     for bucket in sorted(spill.iterdir()):
-        rows = pl.concat([pl.read_ipc(path) for path in sorted(bucket.iterdir())]).sort(KEY)
+        rows = read_bucket(bucket).sort(KEY)
         sparse_ids, dense_values = encoder.encode(rows)
         columns = {"sparse_ids": sparse_ids, "label": rows[LABEL].cast(pl.Float32).to_numpy()}
         if dense_values.shape[1]:
@@ -183,6 +191,18 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
         progress.advance(rows.height)
     progress.close()
     return {split: writer.close() for split, writer in writers.items()}
+
+
+def read_bucket(folder):
+    """Return the rows of a bucket; a column that is text in one block and codes in another becomes text."""
+    frames = [pl.read_ipc(path) for path in sorted(folder.iterdir())]
+    for name in frames[0].columns:
+        if {frame.schema[name] for frame in frames} == {pl.String, pl.UInt32}:
+            frames = [
+                frame.with_columns(to_texts(frame[name])) if frame.schema[name] == pl.UInt32 else frame
+                for frame in frames
+            ]
+    return pl.concat(frames, how="vertical_relaxed")
 
 
 def check_lines(source, rows, schema, max_bad_line_ratio):

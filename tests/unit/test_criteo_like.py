@@ -44,7 +44,7 @@ def test_rows_are_well_formed_and_look_like_criteos(tmp_path):
         values = frame[f"C{number}"]
         assert values.null_count() / 20_000 == pytest.approx(column.missing_rate, abs=0.015)
         assert values.drop_nulls().n_unique() <= column.cardinality
-        assert values.drop_nulls().str.contains("^[0-9a-f]{8}$").all()
+        assert values.dtype == pl.UInt32  # 8 hexadecimal digits each
     assert frame["C3"].n_unique() > 5000  # a long tail
     assert frame["C3"].value_counts()["count"].max() > 200  # and a heavy head
 

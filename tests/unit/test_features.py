@@ -51,13 +51,12 @@ def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
 
 
 def test_vocabulary_by_hand():
-    # C1: a 3 times, b and "" twice each, c once; threshold 1 keeps a, then "" before b; c is OOV.
-    counts = {
-        "C1": pl.DataFrame({"value": ["", "a", "b", "c"], "count": [2, 3, 2, 1]}),
+    # C1: a 3 times, b and the empty text twice each, of 8 rows: ids for a, then "" before b; one row is OOV.
+    kept = {
+        "C1": pl.DataFrame({"value": ["b", "a", ""], "count": [2, 3, 2]}),
         "C2": pl.DataFrame({"value": ["z"], "count": [8]}),
     }
-    table = Vocabulary.build(counts, threshold=1).table
-    assert table.rows() == [
+    assert Vocabulary.build(kept, 8).table.rows() == [
         ("C1", OOV, 0, 1),
         ("C2", OOV, 1, 0),
         ("C1", "a", 2, 3),
@@ -65,11 +64,38 @@ def test_vocabulary_by_hand():
         ("C1", "b", 4, 2),
         ("C2", "z", 5, 8),
     ]
+    assert Vocabulary.build(kept, 8, first_id=10, max_size=1).table.rows() == [
+        ("C1", OOV, 10, 5),
+        ("C2", OOV, 11, 0),
+        ("C1", "a", 12, 3),
+        ("C2", "z", 13, 8),
+    ]
 
 
 def test_a_value_as_frequent_as_the_threshold_is_dropped():
-    counts = {"C1": pl.DataFrame({"value": ["a", "b"], "count": [100, 101]})}
-    assert Vocabulary.build(counts, threshold=100).table["value"].to_list() == [OOV, "b"]
+    encoder = fit("\n".join(["1\ta"] * 100 + ["1\tb"] * 101), FieldSchema(0, 1), "max", threshold=100)
+    assert encoder.vocabulary.table["value"].to_list() == [OOV, "b"]
+
+
+def test_codes_and_text_of_one_column_are_one_vocabulary():
+    # The first and the last block hold nothing but codes, the second does not, in another the text has upper case.
+    texts = (
+        ["05db9164", "", "05db9164", "68fd1e64"],
+        ["05db9164", "x", "", "68fd1e64"],
+        ["68FD1E64", "68fd1e64"],
+        ["", "x1"],
+    )
+    schema, stats = FieldSchema(0, 1), FeatureStats(FieldSchema(0, 1))
+    frames = [parse_text("\n".join(f"1\t{text}" for text in block), schema) for block in texts]
+    assert [frame.schema["C1"] for frame in frames] == [pl.UInt32, pl.String, pl.String, pl.String]
+    for frame in frames:
+        stats.update(frame)
+    encoder = FeatureEncoder.fit(schema, stats, "max", threshold=1)
+    expected = [(OOV, 0, 3), ("", 1, 3), ("05db9164", 2, 3), ("68fd1e64", 3, 3)]
+    assert encoder.vocabulary.table.select("value", "id", "count").rows() == expected
+    ids = {text: id_ for text, id_, _ in expected}
+    for block, frame in zip(texts, frames):
+        assert encoder.encode(frame)[0].ravel().tolist() == [ids.get(text, 0) for text in block]
 
 
 def test_vocabulary_survives_its_file(tmp_path):

@@ -29,6 +29,8 @@ def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
 
 def as_oracle(row, schema):
     categories = [row[name] for name in schema.category_names]
+    if not schema.categories_are_ids:
+        categories = [f"{value:08x}" if isinstance(value, int) else value for value in categories]
     return {
         "label": row["label"],
         "integers": [row[name] for name in schema.integer_names],
@@ -98,7 +100,12 @@ GOOD_LINES = st.tuples(
     *[st.sampled_from([b"", b"0", b"-1", b"250"])] * 2,
     *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"a\r\r", b"#"])] * 2,
 )
-LINES = st.one_of(GOOD_LINES, st.lists(CELLS, min_size=0, max_size=7)).map(b"\t".join)
+CODE_LINES = st.tuples(
+    st.sampled_from([b"0", b"1"]),
+    *[st.sampled_from([b"", b"7", b"+7", b" 7"])] * 2,
+    *[st.sampled_from([b"", b"05db9164", b"ffffffff", b"00000000", b"+0000001", b"ABCDEF01", b"-0000001"])] * 2,
+)
+LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7)).map(b"\t".join)
 
 
 @settings(max_examples=300, deadline=None)
@@ -116,6 +123,16 @@ def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, 
     assert bad_lines.count == len(expected_bad)
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
     assert line_count == len(expected_rows) + len(expected_bad)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lines=st.lists(CODE_LINES, min_size=1, max_size=6).map(lambda lines: [b"\t".join(line) for line in lines]))
+def test_codes_are_read_as_they_are_written(tmp_path_factory, lines):
+    content = b"\n".join(lines) + b"\n"
+    expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
+    rows, bad_lines, _ = parse(content, tmp_path=tmp_path_factory.getbasetemp())
+    assert rows == expected_rows
+    assert [tuple(item) for item in bad_lines.first] == expected_bad
 
 
 def test_categories_that_are_ids(tmp_path):
