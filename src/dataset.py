@@ -38,21 +38,24 @@ def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1
         **padding,
     )
     dataset = dataset.batch(records_per_batch, drop_remainder=training, num_parallel_workers=workers)
-    for column, width in zip(
-        columns, [len(meta.sparse_fields), *([len(meta.dense_fields)] if meta.dense_fields else []), 1]
-    ):
-        dataset = dataset.map(_Reshape(width), input_columns=[column], num_parallel_workers=1)
+    shapes = {
+        "sparse_ids": (np.int32, len(meta.sparse_fields)),
+        "dense_values": (np.float32, len(meta.dense_fields)),
+        "label": (np.float32, 1),
+    }
+    for column in columns:
+        dataset = dataset.map(_Unpack(*shapes[column]), input_columns=[column], num_parallel_workers=1)
     return dataset
 
 
-class _Reshape:
-    """From records [records, R, width] to rows [records * R, width]."""
+class _Unpack:
+    """From the bytes of a batch of records to its rows [B, width]."""
 
-    def __init__(self, width):
-        self._width = width
+    def __init__(self, dtype, width):
+        self._dtype, self._width = dtype, width
 
-    def __call__(self, column):
-        return column.reshape(-1, self._width)
+    def __call__(self, records):
+        return records.view(self._dtype).reshape(-1, self._width)
 
 
 def _records_per_batch(meta, split, batch_size, training_ranks):
@@ -85,7 +88,7 @@ def _padding(meta, split_meta, columns, records_per_step):
         "dense_values": np.zeros((rows, len(meta.dense_fields)), np.float32),
         "label": np.full(rows, PADDING_LABEL, np.float32),
     }
-    return {"num_padded": missing, "padded_sample": {name: sample[name] for name in columns}}
+    return {"num_padded": missing, "padded_sample": {name: sample[name].tobytes() for name in columns}}
 
 
 def _worker_count():

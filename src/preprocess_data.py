@@ -175,19 +175,19 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
     """Sort, encode and pack the buckets; return the SplitMeta of each split."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
 
-    writers = {
-        split: SplitWriter(folder, split, rows_per_record, len(encoder.sparse_names), len(encoder.dense_scales))
-        for split in SPLITS
-    }
+    columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
+    writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
     progress = Progress("write", row_count)
     for bucket in sorted(spill.iterdir()):
         rows = read_bucket(bucket).sort(KEY)
         sparse_ids, dense_values = encoder.encode(rows)
-        columns = {"sparse_ids": sparse_ids, "label": rows[LABEL].cast(pl.Float32).to_numpy()}
-        if dense_values.shape[1]:
-            columns["dense_values"] = dense_values
+        values = {
+            "sparse_ids": sparse_ids,
+            "dense_values": dense_values,
+            "label": rows[LABEL].to_numpy().astype(np.float32),
+        }
         for split, part in splits.cut(rows[KEY].to_numpy()).items():
-            writers[split].add({name: column[part] for name, column in columns.items()})
+            writers[split].add({name: values[name][part] for name in columns})
         progress.advance(rows.height)
     progress.close()
     return {split: writer.close() for split, writer in writers.items()}
