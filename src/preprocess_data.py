@@ -18,6 +18,7 @@ if __package__ in (None, ""):  # started as a script: make `src` importable
 import numpy as np
 import polars as pl
 
+from src.background import in_background
 from src.config import load_config
 from src.dataset_meta import META_NAME, SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.errors import UserError, exit_on_user_error
@@ -27,8 +28,8 @@ from src.progress import Progress
 from src.raw_rows import BadLines, find_source, parse_block, read_blocks
 from src.splitmix import splitmix64
 
-BLOCK_BYTES = 64 << 20
-BUCKET_BITS = 6
+BLOCK_BYTES = 128 << 20
+BUCKET_BITS = 5
 KEY_BITS = 64
 
 
@@ -137,25 +138,39 @@ class RowSummary:
     def good_lines(self):
         return self.lines - self.bad_lines.count
 
+    def add(self, frame, parts, schema):
+        """Take in the good rows of a block; parts: for each split its slice of them."""
+        self.train_stats.update(frame[parts["train"]])
+        for split, part in parts.items():
+            self.split_labels[split].update(dict(frame[LABEL][part].value_counts().iter_rows()))
+        if schema.categories_are_ids and frame.height:
+            self.largest_id = max(self.largest_id, *frame.select(pl.max(schema.category_names)).row(0))
+
 
 def spill_source(source, schema, splits, spill, expected_lines):
     """Parse the file, count the values of its train rows and spill its rows to buckets of neighbouring keys."""
     summary = RowSummary(FeatureStats(schema))
     progress = Progress("read", expected_lines)
-    for number, block in enumerate(read_blocks(source, BLOCK_BYTES)):
-        frame, line_count = parse_block(block, summary.lines, schema, summary.bad_lines)
-        frame = frame.with_columns(pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))).sort(KEY)
-        parts = splits.cut(frame[KEY].to_numpy())
-        summary.train_stats.update(frame[parts["train"]])
-        for split, part in parts.items():
-            summary.split_labels[split].update(dict(frame[LABEL][part].value_counts().iter_rows()))
-        if schema.categories_are_ids and frame.height:
-            summary.largest_id = max(summary.largest_id, *frame.select(pl.max(schema.category_names)).row(0))
+    blocks = in_background(read_blocks(source, BLOCK_BYTES))
+    for number, (frame, line_count) in enumerate(
+        in_background(parse_blocks(blocks, schema, splits, summary.bad_lines))
+    ):
+        summary.add(frame, splits.cut(frame[KEY].to_numpy()), schema)
         spill_rows(frame, spill, number)
         summary.lines += line_count
         progress.advance(line_count)
     progress.close()
     return summary
+
+
+def parse_blocks(blocks, schema, splits, bad_lines):
+    """Yield for each block its good rows, sorted by key, and its number of lines."""
+    first_line = 0
+    for block in blocks:
+        frame, line_count = parse_block(block, first_line, schema, bad_lines)
+        keys = pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))
+        yield frame.with_columns(keys).sort(KEY), line_count
+        first_line += line_count
 
 
 def spill_rows(frame, spill, block_number):
@@ -178,19 +193,21 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
     columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
     writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
     progress = Progress("write", row_count)
+    for keys, values in in_background(encode_buckets(spill, encoder)):
+        for split, part in splits.cut(keys).items():
+            writers[split].add({name: values[name][part] for name in columns})
+        progress.advance(len(keys))
+    progress.close()
+    return {split: writer.close() for split, writer in writers.items()}
+
+
+def encode_buckets(spill, encoder):
+    """Yield for each bucket its sorted keys, uint64 [n], and the columns of a record by name."""
     for bucket in sorted(spill.iterdir()):
         rows = read_bucket(bucket).sort(KEY)
         sparse_ids, dense_values = encoder.encode(rows)
-        values = {
-            "sparse_ids": sparse_ids,
-            "dense_values": dense_values,
-            "label": rows[LABEL].to_numpy().astype(np.float32),
-        }
-        for split, part in splits.cut(rows[KEY].to_numpy()).items():
-            writers[split].add({name: values[name][part] for name in columns})
-        progress.advance(rows.height)
-    progress.close()
-    return {split: writer.close() for split, writer in writers.items()}
+        labels = rows[LABEL].to_numpy().astype(np.float32)
+        yield rows[KEY].to_numpy(), {"sparse_ids": sparse_ids, "dense_values": dense_values, "label": labels}
 
 
 def read_bucket(folder):
