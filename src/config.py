@@ -31,6 +31,7 @@ RANGES = {
     "test_ratio": (0, 0.5),
     "split_seed": (0, 2**63 - 1),
     "max_bad_line_ratio": (0, 1),
+    "memory_limit": (0, math.inf),
     "batch_size": (1, math.inf),
     "embedding_size": (1, math.inf),
     "hidden_sizes": (1, math.inf),
@@ -41,7 +42,7 @@ RANGES = {
     "l2_coef": (0, math.inf),
     "log_every": (1, math.inf),
 }
-NEVER_ZERO = ("keep_prob", "learning_rate", "epsilon")
+NEVER_ZERO = ("memory_limit", "keep_prob", "learning_rate", "epsilon")
 
 
 def load_config(argv=None, description=None):

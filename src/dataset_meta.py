@@ -41,6 +41,8 @@ class DatasetMeta:
 
     sparse_fields: the names of the columns of sparse_ids, S of them.  dense_fields: those of dense_values, N of them.
     dense_scales: for each dense field center and divisor.  first_bad_lines: [line number from 1, reason].
+    settings: those of the configuration that the data depend on.  None of it says where the data came from or when: the
+    same rows and settings give the same bytes.
     """
 
     sparse_fields: tuple
@@ -54,7 +56,7 @@ class DatasetMeta:
     bad_lines: dict
     first_bad_lines: tuple
     splits: dict
-    config: dict
+    settings: dict
 
     def save(self, folder):
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
@@ -95,10 +97,19 @@ class DatasetMeta:
 
 
 def _missing_message(folder):
+    partial = partial_path(folder)
+    if partial.exists():
+        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to go on"
     inner = pathlib.Path(folder, "mindrecord")
     if (inner / META_NAME).is_file():
         return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"
     return f"{folder} holds no {META_NAME}; --dataset_path names a folder that src/preprocess_data.py wrote"
+
+
+def partial_path(folder):
+    """Return where the folder `folder` is made until it is whole."""
+    folder = pathlib.Path(folder)
+    return folder.with_name(f"{folder.name}.partial")
 
 
 def file_sha256(path):

@@ -7,8 +7,8 @@ all rows go to disk in buckets of neighbouring keys; then bucket by bucket is so
 """
 
 import dataclasses
+import math
 import pathlib
-import shutil
 import sys
 from collections import Counter
 
@@ -23,14 +23,30 @@ from src.config import load_config
 from src.dataset_meta import META_NAME, SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.errors import UserError, exit_on_user_error
 from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
-from src.hex_codes import to_texts
 from src.progress import Progress
 from src.raw_rows import BadLines, find_source, parse_block, read_blocks
+from src.result_folder import ResultFolder, identify, only_run
+from src.spill import KEY_BITS, Spill
 from src.splitmix import splitmix64
 
-BLOCK_BYTES = 128 << 20
-BUCKET_BITS = 5
-KEY_BITS = 64
+GIB = 1 << 30
+BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 128 << 20
+BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
+COMPRESSION = 3  # raw rows are about three times as large as their .gz
+# What else the result depends on; the other settings only say where and how.
+RESULT_SETTINGS = (
+    "dense_dim",
+    "slot_dim",
+    "skip_id_convert",
+    "split_seed",
+    "valid_ratio",
+    "test_ratio",
+    "threshold",
+    "max_vocab_size",
+    "dense_encoding",
+    "line_per_sample",
+)
+SPILL_SETTINGS = RESULT_SETTINGS[:6]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,33 +82,37 @@ def main(argv=None):
             f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on"
         )
     source = find_source(config.data_path)
-    target = pathlib.Path(config.data_path, "mindrecord")
-    if target.exists() and not config.overwrite:
-        raise UserError(f"{target} exists already; --overwrite=True replaces it")
-    meta = preprocess(source, target, config)
-    print(describe(meta, target))
+    with only_run(config.data_path):
+        folder = ResultFolder(pathlib.Path(config.data_path, "mindrecord"), identify(source), result_settings(config))
+        if folder.is_made():
+            print(f"{folder.path} was made from this file with these settings already")
+        else:
+            folder.check_free(config.overwrite)
+            preprocess(source, folder, config)
+    print(describe(DatasetMeta.load(folder.path), folder.path, config.train_line_count))
 
 
-def preprocess(source, target, config):
-    """Write the rows of the file `source` to the folder `target`, whole or not at all; return its DatasetMeta."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    spill = partial / "spill"
-    spill.mkdir(parents=True)
+def preprocess(source, folder, config):
+    """Make the ResultFolder from the file `source`; what a killed run has done is used."""
     try:
-        meta = _run_stages(source, partial, spill, config)
-        shutil.rmtree(spill)
-        meta.save(partial)
-        _replace_folder(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return meta
+        if not folder.is_waiting():
+            _run_stages(source, folder, config)
+        folder.commit()
+    except UserError:
+        folder.discard()
+        raise
+    except OSError as error:
+        place = f"{folder.partial}: run the same command again to go on, or delete it"
+        raise OSError(f"{error}. What has been done is in {place}") from error
 
 
-def _run_stages(source, folder, spill, config):
+def _run_stages(source, folder, config):
     schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert)
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
-    rows = spill_source(source, schema, splits, spill, config.train_line_count)
+    block_bytes, bucket_bits = size_work(source, config.memory_limit)
+    identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
+    spill = Spill(folder.partial / "spill", identity, bucket_bits)
+    rows = read_rows(source, schema, splits, spill, block_bytes, config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     check_splits(source, rows.split_labels, config)
     encoder = FeatureEncoder.fit(
@@ -103,13 +123,14 @@ def _run_stages(source, folder, spill, config):
         config.max_vocab_size,
         first_id=rows.largest_id + 1,
     )
-    encoder.vocabulary.save(folder / VOCABULARY_NAME)
-    split_metas = write_splits(spill, folder, encoder, splits, config.line_per_sample, rows.good_lines)
-    return DatasetMeta(
+    unfinished = folder.start()
+    encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
+    split_metas = write_splits(spill, unfinished, encoder, splits, config.line_per_sample, rows.good_lines)
+    meta = DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(schema.integer_names[: len(encoder.dense_scales)]),
         vocabulary_size=rows.largest_id + 1 + len(encoder.vocabulary),
-        vocabulary_sha256=file_sha256(folder / VOCABULARY_NAME),
+        vocabulary_sha256=file_sha256(unfinished / VOCABULARY_NAME),
         dense_encoding=config.dense_encoding,
         dense_scales=tuple([scale.center, scale.divisor] for scale in encoder.dense_scales),
         rows_per_record=config.line_per_sample,
@@ -117,77 +138,93 @@ def _run_stages(source, folder, spill, config):
         bad_lines=dict(sorted(rows.bad_lines.counts.items())),
         first_bad_lines=tuple(rows.bad_lines.first),
         splits=split_metas,
-        config=dataclasses.asdict(config),
+        settings=result_settings(config),
     )
+    folder.finish(meta)
 
 
-@dataclasses.dataclass
+def result_settings(config, keys=RESULT_SETTINGS):
+    """Return the settings that a result depends on, by key."""
+    return {key: getattr(config, key) for key in keys}
+
+
+def size_work(source, memory_limit):
+    """Return how many bytes of text to parse at once, and the bits of a key that number the buckets.
+
+    memory_limit: GiB that may be used beside what the distinct values need.
+    """
+    limit = memory_limit * GIB
+    text_bytes = source.stat().st_size * (COMPRESSION if source.suffix == ".gz" else 1)
+    bucket_bits = math.ceil(math.log2(max(text_bytes / (limit * BUCKET_SHARE), 1)))
+    block_bytes = min(max(int(limit * BLOCK_SHARE), LEAST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
+    return block_bytes, min(max(bucket_bits, LEAST_BUCKET_BITS), MOST_BUCKET_BITS)
+
+
 class RowSummary:
     """What was seen while the rows were read.
 
     largest_id: -1 unless the categories already are ids.  split_labels: for each split how often each label occurs.
     """
 
-    train_stats: FeatureStats
-    bad_lines: BadLines = dataclasses.field(default_factory=BadLines)
-    lines: int = 0
-    largest_id: int = -1
-    split_labels: dict = dataclasses.field(default_factory=lambda: {split: Counter() for split in SPLITS})
+    def __init__(self, schema):
+        self.schema = schema
+        self.train_stats = FeatureStats(schema)
+        self.bad_lines = BadLines()
+        self.lines = 0
+        self.largest_id = -1
+        self.split_labels = {split: Counter() for split in SPLITS}
 
     @property
     def good_lines(self):
         return self.lines - self.bad_lines.count
 
-    def add(self, frame, parts, schema):
-        """Take in the good rows of a block; parts: for each split its slice of them."""
+    def add_rows(self, frame, parts):
+        """Take in good rows; parts: for each split its slice of them."""
         self.train_stats.update(frame[parts["train"]])
         for split, part in parts.items():
             self.split_labels[split].update(dict(frame[LABEL][part].value_counts().iter_rows()))
-        if schema.categories_are_ids and frame.height:
-            self.largest_id = max(self.largest_id, *frame.select(pl.max(schema.category_names)).row(0))
+        if self.schema.categories_are_ids and frame.height:
+            self.largest_id = max(self.largest_id, *frame.select(pl.max(self.schema.category_names)).row(0))
+
+    def add_lines(self, count, bad_lines):
+        """Take in the number of lines of a block and those that were malformed."""
+        self.lines += count
+        self.bad_lines.merge(bad_lines)
 
 
-def spill_source(source, schema, splits, spill, expected_lines):
-    """Parse the file, count the values of its train rows and spill its rows to buckets of neighbouring keys."""
-    summary = RowSummary(FeatureStats(schema))
+def read_rows(source, schema, splits, spill, block_bytes, expected_lines):
+    """Parse what is not yet in the Spill, and count; return the RowSummary."""
+    summary = RowSummary(schema)
     progress = Progress("read", expected_lines)
-    blocks = in_background(read_blocks(source, BLOCK_BYTES))
-    for number, (frame, line_count) in enumerate(
-        in_background(parse_blocks(blocks, schema, splits, summary.bad_lines))
-    ):
-        summary.add(frame, splits.cut(frame[KEY].to_numpy()), schema)
-        spill_rows(frame, spill, number)
-        summary.lines += line_count
-        progress.advance(line_count)
+    for note in spill.notes:
+        summary.add_lines(note["lines"], BadLines.of_dict(note["bad_lines"]))
+    if spill.notes:
+        progress.advance(summary.lines, "some of it by an earlier run")
+        for frame in spill.buckets():
+            summary.add_rows(frame, splits.cut(frame[KEY].to_numpy()))
+    blocks = in_background(read_blocks(source, block_bytes, skip_bytes=sum(note["bytes"] for note in spill.notes)))
+    for frame, note, bad_lines in in_background(parse_blocks(blocks, schema, splits, summary.lines)):
+        summary.add_rows(frame, splits.cut(frame[KEY].to_numpy()))
+        summary.add_lines(note["lines"], bad_lines)
+        spill.add(frame, note)
+        progress.advance(note["lines"])
     progress.close()
     return summary
 
 
-def parse_blocks(blocks, schema, splits, bad_lines):
-    """Yield for each block its good rows, sorted by key, and its number of lines."""
-    first_line = 0
+def parse_blocks(blocks, schema, splits, first_line):
+    """Yield for each block its good rows, sorted by key, a note of it for the spill, and its BadLines."""
     for block in blocks:
+        bad_lines = BadLines()
         frame, line_count = parse_block(block, first_line, schema, bad_lines)
         keys = pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))
-        yield frame.with_columns(keys).sort(KEY), line_count
+        note = {"bytes": len(block), "lines": line_count, "bad_lines": bad_lines.to_dict()}
+        yield frame.with_columns(keys).sort(KEY), note, bad_lines
         first_line += line_count
 
 
-def spill_rows(frame, spill, block_number):
-    """Write the rows of a block, sorted by key, to a file for each bucket."""
-    buckets = frame[KEY].to_numpy() >> np.uint64(KEY_BITS - BUCKET_BITS)
-    ends = np.searchsorted(buckets, np.arange(2**BUCKET_BITS, dtype=np.uint64), side="right")
-    start = 0
-    for bucket, end in enumerate(ends.tolist()):
-        if end > start:
-            folder = spill / f"bucket-{bucket:02d}"
-            folder.mkdir(exist_ok=True)
-            frame[start:end].write_ipc(folder / f"block-{block_number:06d}.arrow")
-        start = end
-
-
 def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
-    """Sort, encode and pack the buckets; return the SplitMeta of each split."""
+    """Encode and pack the rows of the Spill; return the SplitMeta of each split."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
 
     columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
@@ -203,23 +240,10 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
 
 def encode_buckets(spill, encoder):
     """Yield for each bucket its sorted keys, uint64 [n], and the columns of a record by name."""
-    for bucket in sorted(spill.iterdir()):
-        rows = read_bucket(bucket).sort(KEY)
+    for rows in spill.buckets():
         sparse_ids, dense_values = encoder.encode(rows)
         labels = rows[LABEL].to_numpy().astype(np.float32)
         yield rows[KEY].to_numpy(), {"sparse_ids": sparse_ids, "dense_values": dense_values, "label": labels}
-
-
-def read_bucket(folder):
-    """Return the rows of a bucket; a column that is text in one block and codes in another becomes text."""
-    frames = [pl.read_ipc(path) for path in sorted(folder.iterdir())]
-    for name in frames[0].columns:
-        if {frame.schema[name] for frame in frames} == {pl.String, pl.UInt32}:
-            frames = [
-                frame.with_columns(to_texts(frame[name])) if frame.schema[name] == pl.UInt32 else frame
-                for frame in frames
-            ]
-    return pl.concat(frames, how="vertical_relaxed")
 
 
 def check_lines(source, rows, schema, max_bad_line_ratio):
@@ -245,22 +269,11 @@ def check_splits(source, split_labels, config):
             )
 
 
-def _replace_folder(new, target):
-    """Put the folder `new` where `target` is, or is to be."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def describe(meta, target):
+def describe(meta, target, expected_lines):
     """Return the summary that is printed at the end."""
     lines = [f"{target / META_NAME}: {meta.lines:,} lines, {sum(meta.bad_lines.values()):,} malformed"]
-    expected = meta.config["train_line_count"]
-    if expected not in (0, meta.lines):
-        lines.append(f"note: --train_line_count={expected} says that there should be {expected:,} lines")
+    if expected_lines not in (0, meta.lines):
+        lines.append(f"note: --train_line_count={expected_lines} says that there should be {expected_lines:,} lines")
     lines += [f"malformed line {number}: {reason}" for number, reason in meta.first_bad_lines]
     lines += [
         f"{name:5} {split.rows:12,} rows, {split.positives / max(split.rows, 1):.4f} of them clicks, "

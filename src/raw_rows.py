@@ -44,6 +44,20 @@ class BadLines:
             [number, REASONS[reason]] for number, reason in zip(line_numbers[:room].tolist(), reasons.tolist())
         ]
 
+    def merge(self, later):
+        """Take in the malformed lines of a later part of the file."""
+        self.counts.update(later.counts)
+        self.first += later.first[: LISTED_BAD_LINES - len(self.first)]
+
+    def to_dict(self):
+        """Return this as a dict for JSON."""
+        return {"counts": dict(self.counts), "first": self.first}
+
+    @classmethod
+    def of_dict(cls, content):
+        """Return what to_dict made a dict of."""
+        return cls(Counter(content["counts"]), content["first"])
+
     @property
     def count(self):
         return sum(self.counts.values())
@@ -66,12 +80,16 @@ def find_source(data_path):
     )
 
 
-def read_blocks(path, block_bytes):
-    """Yield the text of `path` (plain, .gz, or train.txt within a .tar.gz) as bytes that end at a line's end."""
+def read_blocks(path, block_bytes, skip_bytes=0):
+    """Yield the text of `path` (plain, .gz, or train.txt within a .tar.gz) as bytes that end at a line's end.
+
+    skip_bytes: how many bytes of the text to leave out at its beginning.
+    """
     pieces = []
     try:
         with contextlib.ExitStack() as stack:
             stream = _open(path, stack)
+            _skip(stream, skip_bytes, block_bytes)
             while data := stream.read(block_bytes):
                 cut = data.rfind(b"\n") + 1
                 if cut:
@@ -83,6 +101,11 @@ def read_blocks(path, block_bytes):
     rest = b"".join(pieces)
     if rest:
         yield rest + b"\n"
+
+
+def _skip(stream, byte_count, block_bytes):
+    while byte_count > 0 and (data := stream.read(min(byte_count, block_bytes))):
+        byte_count -= len(data)
 
 
 def _open(path, stack):

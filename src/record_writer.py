@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack encoded rows into MindRecord shards."""
 
+import contextlib
 import pathlib
 
 import numpy as np
@@ -80,23 +81,37 @@ class SplitWriter:
             return
         if self._writer is None:
             self._open_shard(sum(map(len, records[0].values())))
-        self._writer.write_raw_data(records)
+        with _clear_errors(self._path):
+            self._writer.write_raw_data(records)
         self._writer_records += len(records)
 
     def _open_shard(self, record_bytes):
         self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._files):02d}"
-        self._writer = FileWriter(str(self._path), shard_num=1)
-        self._writer.set_header_size(HEADER_BYTES)
-        self._writer.set_page_size(min(max(2 * PAGE_BYTES, 1 << (2 * record_bytes).bit_length()), LARGEST_PAGE_BYTES))
-        self._writer.add_schema(self._schema, "deepfm")
+        page_bytes = min(max(2 * PAGE_BYTES, 1 << (2 * record_bytes).bit_length()), LARGEST_PAGE_BYTES)
+        with _clear_errors(self._path):
+            self._writer = FileWriter(str(self._path), shard_num=1)
+            self._writer.set_header_size(HEADER_BYTES)
+            self._writer.set_page_size(page_bytes)
+            self._writer.add_schema(self._schema, "deepfm")
 
     def _close_shard(self):
         if self._writer is None:
             return
-        self._writer.commit()
+        with _clear_errors(self._path):
+            self._writer.commit()
         size = self._path.stat().st_size
         self._files.append(ShardFile(self._path.name, self._writer_records, size, file_sha256(self._path)))
         self._writer, self._writer_records = None, 0
+
+
+@contextlib.contextmanager
+def _clear_errors(path):
+    """Turn MindRecord's errors, of many lines, into an OSError of one."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise OSError(f"{path}: MindRecord could not write it ({reason}); is the disk full?") from error
 
 
 def _pad(column, rows, value):

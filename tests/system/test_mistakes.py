@@ -89,7 +89,7 @@ def test_a_batch_that_the_records_cannot_make(run, dataset, tmp_path):
 def test_a_second_run_into_the_same_folders(run, dataset, trained):
     check(run(TRAIN, f"--dataset_path={dataset}", *TINY, cwd=trained.parent), "holds the checkpoints of an earlier run")
     flags = (f"--data_path={dataset.parent}", "--dense_dim=3", "--slot_dim=4")
-    check(run(PREPROCESS, *flags), "exists already; --overwrite=True replaces it")
+    check(run(PREPROCESS, *flags), "exists already, made from another file or with other settings")
 
 
 def test_a_checkpoint_that_is_cut_off(run, dataset, trained, tmp_path):

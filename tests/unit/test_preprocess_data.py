@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
+import fcntl
+import gzip
 import hashlib
+import os
 
 import numpy as np
 import pytest
 
-from src import preprocess_data
 from src.dataset_meta import DatasetMeta
 from src.errors import UserError
+from src.features import Vocabulary
 from src.preprocess_data import KeySplits, main
 from tests import oracles
 from tests.conftest import make_rows
 from tests.records import read_rows
+from tests.unit.test_raw_rows import archive_of
 
 
 def digests(folder):
@@ -75,13 +79,33 @@ def test_a_ratio_of_zero_leaves_the_split_empty():
     assert [len(keys[part]) for part in splits.cut(keys).values()] == [1000, 0, 0]
 
 
-def test_the_same_bytes_whatever_the_block_and_bucket_sizes(make_dataset, monkeypatch):
-    expected = digests(make_dataset())
-    monkeypatch.setattr(preprocess_data, "BLOCK_BYTES", 999)
-    monkeypatch.setattr(preprocess_data, "BUCKET_BITS", 2)
-    got = digests(make_dataset())
-    del expected["dataset_meta.json"], got["dataset_meta.json"]  # it names data_path, which differs here
+@pytest.mark.parametrize("memory_limit", ["0.0001", "0.002", "64"])
+@pytest.mark.parametrize(
+    ("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)]
+)
+def test_the_same_bytes_for_any_packing_and_memory(tmp_path, large, name, pack, memory_limit):
+    content, expected = large
+    (tmp_path / name).write_bytes(pack(content))
+    main([f"--data_path={tmp_path}", f"--memory_limit={memory_limit}", *LARGE])
+    got = digests(tmp_path / "mindrecord")
+    del got["source.json"]
     assert got == expected
+
+
+LARGE = ("--dense_dim=3", "--slot_dim=4", "--line_per_sample=100", "--train_line_count=0", "--threshold=10")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Return 20,000 rows, some of them malformed, and the digests of the files that are made of them."""
+    text = make_rows(20_000, 3, 4, seed=8)
+    content = text.replace("\n1\t", "\n1\tx", 30).replace("\t05db9164\t", "\t68fd1e64\t", 500).encode() + b"\n\xff"
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "train.txt").write_bytes(content)
+    main([f"--data_path={folder}", *LARGE])
+    expected = digests(folder / "mindrecord")
+    del expected["source.json"]
+    return content, expected
 
 
 def test_many_shards_hold_the_same_rows_as_one(make_dataset, dataset, monkeypatch):
@@ -138,7 +162,7 @@ def test_an_earlier_result_is_replaced_only_on_demand(make_dataset):
         "--train_line_count=0",
     ]
     before = digests(folder)
-    with pytest.raises(UserError, match=r"exists already; --overwrite=True replaces it"):
+    with pytest.raises(UserError, match=r"exists already, .*; --overwrite=True replaces it"):
         main(flags)
     assert digests(folder) == before
     main([*flags, "--overwrite=True"])
@@ -158,3 +182,35 @@ def test_a_failed_run_leaves_the_earlier_result_alone(make_dataset):
 def test_a_different_line_count_is_reported(make_dataset, capsys):
     make_dataset("--train_line_count=45840617")
     assert "note: --train_line_count=45840617 says that there should be 45,840,617 lines" in capsys.readouterr().out
+
+
+def test_a_complete_result_of_the_same_file_and_settings_is_used_again(make_dataset, capsys):
+    folder = make_dataset()
+    flags = [f"--data_path={folder.parent}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50"]
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    main([*flags, "--memory_limit=1"])
+    assert "was made from this file with these settings already" in capsys.readouterr().out
+    assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    source = folder.parent / "train.txt"
+    os.utime(source, ns=(0, source.stat().st_mtime_ns + 1))
+    with pytest.raises(UserError, match="made from another file or with other settings"):
+        main(flags)
+
+
+def test_a_second_run_on_the_same_folder_stops(make_dataset):
+    folder = make_dataset()
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(UserError, match=f"another run is preprocessing {folder.parent}; wait for it or stop it"):
+            main([f"--data_path={folder.parent}"])
+    finally:
+        os.close(descriptor)
+
+
+def test_max_vocab_size_keeps_the_most_frequent_values(make_dataset):
+    whole = Vocabulary.load(make_dataset() / "vocabulary.tsv").table
+    small = Vocabulary.load(make_dataset("--max_vocab_size=2") / "vocabulary.tsv").table
+    for field in whole["field"].unique():
+        assert small.filter(field=field)["value"].to_list() == whole.filter(field=field)["value"].to_list()[:3]
+        assert small.filter(field=field)["count"].sum() == whole.filter(field=field)["count"].sum()
