@@ -41,6 +41,7 @@ class DatasetMeta:
 
     sparse_fields: the names of the columns of sparse_ids, S of them.  dense_fields: those of dense_values, N of them.
     dense_scales: for each dense field center and divisor.  first_bad_lines: [line number from 1, reason].
+    fields: a dict for each column of the raw rows; see diagnostics.FieldReport.
     settings: those of the configuration that the data depend on.  None of it says where the data came from or when: the
     same rows and settings give the same bytes.
     """
@@ -56,6 +57,7 @@ class DatasetMeta:
     bad_lines: dict
     first_bad_lines: tuple
     splits: dict
+    fields: tuple
     settings: dict
 
     def save(self, folder):

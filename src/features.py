@@ -52,14 +52,14 @@ class FeatureStats:
 
     def __init__(self, schema):
         self.row_count = 0
-        self._names = [*schema.integer_names, *([] if schema.categories_are_ids else schema.category_names)]
-        self._parts = {name: {} for name in self._names}
+        self.names = [*schema.integer_names, *([] if schema.categories_are_ids else schema.category_names)]
+        self._parts = {name: {} for name in self.names}
 
     def update(self, frame):
         """Count the values in the columns of `frame`."""
         self.row_count += frame.height
-        counted = pl.collect_all([_count_values(frame.lazy(), name) for name in self._names])
-        for name, counts in zip(self._names, counted):
+        counted = pl.collect_all([_count_values(frame.lazy(), name) for name in self.names])
+        for name, counts in zip(self.names, counted):
             kind = _kind(counts[VALUE].dtype)
             parts = self._parts[name].setdefault(kind, [])
             parts.append(counts.with_columns(pl.col(VALUE).cast(kind)))
@@ -75,15 +75,26 @@ class FeatureStats:
 
         A missing value is the empty text.
         """
+        kept = [counts.filter(pl.col(COUNT) > threshold) for counts in self._merged(name)]
+        kept = [part.with_columns(to_texts(part[VALUE])) if part[VALUE].dtype == pl.UInt32 else part for part in kept]
+        return pl.concat(kept).with_columns(pl.col(VALUE).fill_null(""))
+
+    def distinct_and_missing(self, name):
+        """Return how many values a column has, a missing one not among them, and in how many rows it is missing."""
+        merged = self._merged(name)
+        missing = sum(counts.filter(pl.col(VALUE).is_null())[COUNT].sum() for counts in merged)
+        return sum(counts[VALUE].is_not_null().sum() for counts in merged), missing
+
+    def _merged(self, name):
+        """Return frames of VALUE and COUNT, one for each type of the values; no value is in two of them."""
         parts = dict(self._parts[name])
         if len(parts) > 1:
             texts = _merge(parts[pl.String])
             codes = pl.col(VALUE).is_null() | is_code(pl.col(VALUE))
             parts[pl.UInt32] = [*parts[pl.UInt32], texts.filter(codes).with_columns(as_code(pl.col(VALUE)))]
             parts[pl.String] = [texts.filter(~codes)]
-        kept = [_merge(part).filter(pl.col(COUNT) > threshold) for part in parts.values()]
-        kept = [part.with_columns(to_texts(part[VALUE])) if part[VALUE].dtype == pl.UInt32 else part for part in kept]
-        return pl.concat(kept).with_columns(pl.col(VALUE).fill_null(""))
+        self._parts[name] = {kind: [_merge(part)] for kind, part in parts.items()}
+        return [part for (part,) in self._parts[name].values()]
 
 
 def _kind(dtype):

@@ -20,7 +20,8 @@ import polars as pl
 
 from src.background import in_background
 from src.config import load_config
-from src.dataset_meta import META_NAME, SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
+from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
+from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.errors import UserError, exit_on_user_error
 from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
 from src.progress import Progress
@@ -32,7 +33,7 @@ from src.splitmix import splitmix64
 GIB = 1 << 30
 BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 128 << 20
 BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
-COMPRESSION = 3  # raw rows are about three times as large as their .gz
+COMPRESSION = 2.6  # raw rows are as many times as large as their .gz
 # What else the result depends on; the other settings only say where and how.
 RESULT_SETTINGS = (
     "dense_dim",
@@ -111,6 +112,8 @@ def _run_stages(source, folder, config):
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     block_bytes, bucket_bits = size_work(source, config.memory_limit)
     identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
+    field_count = config.slot_dim + 2 * config.dense_dim
+    print(estimate(source, text_size(source), field_count, config.memory_limit, config.data_path), flush=True)
     spill = Spill(folder.partial / "spill", identity, bucket_bits)
     rows = read_rows(source, schema, splits, spill, block_bytes, config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
@@ -125,7 +128,9 @@ def _run_stages(source, folder, config):
     )
     unfinished = folder.start()
     encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
-    split_metas = write_splits(spill, unfinished, encoder, splits, config.line_per_sample, rows.good_lines)
+    test_ids = IdCounter(encoder.vocabulary)
+    split_metas = write_splits(spill, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
+    fields = report_fields(schema, rows.train_stats, encoder.vocabulary, test_ids.counts, split_metas["test"].rows)
     meta = DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(schema.integer_names[: len(encoder.dense_scales)]),
@@ -138,6 +143,7 @@ def _run_stages(source, folder, config):
         bad_lines=dict(sorted(rows.bad_lines.counts.items())),
         first_bad_lines=tuple(rows.bad_lines.first),
         splits=split_metas,
+        fields=tuple(dataclasses.asdict(field) for field in fields),
         settings=result_settings(config),
     )
     folder.finish(meta)
@@ -154,10 +160,14 @@ def size_work(source, memory_limit):
     memory_limit: GiB that may be used beside what the distinct values need.
     """
     limit = memory_limit * GIB
-    text_bytes = source.stat().st_size * (COMPRESSION if source.suffix == ".gz" else 1)
-    bucket_bits = math.ceil(math.log2(max(text_bytes / (limit * BUCKET_SHARE), 1)))
+    bucket_bits = math.ceil(math.log2(max(text_size(source) / (limit * BUCKET_SHARE), 1)))
     block_bytes = min(max(int(limit * BLOCK_SHARE), LEAST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
     return block_bytes, min(max(bucket_bits, LEAST_BUCKET_BITS), MOST_BUCKET_BITS)
+
+
+def text_size(source):
+    """Return how many bytes of text a raw file holds, about."""
+    return source.stat().st_size * (COMPRESSION if source.suffix == ".gz" else 1)
 
 
 class RowSummary:
@@ -223,15 +233,17 @@ def parse_blocks(blocks, schema, splits, first_line):
         first_line += line_count
 
 
-def write_splits(spill, folder, encoder, splits, rows_per_record, row_count):
-    """Encode and pack the rows of the Spill; return the SplitMeta of each split."""
+def write_splits(spill, folder, encoder, splits, rows_per_record, row_count, test_ids):
+    """Encode and pack the rows of the Spill; return the SplitMeta of each split.  test_ids: counts those of test."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
 
     columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
     writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
     progress = Progress("write", row_count)
     for keys, values in in_background(encode_buckets(spill, encoder)):
-        for split, part in splits.cut(keys).items():
+        parts = splits.cut(keys)
+        test_ids.add(values["sparse_ids"][parts["test"]])
+        for split, part in parts.items():
             writers[split].add({name: values[name][part] for name in columns})
         progress.advance(len(keys))
     progress.close()
@@ -267,24 +279,6 @@ def check_splits(source, split_labels, config):
                 f"{source}: of the {labels.total()} rows of the {split} split {labels[1]} have label 1; both labels "
                 "must occur: use more rows, or another --valid_ratio or --test_ratio"
             )
-
-
-def describe(meta, target, expected_lines):
-    """Return the summary that is printed at the end."""
-    lines = [f"{target / META_NAME}: {meta.lines:,} lines, {sum(meta.bad_lines.values()):,} malformed"]
-    if expected_lines not in (0, meta.lines):
-        lines.append(f"note: --train_line_count={expected_lines} says that there should be {expected_lines:,} lines")
-    lines += [f"malformed line {number}: {reason}" for number, reason in meta.first_bad_lines]
-    lines += [
-        f"{name:5} {split.rows:12,} rows, {split.positives / max(split.rows, 1):.4f} of them clicks, "
-        f"{len(split.files)} files"
-        for name, split in meta.splits.items()
-    ]
-    lines.append(
-        f"{len(meta.sparse_fields)} sparse fields, {len(meta.dense_fields)} dense fields, "
-        f"vocabulary {meta.vocabulary_size:,}"
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
 import io
+import random
 import tarfile
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from src.errors import UserError
 from src.features import KEY, FieldSchema
 from src.raw_rows import BadLines, find_source, parse_block, read_blocks
 from tests import oracles
+from tests.conftest import make_rows
 
 SCHEMA = FieldSchema(2, 2)
 
@@ -149,6 +152,48 @@ def test_only_the_first_bad_lines_are_listed_but_all_are_counted(tmp_path):
     _, bad_lines, _ = parse(b"x\n" * 30 + b"2\t\t\t\t\n", block_bytes=7, tmp_path=tmp_path)
     assert bad_lines.counts == {"columns": 30, "label": 1}
     assert [number for number, _ in bad_lines.first] == list(range(1, 21))
+
+
+def mutate(line, dice):
+    """Return a line with one thing changed at random; it may still be well-formed."""
+    cells = line.split(b"\t")
+    place = dice.randrange(len(cells))
+    junk = dice.randbytes(dice.randrange(1, 20)).replace(b"\n", b"")
+    change = dice.randrange(12)
+    if change == 0:
+        del cells[place]
+    elif change == 1:
+        cells.insert(place, b"")
+    elif change == 2:
+        cells[0] = dice.choice([b"2", b"", b"-1", b"01", b"1 ", b"x"])
+    elif change == 3:
+        return b""
+    elif change == 4:
+        return junk
+    elif change == 5:
+        cells[1] = dice.choice([b"9" * 30, b"-" + b"9" * 19, b"1e5", b"0x1f", b" 7", b"+7", b"--7", "\u0667".encode()])
+    else:
+        insert = [b"\x00", b"\r", b'"', b"\xff\xfe", b" ", junk, b"\r\r", b","][change - 6 if change < 12 else 0]
+        where = dice.randrange(len(cells[place]) + 1)
+        cells[place] = cells[place][:where] + insert + cells[place][where:]
+    return b"\t".join(cells)
+
+
+@pytest.mark.parametrize("block_bytes", [3000, 1 << 24])
+def test_of_tens_of_thousands_of_mutated_lines_only_the_bad_are_lost(tmp_path, block_bytes):
+    dice = random.Random(9)
+    lines = make_rows(40_000, 2, 2, seed=4).encode().split(b"\n")
+    lines = [mutate(line, dice) if dice.random() < 0.7 else line for line in lines]
+    lines.insert(20_000, b"1\t1\t1\ta\t" + b"x" * 10_000_000)  # well-formed, of 10 MB
+    lines.insert(30_000, b"\t" * 10_000_000)
+    content = b"\n".join(lines)
+    expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
+    assert len(expected_bad) > 10_000
+    rows, bad_lines, _ = parse(content, block_bytes=block_bytes, tmp_path=tmp_path)
+    assert rows == expected_rows
+    assert bad_lines.counts == Counter(reason for _, reason in expected_bad)
+    assert set(bad_lines.counts) == {"columns", "label", "encoding", "integer"}
+    assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
 
 
 def archive_of(content, name="./dac/train.txt"):

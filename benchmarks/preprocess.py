@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast preprocessing is, beside a plain polars.read_csv of the same file: python benchmarks/preprocess.py
+
+Prints rows/s of the whole (raw text to committed MindRecord, without the start of the process) and of each stage alone,
+and the time of the whole as a multiple of read_csv's. These two take turns, as machines change their speed.
+"""
+
+import argparse
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import polars as pl
+
+from src import preprocess_data
+from src.config import load_config
+from src.criteo_like import write_rows
+from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
+from src.raw_rows import BadLines, parse_block, read_blocks
+from src.record_writer import SplitWriter
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=4_000_000, help="generated rows (default: 4000000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the generated rows (default: 1)")
+    parser.add_argument("--runs", type=int, default=3, help="of the whole, and of read_csv (default: 3)")
+    parser.add_argument("--work", type=pathlib.Path, help="folder for the files (default: the system's temporary one)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.work) as work:
+        path = pathlib.Path(work, "train.txt")
+        write_rows(path, arguments.rows, arguments.seed)
+        print(f"{arguments.rows:,} generated rows, seed {arguments.seed}, {path.stat().st_size / 1e6:,.0f} MB")
+        plain, whole = measure_whole(path, arguments.runs)
+        rows = arguments.rows
+        print(f"polars.read_csv   {rows / statistics.median(plain):12,.0f} rows/s")
+        print(f"whole             {rows / statistics.median(whole):12,.0f} rows/s")
+        ratios = sorted(ours / theirs for ours, theirs in zip(whole, plain))
+        print(f"whole / read_csv  {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f} times")
+        print(f"peak memory       {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:12.2f} GiB")
+        for stage, seconds in measure_stages(path).items():
+            print(f"{stage:17} {rows / seconds:12,.0f} rows/s alone")
+
+
+def measure_whole(path, runs):
+    """Return the seconds of read_csv and of preprocessing, `runs` of each, in turn."""
+    plain, whole = [], []
+    for _ in range(runs):
+        plain.append(seconds_of(lambda: pl.read_csv(path, separator="\t", has_header=False)))
+        flags = [f"--data_path={path.parent}", "--train_line_count=0", "--overwrite=True"]
+        whole.append(seconds_of(lambda flags=flags: preprocess_data.main(flags)))
+        path.touch()  # else the result would be recognised
+    return plain, whole
+
+
+def measure_stages(path):
+    """Return the seconds of each stage by itself."""
+    config = load_config([])
+    schema, bad_lines = FieldSchema(config.dense_dim, config.slot_dim), BadLines()
+    seconds = dict.fromkeys(("read", "count", "encode", "write"), 0.0)
+    stats, frames = FeatureStats(schema), []
+    blocks = read_blocks(path, preprocess_data.LARGEST_BLOCK_BYTES)
+    while True:
+        start = time.perf_counter()
+        block = next(blocks, None)
+        if block is None:
+            break
+        frames.append(parse_block(block, 0, schema, bad_lines)[0])
+        seconds["read"] += time.perf_counter() - start
+        seconds["count"] += seconds_of(lambda: stats.update(frames[-1]))
+    encoder = FeatureEncoder.fit(schema, stats, config.dense_encoding, config.threshold)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        writer = SplitWriter(folder, "train", config.line_per_sample, ["sparse_ids", "dense_values", "label"])
+        for frame in frames:
+            start = time.perf_counter()
+            sparse_ids, dense_values = encoder.encode(frame.sort(KEY))
+            seconds["encode"] += time.perf_counter() - start
+            values = {"sparse_ids": sparse_ids, "dense_values": dense_values}
+            values["label"] = frame[LABEL].to_numpy().astype(np.float32)
+            seconds["write"] += seconds_of(lambda values=values: writer.add(values))
+        seconds["write"] += seconds_of(writer.close)
+    return seconds
+
+
+def seconds_of(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
