@@ -6,6 +6,7 @@ field, by falling count in the train rows and then by value.  An empty category 
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ KEY, LABEL = "key", "label"
 VALUE, COUNT = "value", "count"
 OOV = "<OOV>"
 COMPACT_ROWS = 100_000
+TABLE_SIZE = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +179,19 @@ class Vocabulary:
             return oov
         return values.replace_strict(kept[VALUE], kept["id"], default=oov, return_dtype=pl.Int32)
 
+    def bucket_ids(self, field, buckets):
+        """Return the ids, int32 [n], of buckets, integers [n]; if that is None, the one id of a missing value."""
+        kept = self._kept.get(field, self.table.clear())
+        oov = self._oov_ids[field]
+        if buckets is None:
+            return next(iter(kept.filter(pl.col(VALUE) == "")["id"]), oov)
+        kept = kept.filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), "id").sort(VALUE)
+        if not kept.height:
+            return np.full(buckets.shape, oov, np.int32)
+        values, ids = kept[VALUE].to_numpy(), kept["id"].to_numpy()
+        places = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
+        return np.where(values[places] == buckets, ids[places], oov).astype(np.int32)
+
 
 @dataclasses.dataclass(frozen=True)
 class DenseScale:
@@ -224,21 +239,50 @@ class FeatureEncoder:
 
     def encode(self, frame):
         """Return sparse_ids int32 [n, S] and dense_values float32 [n, N] of the raw columns of `frame`."""
-        ids = frame.select(self._id_of(name, frame.schema[name]).alias(name) for name in self.sparse_names)
+        sparse_ids = np.empty((frame.height, len(self.sparse_names)), np.int32)
         dense_values = np.empty((frame.height, len(self.dense_scales)), np.float32)
-        for column, (name, scale) in enumerate(zip(self.schema.integer_names, self.dense_scales)):
-            numbers = frame[name].cast(pl.Float64).to_numpy()
-            dense_values[:, column] = np.nan_to_num(
-                (_magnitude(numbers, self.dense_encoding) - scale.center) / scale.divisor
-            )
-        return np.ascontiguousarray(ids.to_numpy()), dense_values
+        for column, name in enumerate(self.schema.integer_names):
+            integers = _Integers(frame[name])
+            if self.dense_scales:
+                dense_values[:, column] = integers.map(functools.partial(self._dense_value, column), missing=0.0)
+            if "bucket" in self.dense_encoding:
+                missing = self.vocabulary.bucket_ids(name, None)
+                sparse_ids[:, column] = integers.map(functools.partial(self._bucket_id, name), missing)
+        ids = frame.select(
+            self._category_id(name, frame.schema[name]).alias(name) for name in self.schema.category_names
+        )
+        sparse_ids[:, len(self.sparse_names) - self.schema.slot_dim :] = ids.to_numpy(order="c")
+        return sparse_ids, dense_values
 
-    def _id_of(self, name, dtype):
-        if name in self.schema.integer_names:
-            return self.vocabulary.ids(name, _bucket(pl.col(name)), pl.String)
+    def _dense_value(self, column, integers):
+        scale = self.dense_scales[column]
+        return (_magnitude(integers, self.dense_encoding) - scale.center) / scale.divisor
+
+    def _bucket_id(self, name, integers):
+        return self.vocabulary.bucket_ids(name, _bucket(integers))
+
+    def _category_id(self, name, dtype):
         if self.schema.categories_are_ids:
             return pl.col(name).cast(pl.Int32)
         return self.vocabulary.ids(name, pl.col(name), dtype)
+
+
+class _Integers:
+    """An integer column, most of whose values are small: a function of them is mostly looked up in a table."""
+
+    def __init__(self, column):
+        self._missing = column.is_null().to_numpy()
+        self._values = column.cast(pl.Int64).fill_null(0).to_numpy()
+        small = (self._values >= 0) & (self._values < TABLE_SIZE)
+        self._places = np.where(small, self._values, 0)
+        self._others = np.flatnonzero(~small)
+
+    def map(self, function, missing):
+        """Return function(values), a function of arrays, with `missing` where there is no value."""
+        mapped = function(np.arange(TABLE_SIZE))[self._places]
+        mapped[self._others] = function(self._values[self._others])
+        mapped[self._missing] = missing
+        return mapped
 
 
 def _magnitude(numbers, dense_encoding):
@@ -258,10 +302,14 @@ def _fit_scale(counts, dense_encoding):
 
 
 def _bucket(integers):
-    """Return an expression for the bucket of an integer expression, as text; of a missing one, the empty text."""
-    logarithmic = (integers.log() ** 2).floor().cast(pl.Int64, strict=False)
-    return pl.when(integers > 2).then(logarithmic).otherwise(integers).cast(pl.String).fill_null("")
+    """Return the buckets, int64 [n], of integers [n]."""
+    logarithmic = np.floor(np.log(np.maximum(integers, 1)) ** 2).astype(np.int64)
+    return np.where(integers > 2, logarithmic, integers)
 
 
 def _count_buckets(counts):
-    return counts.group_by(_bucket(pl.col(VALUE)).alias(VALUE)).agg(pl.col(COUNT).sum())
+    """Return from a frame of integers and counts one of their buckets, as text, and counts."""
+    present = counts.drop_nulls()
+    buckets = pl.Series(VALUE, _bucket(present[VALUE].to_numpy()).astype(np.int64)).cast(pl.String)
+    missing = counts.filter(pl.col(VALUE).is_null()).with_columns(pl.lit("").alias(VALUE))
+    return _merge([present.with_columns(buckets), missing])

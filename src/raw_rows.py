@@ -85,22 +85,16 @@ def read_blocks(path, block_bytes, skip_bytes=0):
 
     skip_bytes: how many bytes of the text to leave out at its beginning.
     """
-    pieces = []
     try:
         with contextlib.ExitStack() as stack:
             stream = _open(path, stack)
             _skip(stream, skip_bytes, block_bytes)
             while data := stream.read(block_bytes):
-                cut = data.rfind(b"\n") + 1
-                if cut:
-                    yield b"".join([*pieces, data[:cut]])
-                    pieces = []
-                pieces.append(data[cut:])
+                if not data.endswith(b"\n"):
+                    data += stream.readline()
+                yield data if data.endswith(b"\n") else data + b"\n"
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise UserError(f"{path} is damaged or cut off: {error}") from error
-    rest = b"".join(pieces)
-    if rest:
-        yield rest + b"\n"
 
 
 def _skip(stream, byte_count, block_bytes):

@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pathlib
 import shutil
 
 from src.dataset_meta import META_NAME, partial_path
@@ -72,8 +71,6 @@ class ResultFolder:
         meta.save(self._unfinished)
         content = {"source": self.source, "settings": self._settings}
         (self._unfinished / SOURCE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        for path in self._unfinished.iterdir():
-            _sync(path)
         self._unfinished.rename(self._finished)
 
     def commit(self):
@@ -82,7 +79,6 @@ class ResultFolder:
             shutil.rmtree(self.partial / "replaced", ignore_errors=True)
             self.path.rename(self.partial / "replaced")
         self._finished.rename(self.path)
-        _sync(self.path.parent)
         self.discard()
 
     def discard(self):
@@ -95,11 +91,3 @@ class ResultFolder:
         except (OSError, ValueError):
             return False
         return content == {"source": self.source, "settings": self._settings} and (folder / META_NAME).is_file()
-
-
-def _sync(path):
-    descriptor = os.open(pathlib.Path(path), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
