@@ -115,6 +115,15 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(undisturbed, tmp_
     assert got == digests(expected / "mindrecord")
 
 
+def test_a_folder_that_may_not_be_written_ends_in_one_line(undisturbed, work):
+    work.chmod(0o555)
+    # Without the rights of root, whoever runs the tests.
+    finished = subprocess.run(["unshare", "--user", *command(work)], capture_output=True, text=True, check=False)
+    work.chmod(0o755)
+    check(finished, "Permission denied", str(work))
+    assert [path.name for path in work.iterdir()] == ["train.txt"]
+
+
 def test_two_runs_at_once_the_second_stops(work):
     first = subprocess.Popen(command(work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (work / "mindrecord.partial").exists():

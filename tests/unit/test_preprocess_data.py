@@ -2,11 +2,13 @@
 import fcntl
 import gzip
 import hashlib
+import itertools
 import os
 
 import numpy as np
 import pytest
 
+from src import preprocess_data
 from src.dataset_meta import DatasetMeta
 from src.errors import UserError
 from src.features import Vocabulary
@@ -177,6 +179,29 @@ def test_a_failed_run_leaves_the_earlier_result_alone(make_dataset):
     with pytest.raises(UserError):
         main([f"--data_path={folder.parent}", "--dense_dim=3", "--slot_dim=4", "--overwrite=True"])
     assert digests(folder) == before
+
+
+def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, large, monkeypatch, capsys):
+    content, expected = large
+    (tmp_path / "train.txt").write_bytes(content)
+    flags = [f"--data_path={tmp_path}", "--memory_limit=0.002", *LARGE]
+    read_all = preprocess_data.read_blocks
+
+    def read_some(*arguments, **options):
+        blocks = read_all(*arguments, **options)
+        yield from itertools.islice(blocks, 3)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(preprocess_data, "read_blocks", read_some)
+    with pytest.raises(OSError, match=r"Input/output error.*run the same command again to go on"):
+        main(flags)
+    assert not (tmp_path / "mindrecord").exists()
+    monkeypatch.undo()
+    main(flags)
+    assert "some of it by an earlier run" in capsys.readouterr().out
+    got = digests(tmp_path / "mindrecord")
+    del got["source.json"]
+    assert got == expected
 
 
 def test_a_different_line_count_is_reported(make_dataset, capsys):
