@@ -17,7 +17,7 @@ from src.hex_codes import as_code, is_code, to_texts
 KEY, LABEL = "key", "label"
 VALUE, COUNT = "value", "count"
 OOV = "<OOV>"
-COMPACT_ROWS = 100_000
+COMPACT_ROWS = 1_000_000
 TABLE_SIZE = 1 << 14
 
 

@@ -252,7 +252,7 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count, tes
 
 def encode_buckets(spill, encoder):
     """Yield for each bucket its sorted keys, uint64 [n], and the columns of a record by name."""
-    for rows in spill.buckets():
+    for rows in in_background(spill.buckets()):
         sparse_ids, dense_values = encoder.encode(rows)
         labels = rows[LABEL].to_numpy().astype(np.float32)
         yield rows[KEY].to_numpy(), {"sparse_ids": sparse_ids, "dense_values": dense_values, "label": labels}

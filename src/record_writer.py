@@ -3,6 +3,7 @@
 
 import contextlib
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from mindspore.mindrecord import FileWriter
@@ -30,7 +31,8 @@ class SplitWriter:
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
         self._schema = {name: {"type": "bytes"} for name in columns}
         self._rest = None
-        self._files = []
+        self._shards = []  # name, records, bytes and the SHA-256 to come
+        self._hasher = ThreadPoolExecutor(max_workers=1)
         self._writer, self._writer_records = None, 0
         self._rows = self._positives = 0
 
@@ -50,8 +52,9 @@ class SplitWriter:
             padded = {name: _pad(column, padded_rows, PADDING[name]) for name, column in self._rest.items()}
             self._write_records(self._write_groups(padded))
         self._close_shard()
-        records = sum(file.records for file in self._files)
-        return SplitMeta(self._rows, self._positives, padded_rows, records, tuple(self._files))
+        files = tuple(ShardFile(*shard, sha256.result()) for *shard, sha256 in self._shards)
+        self._hasher.shutdown()
+        return SplitMeta(self._rows, self._positives, padded_rows, sum(file.records for file in files), files)
 
     def _write_groups(self, columns):
         """Write as many whole groups as there are; return the rows that are left.
@@ -86,7 +89,7 @@ class SplitWriter:
         self._writer_records += len(records)
 
     def _open_shard(self, record_bytes):
-        self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._files):02d}"
+        self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._shards):02d}"
         page_bytes = min(max(2 * PAGE_BYTES, 1 << (2 * record_bytes).bit_length()), LARGEST_PAGE_BYTES)
         with _clear_errors(self._path):
             self._writer = FileWriter(str(self._path), shard_num=1)
@@ -99,8 +102,8 @@ class SplitWriter:
             return
         with _clear_errors(self._path):
             self._writer.commit()
-        size = self._path.stat().st_size
-        self._files.append(ShardFile(self._path.name, self._writer_records, size, file_sha256(self._path)))
+        sha256 = self._hasher.submit(file_sha256, self._path)
+        self._shards.append((self._path.name, self._writer_records, self._path.stat().st_size, sha256))
         self._writer, self._writer_records = None, 0
 
 
