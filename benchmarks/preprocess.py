@@ -7,7 +7,6 @@ and the time of the whole as a multiple of read_csv's. These two take turns, as 
 
 import argparse
 import pathlib
-import resource
 import statistics
 import sys
 import tempfile
@@ -43,7 +42,6 @@ def main():
         print(f"whole             {rows / statistics.median(whole):12,.0f} rows/s")
         ratios = sorted(ours / theirs for ours, theirs in zip(whole, plain))
         print(f"whole / read_csv  {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f} times")
-        print(f"peak memory       {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:12.2f} GiB")
         for stage, seconds in measure_stages(path).items():
             print(f"{stage:17} {rows / seconds:12,.0f} rows/s alone")
 

@@ -34,20 +34,9 @@ GIB = 1 << 30
 BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 128 << 20
 BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
-# What else the result depends on; the other settings only say where and how.
-RESULT_SETTINGS = (
-    "dense_dim",
-    "slot_dim",
-    "skip_id_convert",
-    "split_seed",
-    "valid_ratio",
-    "test_ratio",
-    "threshold",
-    "max_vocab_size",
-    "dense_encoding",
-    "line_per_sample",
-)
-SPILL_SETTINGS = RESULT_SETTINGS[:6]
+# What the parsed rows and the result depend on beside the file; the other settings only say where and how.
+SPILL_SETTINGS = ("dense_dim", "slot_dim", "skip_id_convert", "split_seed", "valid_ratio", "test_ratio")
+RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw rows: label, integers, categories, tab separated; read in blocks of whole lines, malformed lines set aside.
 
-A line ends with a newline; a carriage return at the end of a cell, and so of a line, is not part of it.
+A line ends with a newline; carriage returns at the end of a cell, and so of a line, are not part of it.
 """
 
 import codecs
@@ -158,7 +158,12 @@ def _reads_otherwise_apart(data):
 
 
 def _read_csv(data, columns):
-    return pl.read_csv(data, separator="\t", has_header=False, schema=columns, quote_char=None)
+    frame = pl.read_csv(data, separator="\t", has_header=False, schema=columns, quote_char=None)
+    if b"\r\r" not in data:
+        return frame
+    # polars takes off one carriage return; what was nothing else is an empty cell.
+    stripped = frame.with_columns(pl.col(pl.String).str.strip_chars_end("\r"))
+    return stripped.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)))
 
 
 def _parse_line_by_line(data, octets, first_line, schema, bad_lines):

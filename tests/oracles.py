@@ -23,7 +23,7 @@ def parse_line(line, dense_dim, slot_dim, categories_are_ids=False):
     if cells[0] not in (b"0", b"1"):
         return None, "label"
     try:
-        texts = [cell.decode().removesuffix("\r") for cell in cells]
+        texts = [cell.decode().rstrip("\r") for cell in cells]
     except UnicodeDecodeError:
         return None, "encoding"
     integers = [_parse_integer(text) for text in texts[1 : 1 + dense_dim]]

@@ -99,7 +99,7 @@ def test_codes_and_text_of_one_column_are_one_vocabulary():
 
 
 def test_vocabulary_survives_its_file(tmp_path):
-    text = make_rows(500, 2, 3, 4) + '\n1\t1\t2\tx\r\x00\t"y"\t#'
+    text = make_rows(500, 2, 3, 4) + '\n1\t1\t2\tx\r\x00\t"y"\r\r\t#'
     encoder = fit(text, FieldSchema(2, 3), "log+bucket", threshold=0)
     encoder.vocabulary.save(tmp_path / "vocabulary.tsv")
     loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
