@@ -14,15 +14,15 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import numpy as np
 import polars as pl
 
 from src import preprocess_data
 from src.config import load_config
 from src.criteo_like import write_rows
-from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
-from src.raw_rows import BadLines, parse_block, read_blocks
+from src.features import FeatureEncoder, FieldSchema
+from src.preprocess_data import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
 from src.record_writer import SplitWriter
+from src.spill import Spill
 
 
 def main():
@@ -58,31 +58,32 @@ def measure_whole(path, runs):
 
 
 def measure_stages(path):
-    """Return the seconds of each stage by itself."""
+    """Return the seconds of each stage, one after the other: text to spill, counts to encoder, to arrays, to shards."""
     config = load_config([])
-    schema, bad_lines = FieldSchema(config.dense_dim, config.slot_dim), BadLines()
-    seconds = dict.fromkeys(("read", "count", "encode", "write"), 0.0)
-    stats, frames = FeatureStats(schema), []
-    blocks = read_blocks(path, preprocess_data.LARGEST_BLOCK_BYTES)
-    while True:
-        start = time.perf_counter()
-        block = next(blocks, None)
-        if block is None:
-            break
-        frames.append(parse_block(block, 0, schema, bad_lines)[0])
-        seconds["read"] += time.perf_counter() - start
-        seconds["count"] += seconds_of(lambda: stats.update(frames[-1]))
-    encoder = FeatureEncoder.fit(schema, stats, config.dense_encoding, config.threshold)
+    schema = FieldSchema(config.dense_dim, config.slot_dim)
+    splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        writer = SplitWriter(folder, "train", config.line_per_sample, ["sparse_ids", "dense_values", "label"])
-        for frame in frames:
+        spill = Spill(pathlib.Path(folder, "spill"), {})
+        seconds, start = {}, time.perf_counter()
+
+        def lap(stage):
+            nonlocal start
+            seconds[stage] = time.perf_counter() - start
             start = time.perf_counter()
-            sparse_ids, dense_values = encoder.encode(frame.sort(KEY))
-            seconds["encode"] += time.perf_counter() - start
-            values = {"sparse_ids": sparse_ids, "dense_values": dense_values}
-            values["label"] = frame[LABEL].to_numpy().astype(np.float32)
-            seconds["write"] += seconds_of(lambda values=values: writer.add(values))
-        seconds["write"] += seconds_of(writer.close)
+
+        rows = read_rows(path, schema, splits, spill, block_size(config.memory_limit), expected_lines=0)
+        lap("read")
+        counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
+        train_rows = rows.count("train")
+        encoder = FeatureEncoder.fit(schema, counts, train_rows, config.dense_encoding, config.threshold)
+        lap("count")
+        encoded = list(encode_buckets(spill.buckets(bucket_bits(path, config.memory_limit)), encoder))
+        lap("encode")
+        writer = SplitWriter(folder, "train", config.line_per_sample, ["sparse_ids", "dense_values", "label"])
+        for _, columns in encoded:
+            writer.add(columns)
+        writer.close()
+        lap("write")
     return seconds
 
 

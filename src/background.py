@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Let two stages of a job work at the same time."""
+"""Let the stages of a job work at the same time."""
 
+import collections
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 POLL_SECONDS = 0.1
 
@@ -45,3 +47,19 @@ def in_background(iterable):
     finally:
         stop.set()
         thread.join()
+
+
+def map_ahead(function, items, workers):
+    """Yield function(item) of each item, in their order, computed ahead in `workers` threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        results = collections.deque()
+        try:
+            for item in items:
+                results.append(pool.submit(function, item))
+                if len(results) > workers:
+                    yield results.popleft().result()
+            while results:
+                yield results.popleft().result()
+        finally:
+            for result in results:
+                result.cancel()

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from src.errors import UserError, exit_on_user_error
-from src.hex_codes import to_texts
 from src.metrics import log_loss, roc_auc
+from src.raw_columns import to_texts
 from src.splitmix import splitmix64, to_unit_interval
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from src.dataset_meta import META_NAME
-from src.features import COUNT
 from src.raw_rows import read_blocks
+from src.value_counts import COUNT
 
 SAMPLE_BYTES = 1 << 20
 SPILL_ROW_BYTES, VALUE_BYTES = 170, 4
@@ -50,16 +50,18 @@ class IdCounter:
         self.counts += np.bincount(own, minlength=len(self.counts))
 
 
-def report_fields(schema, stats, vocabulary, test_counts, test_rows):
-    """Return a FieldReport for each column that was counted.  test_counts: by id of the vocabulary, int64 [V]."""
+def report_fields(counts, vocabulary, test_counts, train_rows, test_rows):
+    """Return a FieldReport for each column that was counted.
+
+    counts: the ValueCounts of each in the train rows.  test_counts: by id of the vocabulary, int64 [V].
+    """
     table = vocabulary.table.with_columns(pl.Series("test", test_counts))
     reports = []
-    for name in stats.names:
-        distinct, missing = stats.distinct_and_missing(name)
-        report = {"name": name, "distinct": distinct, "missing_rate": missing / stats.row_count}
+    for name, values in counts.items():
+        report = {"name": name, "distinct": values.distinct, "missing_rate": values.missing / train_rows}
         ids = table.filter(field=name)
         if ids.height:
-            report.update(_report_ids(ids, stats.row_count, test_rows))
+            report.update(_report_ids(ids, train_rows, test_rows))
         reports.append(FieldReport(**report))
     return tuple(reports)
 

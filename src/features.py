@@ -12,12 +12,11 @@ import math
 import numpy as np
 import polars as pl
 
-from src.hex_codes import as_code, is_code, to_texts
+from src.raw_columns import MISSING, as_code, is_code
+from src.value_counts import COUNT, VALUE
 
 KEY, LABEL = "key", "label"
-VALUE, COUNT = "value", "count"
 OOV = "<OOV>"
-COMPACT_ROWS = 1_000_000
 TABLE_SIZE = 1 << 14
 
 
@@ -38,78 +37,17 @@ class FieldSchema:
         return [f"C{number}" for number in range(1, self.slot_dim + 1)]
 
     @property
+    def counted_names(self):
+        """The columns whose values are counted."""
+        return [*self.integer_names, *([] if self.categories_are_ids else self.category_names)]
+
+    @property
     def column_names(self):
         return [LABEL, *self.integer_names, *self.category_names]
 
     @property
     def column_count(self):
         return 1 + self.dense_dim + self.slot_dim
-
-
-class FeatureStats:
-    """How often each value of each column occurs, missing ones included; exact, whatever the order of the rows.
-
-    Values are held as they come: integers, text, or codes (uint32) of text; the same text may come as either.
-    """
-
-    def __init__(self, schema):
-        self.row_count = 0
-        self.names = [*schema.integer_names, *([] if schema.categories_are_ids else schema.category_names)]
-        self._parts = {name: {} for name in self.names}
-
-    def update(self, frame):
-        """Count the values in the columns of `frame`."""
-        self.row_count += frame.height
-        counted = pl.collect_all([_count_values(frame.lazy(), name) for name in self.names])
-        for name, counts in zip(self.names, counted):
-            kind = _kind(counts[VALUE].dtype)
-            parts = self._parts[name].setdefault(kind, [])
-            parts.append(counts.with_columns(pl.col(VALUE).cast(kind)))
-            if sum(part.height for part in parts[1:]) > max(COMPACT_ROWS, parts[0].height):
-                self._parts[name][kind] = [_merge(parts)]
-
-    def integers(self, name):
-        """Return a frame of VALUE and COUNT of an integer column, sorted by value; a missing value is a null."""
-        return _merge(self._parts[name][pl.Int64]).sort(VALUE)
-
-    def categories(self, name, threshold):
-        """Return a frame of VALUE (text) and COUNT of the categories that occur more than `threshold` times.
-
-        A missing value is the empty text.
-        """
-        kept = [counts.filter(pl.col(COUNT) > threshold) for counts in self._merged(name)]
-        kept = [part.with_columns(to_texts(part[VALUE])) if part[VALUE].dtype == pl.UInt32 else part for part in kept]
-        return pl.concat(kept).with_columns(pl.col(VALUE).fill_null(""))
-
-    def distinct_and_missing(self, name):
-        """Return how many values a column has, a missing one not among them, and in how many rows it is missing."""
-        merged = self._merged(name)
-        missing = sum(counts.filter(pl.col(VALUE).is_null())[COUNT].sum() for counts in merged)
-        return sum(counts[VALUE].is_not_null().sum() for counts in merged), missing
-
-    def _merged(self, name):
-        """Return frames of VALUE and COUNT, one for each type of the values; no value is in two of them."""
-        parts = dict(self._parts[name])
-        if len(parts) > 1:
-            texts = _merge(parts[pl.String])
-            codes = pl.col(VALUE).is_null() | is_code(pl.col(VALUE))
-            parts[pl.UInt32] = [*parts[pl.UInt32], texts.filter(codes).with_columns(as_code(pl.col(VALUE)))]
-            parts[pl.String] = [texts.filter(~codes)]
-        self._parts[name] = {kind: [_merge(part)] for kind, part in parts.items()}
-        return [part for (part,) in self._parts[name].values()]
-
-
-def _kind(dtype):
-    """Return the type in which values of `dtype` are counted."""
-    return dtype if dtype in (pl.String, pl.UInt32) else pl.Int64
-
-
-def _count_values(frame, name):
-    return frame.group_by(pl.col(name).alias(VALUE)).agg(pl.len().alias(COUNT))
-
-
-def _merge(parts):
-    return pl.concat(parts).group_by(VALUE).agg(pl.col(COUNT).sum())
 
 
 class Vocabulary:
@@ -126,6 +64,7 @@ class Vocabulary:
         self._kept = {
             field: kept for (field,), kept in table[len(self.fields) :].partition_by("field", as_dict=True).items()
         }
+        self._kept_codes = {field: _coded(kept) for field, kept in self._kept.items()}
 
     @classmethod
     def build(cls, kept_by_field, row_count, first_id=0, max_size=0):
@@ -166,31 +105,35 @@ class Vocabulary:
         return self.table.height
 
     def ids(self, field, values, dtype):
-        """Return an expression for the ids, int32, of `values`: text, or codes of text if dtype is uint32."""
+        """Return an expression for the ids, int32, of `values`: text, or codes if dtype is UInt32."""
         oov = pl.lit(self._oov_ids[field], pl.Int32)
-        kept = self._kept.get(field)
-        if kept is None:
-            return oov
-        if dtype == pl.UInt32:
-            kept = kept.filter((pl.col(VALUE) == "") | is_code(pl.col(VALUE))).with_columns(as_code(pl.col(VALUE)))
-        else:
-            values = values.fill_null("")
-        if not kept.height:
+        kept = (self._kept_codes if dtype == pl.UInt32 else self._kept).get(field)
+        if kept is None or not kept.height:
             return oov
         return values.replace_strict(kept[VALUE], kept["id"], default=oov, return_dtype=pl.Int32)
 
     def bucket_ids(self, field, buckets):
-        """Return the ids, int32 [n], of buckets, integers [n]; if that is None, the one id of a missing value."""
+        """Return the ids, int32 [n], of buckets, integers [n]."""
         kept = self._kept.get(field, self.table.clear())
-        oov = self._oov_ids[field]
-        if buckets is None:
-            return next(iter(kept.filter(pl.col(VALUE) == "")["id"]), oov)
         kept = kept.filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), "id").sort(VALUE)
         if not kept.height:
-            return np.full(buckets.shape, oov, np.int32)
+            return np.full(buckets.shape, self._oov_ids[field], np.int32)
         values, ids = kept[VALUE].to_numpy(), kept["id"].to_numpy()
         places = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
-        return np.where(values[places] == buckets, ids[places], oov).astype(np.int32)
+        return np.where(values[places] == buckets, ids[places], self._oov_ids[field]).astype(np.int32)
+
+    def missing_id(self, field):
+        """Return the id of a missing value."""
+        kept = self._kept.get(field, self.table.clear())
+        return next(iter(kept.filter(pl.col(VALUE) == "")["id"]), self._oov_ids[field])
+
+
+def _coded(kept):
+    """Return those rows of a frame of VALUE (text) that are missing or a code, as such, UInt32."""
+    texts = pl.col(VALUE)
+    missing = pl.lit(MISSING[pl.UInt32], pl.UInt32)
+    codes = pl.when(texts == "").then(missing).when(is_code(texts)).then(as_code(texts))
+    return kept.with_columns(codes.alias(VALUE)).drop_nulls()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,21 +158,24 @@ class FeatureEncoder:
     vocabulary: Vocabulary
 
     @classmethod
-    def fit(cls, schema, stats, dense_encoding, threshold, max_vocab_size=0, first_id=0):
-        """Learn the scales and the vocabulary from the counts of the train rows.
+    def fit(cls, schema, counts, row_count, dense_encoding, threshold, max_vocab_size=0, first_id=0):
+        """Learn the scales and the vocabulary from the ValueCounts of each column in the train rows.
 
+        counts: by column; those of integers have all values.  row_count: of the train rows.
         A value is kept if it occurs more than `threshold` times and, unless max_vocab_size is 0, is among that many
         most frequent ones of its field.  Ids start at `first_id`.
         """
-        integers = {name: stats.integers(name) for name in schema.integer_names}
-        scales = tuple(_fit_scale(counts, dense_encoding) for counts in integers.values() if dense_encoding != "bucket")
+        scaled = schema.integer_names if dense_encoding != "bucket" else []
+        scales = tuple(_fit_scale(counts[name].frequent.sort(VALUE), dense_encoding) for name in scaled)
         kept = {}
         if "bucket" in dense_encoding:
-            buckets = {name: _count_buckets(counts) for name, counts in integers.items()}
-            kept.update((name, counts.filter(pl.col(COUNT) > threshold)) for name, counts in buckets.items())
+            kept.update((name, _count_buckets(counts[name].frequent)) for name in schema.integer_names)
         if not schema.categories_are_ids:
-            kept.update((name, stats.categories(name, threshold)) for name in schema.category_names)
-        vocabulary = Vocabulary.build(kept, stats.row_count, first_id, max_vocab_size)
+            kept.update((name, counts[name].frequent) for name in schema.category_names)
+        for name, values in kept.items():
+            missing = pl.DataFrame({VALUE: [""], COUNT: [counts[name].missing]})
+            kept[name] = pl.concat([values, missing]).filter(pl.col(COUNT) > threshold)
+        vocabulary = Vocabulary.build(kept, row_count, first_id, max_vocab_size)
         return cls(schema, dense_encoding, scales, vocabulary)
 
     @property
@@ -244,45 +190,59 @@ class FeatureEncoder:
         for column, name in enumerate(self.schema.integer_names):
             integers = _Integers(frame[name])
             if self.dense_scales:
-                dense_values[:, column] = integers.map(functools.partial(self._dense_value, column), missing=0.0)
+                self._to_dense_value[column].write(integers, dense_values[:, column])
             if "bucket" in self.dense_encoding:
-                missing = self.vocabulary.bucket_ids(name, None)
-                sparse_ids[:, column] = integers.map(functools.partial(self._bucket_id, name), missing)
+                self._to_bucket_id[column].write(integers, sparse_ids[:, column])
         ids = frame.select(
             self._category_id(name, frame.schema[name]).alias(name) for name in self.schema.category_names
         )
         sparse_ids[:, len(self.sparse_names) - self.schema.slot_dim :] = ids.to_numpy(order="c")
         return sparse_ids, dense_values
 
-    def _dense_value(self, column, integers):
-        scale = self.dense_scales[column]
-        return (_magnitude(integers, self.dense_encoding) - scale.center) / scale.divisor
+    @functools.cached_property
+    def _to_dense_value(self):
+        def value(scale, integers):
+            return (_magnitude(integers, self.dense_encoding) - scale.center) / scale.divisor
 
-    def _bucket_id(self, name, integers):
-        return self.vocabulary.bucket_ids(name, _bucket(integers))
+        return [_Lookup(functools.partial(value, scale), 0.0, np.float32) for scale in self.dense_scales]
+
+    @functools.cached_property
+    def _to_bucket_id(self):
+        def id_(field, integers):
+            return self.vocabulary.bucket_ids(field, _bucket(integers))
+
+        missing_id = self.vocabulary.missing_id
+        names = self.schema.integer_names
+        return [_Lookup(functools.partial(id_, name), missing_id(name), np.int32) for name in names]
 
     def _category_id(self, name, dtype):
         if self.schema.categories_are_ids:
-            return pl.col(name).cast(pl.Int32)
+            return pl.col(name)
         return self.vocabulary.ids(name, pl.col(name), dtype)
 
 
 class _Integers:
-    """An integer column, most of whose values are small: a function of them is mostly looked up in a table."""
+    """An integer column, most of whose values are small: these are places in a table, the others stand apart."""
 
     def __init__(self, column):
-        self._missing = column.is_null().to_numpy()
-        self._values = column.cast(pl.Int64).fill_null(0).to_numpy()
-        small = (self._values >= 0) & (self._values < TABLE_SIZE)
-        self._places = np.where(small, self._values, 0)
-        self._others = np.flatnonzero(~small)
+        values = column.to_numpy()
+        # As unsigned numbers, negative ones are large; all that is not small takes the last place of the table.
+        self.places = np.minimum(values.view(f"u{values.itemsize}"), TABLE_SIZE, dtype=np.intp, casting="unsafe")
+        self.other_rows = np.flatnonzero((self.places == TABLE_SIZE) & (values != MISSING[column.dtype]))
+        self.others = values[self.other_rows].astype(np.int64)
 
-    def map(self, function, missing):
-        """Return function(values), a function of arrays, with `missing` where there is no value."""
-        mapped = function(np.arange(TABLE_SIZE))[self._places]
-        mapped[self._others] = function(self._values[self._others])
-        mapped[self._missing] = missing
-        return mapped
+
+class _Lookup:
+    """A function of an int64 array, looked up in a table where the integers are small or missing."""
+
+    def __init__(self, function, missing, dtype):
+        self._function = function
+        self._table = np.append(function(np.arange(TABLE_SIZE)), missing).astype(dtype)
+
+    def write(self, integers, target):
+        """Write what the function gives for _Integers to the array `target`."""
+        target[:] = self._table[integers.places]
+        target[integers.other_rows] = self._function(integers.others)
 
 
 def _magnitude(numbers, dense_encoding):
@@ -290,7 +250,6 @@ def _magnitude(numbers, dense_encoding):
 
 
 def _fit_scale(counts, dense_encoding):
-    counts = counts.drop_nulls()
     magnitudes = _magnitude(counts[VALUE].cast(pl.Float64).to_numpy(), dense_encoding)
     if not magnitudes.size:
         return DenseScale(0.0, 1.0)
@@ -309,7 +268,5 @@ def _bucket(integers):
 
 def _count_buckets(counts):
     """Return from a frame of integers and counts one of their buckets, as text, and counts."""
-    present = counts.drop_nulls()
-    buckets = pl.Series(VALUE, _bucket(present[VALUE].to_numpy()).astype(np.int64)).cast(pl.String)
-    missing = counts.filter(pl.col(VALUE).is_null()).with_columns(pl.lit("").alias(VALUE))
-    return _merge([present.with_columns(buckets), missing])
+    buckets = pl.Series(VALUE, _bucket(counts[VALUE].to_numpy()))
+    return counts.with_columns(buckets).group_by(VALUE).agg(pl.col(COUNT).sum()).cast({VALUE: pl.String})

@@ -2,8 +2,8 @@
 """From raw Criteo rows to MindRecord: python src/preprocess_data.py --data_path=./data/
 
 The text is read once.  Each row gets a key, SplitMix64 of its line number; the order of the keys is the order of the
-rows in the result, and the ends of the key range are the valid and the test split.  While the train rows are counted,
-all rows go to disk in buckets of neighbouring keys; then bucket by bucket is sorted, encoded and packed.
+rows in the result, and the ends of the key range are the valid and the test split.  Parsed rows go to disk, column by
+column.  Then the train values of one column after the other are counted, and ranges of keys sorted, encoded and packed.
 """
 
 import dataclasses
@@ -18,21 +18,25 @@ if __package__ in (None, ""):  # started as a script: make `src` importable
 import numpy as np
 import polars as pl
 
-from src.background import in_background
+from src.background import in_background, map_ahead
 from src.config import load_config
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.errors import UserError, exit_on_user_error
-from src.features import KEY, LABEL, FeatureEncoder, FeatureStats, FieldSchema
+from src.features import KEY, LABEL, FeatureEncoder, FieldSchema
 from src.progress import Progress
-from src.raw_rows import BadLines, find_source, parse_block, read_blocks
+from src.raw_rows import BadLines, count_lines, find_source, parse_block, read_blocks
 from src.result_folder import ResultFolder, identify, only_run
 from src.spill import KEY_BITS, Spill
 from src.splitmix import splitmix64
+from src.value_counts import count_values
 
 GIB = 1 << 30
-BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 128 << 20
+BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 16 << 20
 BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
+WORKERS = 2
+ENCODED_ROWS = 1 << 17  # at once: few enough for the processor's caches
+COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 # What the parsed rows and the result depend on beside the file; the other settings only say where and how.
 SPILL_SETTINGS = ("dense_dim", "slot_dim", "skip_id_convert", "split_seed", "valid_ratio", "test_ratio")
@@ -99,17 +103,18 @@ def preprocess(source, folder, config):
 def _run_stages(source, folder, config):
     schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert)
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
-    block_bytes, bucket_bits = size_work(source, config.memory_limit)
     identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
     field_count = config.slot_dim + 2 * config.dense_dim
     print(estimate(source, text_size(source), field_count, config.memory_limit, config.data_path), flush=True)
-    spill = Spill(folder.partial / "spill", identity, bucket_bits)
-    rows = read_rows(source, schema, splits, spill, block_bytes, config.train_line_count)
+    spill = Spill(folder.partial / "spill", identity)
+    rows = read_rows(source, schema, splits, spill, block_size(config.memory_limit), config.train_line_count)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     check_splits(source, rows.split_labels, config)
+    counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
     encoder = FeatureEncoder.fit(
         schema,
-        rows.train_stats,
+        counts,
+        rows.count("train"),
         config.dense_encoding,
         config.threshold,
         config.max_vocab_size,
@@ -118,8 +123,9 @@ def _run_stages(source, folder, config):
     unfinished = folder.start()
     encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
     test_ids = IdCounter(encoder.vocabulary)
-    split_metas = write_splits(spill, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
-    fields = report_fields(schema, rows.train_stats, encoder.vocabulary, test_ids.counts, split_metas["test"].rows)
+    buckets = spill.buckets(bucket_bits(source, config.memory_limit))
+    split_metas = write_splits(buckets, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
+    fields = report_fields(counts, encoder.vocabulary, test_ids.counts, rows.count("train"), rows.count("test"))
     meta = DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(schema.integer_names[: len(encoder.dense_scales)]),
@@ -143,15 +149,15 @@ def result_settings(config, keys=RESULT_SETTINGS):
     return {key: getattr(config, key) for key in keys}
 
 
-def size_work(source, memory_limit):
-    """Return how many bytes of text to parse at once, and the bits of a key that number the buckets.
+def block_size(memory_limit):
+    """Return how many bytes of text to parse at once.  memory_limit: GiB."""
+    return min(max(int(memory_limit * GIB * BLOCK_SHARE), LEAST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
 
-    memory_limit: GiB that may be used beside what the distinct values need.
-    """
-    limit = memory_limit * GIB
-    bucket_bits = math.ceil(math.log2(max(text_size(source) / (limit * BUCKET_SHARE), 1)))
-    block_bytes = min(max(int(limit * BLOCK_SHARE), LEAST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
-    return block_bytes, min(max(bucket_bits, LEAST_BUCKET_BITS), MOST_BUCKET_BITS)
+
+def bucket_bits(source, memory_limit):
+    """Return how many bits of a key number the buckets that are sorted and encoded at once.  memory_limit: GiB."""
+    bits = math.ceil(math.log2(max(text_size(source) / (memory_limit * GIB * BUCKET_SHARE), 1)))
+    return min(max(bits, LEAST_BUCKET_BITS), MOST_BUCKET_BITS)
 
 
 def text_size(source):
@@ -162,74 +168,104 @@ def text_size(source):
 class RowSummary:
     """What was seen while the rows were read.
 
-    largest_id: -1 unless the categories already are ids.  split_labels: for each split how often each label occurs.
+    split_labels: for each split how often each label occurs.  block_train_rows: of each block in the spill.
+    largest_id: -1 unless the categories already are ids.
     """
 
-    def __init__(self, schema):
-        self.schema = schema
-        self.train_stats = FeatureStats(schema)
+    def __init__(self):
         self.bad_lines = BadLines()
-        self.lines = 0
+        self.lines = self.bytes = 0
         self.largest_id = -1
         self.split_labels = {split: Counter() for split in SPLITS}
+        self.block_train_rows = []
+
+    def add(self, note):
+        """Take in a block by its note, as parse_blocks makes it."""
+        self.lines += note["lines"]
+        self.bytes += note["bytes"]
+        self.bad_lines.merge(BadLines.of_dict(note["bad_lines"]))
+        self.largest_id = max(self.largest_id, note["largest_id"])
+        self.block_train_rows.append(sum(note["labels"]["train"]))
+        for split, counts in note["labels"].items():
+            self.split_labels[split].update(dict(enumerate(counts)))
 
     @property
     def good_lines(self):
         return self.lines - self.bad_lines.count
 
-    def add_rows(self, frame, parts):
-        """Take in good rows; parts: for each split its slice of them."""
-        self.train_stats.update(frame[parts["train"]])
-        for split, part in parts.items():
-            self.split_labels[split].update(dict(frame[LABEL][part].value_counts().iter_rows()))
-        if self.schema.categories_are_ids and frame.height:
-            self.largest_id = max(self.largest_id, *frame.select(pl.max(self.schema.category_names)).row(0))
-
-    def add_lines(self, count, bad_lines):
-        """Take in the number of lines of a block and those that were malformed."""
-        self.lines += count
-        self.bad_lines.merge(bad_lines)
+    def count(self, split):
+        """Return the number of rows of a split."""
+        return self.split_labels[split].total()
 
 
 def read_rows(source, schema, splits, spill, block_bytes, expected_lines):
-    """Parse what is not yet in the Spill, and count; return the RowSummary."""
-    summary = RowSummary(schema)
+    """Parse what is not yet in the Spill; return the RowSummary."""
+    summary = RowSummary()
     progress = Progress("read", expected_lines)
     for note in spill.notes:
-        summary.add_lines(note["lines"], BadLines.of_dict(note["bad_lines"]))
+        summary.add(note)
     if spill.notes:
         progress.advance(summary.lines, "some of it by an earlier run")
-        for frame in spill.buckets():
-            summary.add_rows(frame, splits.cut(frame[KEY].to_numpy()))
-    blocks = in_background(read_blocks(source, block_bytes, skip_bytes=sum(note["bytes"] for note in spill.notes)))
-    for frame, note, bad_lines in in_background(parse_blocks(blocks, schema, splits, summary.lines)):
-        summary.add_rows(frame, splits.cut(frame[KEY].to_numpy()))
-        summary.add_lines(note["lines"], bad_lines)
+    blocks = in_background(read_blocks(source, block_bytes, skip_bytes=summary.bytes))
+    for frame, note in in_background(parse_blocks(blocks, schema, splits, summary.lines)):
         spill.add(frame, note)
+        summary.add(note)
         progress.advance(note["lines"])
     progress.close()
     return summary
 
 
 def parse_blocks(blocks, schema, splits, first_line):
-    """Yield for each block its good rows, sorted by key, a note of it for the spill, and its BadLines."""
-    for block in blocks:
+    """Yield for each block its good rows, sorted by key, and a note of what RowSummary wants to know of it."""
+
+    def parse(numbered_block):
+        block, first_line = numbered_block
         bad_lines = BadLines()
         frame, line_count = parse_block(block, first_line, schema, bad_lines)
-        keys = pl.Series(KEY, splits.keys(frame[KEY].to_numpy()))
-        note = {"bytes": len(block), "lines": line_count, "bad_lines": bad_lines.to_dict()}
-        yield frame.with_columns(keys).sort(KEY), note, bad_lines
-        first_line += line_count
+        keys = splits.keys(frame[KEY].to_numpy())
+        frame = frame.with_columns(pl.Series(KEY, keys)).sort(KEY)
+        labels = frame[LABEL].to_numpy()
+        parts = splits.cut(frame[KEY].to_numpy())
+        ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
+        note = {
+            "lines": line_count,
+            "bytes": len(block),
+            "bad_lines": bad_lines.to_dict(),
+            "labels": {split: np.bincount(labels[part], minlength=2).tolist() for split, part in parts.items()},
+            "largest_id": max(ids.max().row(0), default=-1),
+        }
+        return frame, note
+
+    return map_ahead(parse, number_lines(blocks, first_line), WORKERS)
 
 
-def write_splits(spill, folder, encoder, splits, rows_per_record, row_count, test_ids):
-    """Encode and pack the rows of the Spill; return the SplitMeta of each split.  test_ids: counts those of test."""
+def number_lines(blocks, first_line):
+    """Yield each block and the number of its first line."""
+    for block in blocks:
+        yield block, first_line
+        first_line += count_lines(block)
+
+
+def count_columns(spill, schema, rows, threshold, memory_limit):
+    """Return the ValueCounts of the train rows by column: of integers all, of categories those above the threshold."""
+    counts, at_once = {}, int(memory_limit * GIB / COUNTED_VALUE_BYTES)
+    progress = Progress("count", len(schema.counted_names), "fields")
+    for name in schema.counted_names:
+        least = threshold if name in schema.category_names else 0
+        counts[name] = count_values(spill.column(name, rows.block_train_rows), least, at_once)
+        progress.advance(1)
+    progress.close()
+    return counts
+
+
+def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, test_ids):
+    """Encode and pack buckets of rows; return the SplitMeta of each split.  test_ids: counts those of test."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
 
     columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
     writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
     progress = Progress("write", row_count)
-    for keys, values in in_background(encode_buckets(spill, encoder)):
+    for keys, values in in_background(encode_buckets(buckets, encoder)):
         parts = splits.cut(keys)
         test_ids.add(values["sparse_ids"][parts["test"]])
         for split, part in parts.items():
@@ -239,12 +275,16 @@ def write_splits(spill, folder, encoder, splits, rows_per_record, row_count, tes
     return {split: writer.close() for split, writer in writers.items()}
 
 
-def encode_buckets(spill, encoder):
-    """Yield for each bucket its sorted keys, uint64 [n], and the columns of a record by name."""
-    for rows in in_background(spill.buckets()):
+def encode_buckets(buckets, encoder):
+    """Yield the sorted keys, uint64 [n], of a part of a bucket, and the columns of a record by name."""
+
+    def encode(rows):
         sparse_ids, dense_values = encoder.encode(rows)
         labels = rows[LABEL].to_numpy().astype(np.float32)
-        yield rows[KEY].to_numpy(), {"sparse_ids": sparse_ids, "dense_values": dense_values, "label": labels}
+        return rows[KEY].to_numpy(), {"sparse_ids": sparse_ids, "dense_values": dense_values, "label": labels}
+
+    parts = (rows for bucket in in_background(buckets) for rows in bucket.iter_slices(ENCODED_ROWS))
+    return map_ahead(encode, parts, WORKERS)
 
 
 def check_lines(source, rows, schema, max_bad_line_ratio):

@@ -10,15 +10,15 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """Count rows of work towards `total` (0: unknown), with the rate and the time left."""
+    """Count units of work towards `total` (0: unknown), with the rate and the time left."""
 
-    def __init__(self, title, total):
-        self._title, self._total = title, total
+    def __init__(self, title, total, unit="rows"):
+        self._title, self._total, self._unit = title, total, unit
         self._done, self._note = 0, ""
         self._start = self._last_line = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(desc=title, total=total or None, unit=" rows", unit_scale=True, dynamic_ncols=True)
+            self._bar = tqdm(desc=title, total=total or None, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
 
     def close(self):
         """End the bar, or print the last line."""
@@ -28,7 +28,7 @@ class Progress:
             self._print_line()
 
     def advance(self, count, note=""):
-        """Report `count` more rows as done; `note` is a short text to show beside them."""
+        """Report `count` more units as done; `note` is a short text to show beside them."""
         self._done += count
         self._note = note or self._note
         if self._bar is not None:
@@ -44,7 +44,7 @@ class Progress:
         line = f"{self._title}: {self._done:,}"
         if self._total > self._done:
             left = (self._total - self._done) / max(rate, 1e-9)
-            line += f" of {self._total:,} rows, {rate:,.0f} rows/s, {left:,.0f} s left"
+            line += f" of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left"
         else:
-            line += f" rows in {seconds:,.1f} s, {rate:,.0f} rows/s"
+            line += f" {self._unit} in {seconds:,.1f} s, {rate:,.0f} {self._unit}/s"
         print(f"{line}, {self._note}" if self._note else line, flush=True)

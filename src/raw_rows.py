@@ -18,12 +18,13 @@ import polars as pl
 
 from src.errors import UserError
 from src.features import KEY, LABEL
-from src.hex_codes import may_be_codes, to_codes
+from src.raw_columns import MISSING, may_be_codes, to_codes, to_integers
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 LISTED_BAD_LINES = 20
 TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
 FIRST_NON_ASCII = 0x80
+PIECE = 1 << 18
 LARGEST_ID = 2**31 - 1
 # Why a line is malformed; the place in this tuple is its code, 0 for a good line.
 REASONS = ("", "columns", "label", "encoding", "integer", "id")
@@ -113,13 +114,17 @@ def _open(path, stack):
     raise UserError(f"{path}: holds no {TEXT_NAME}")
 
 
+def count_lines(data):
+    """Return the number of lines in a block, bytes."""
+    return _count(np.frombuffer(data, np.uint8), NEWLINE)
+
+
 def parse_block(data, first_line, schema, bad_lines):
     """Return the well-formed lines of a block as a frame, and the number of lines in it.
 
     data: bytes, each line ended by a newline.  first_line: the number, from 0, of its first line in the file.
-    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers (null where there is none) and the
-    categories (text, or uint32 if all of the column are hexadecimal codes, null where empty; int64 if
-    schema.categories_are_ids).  `bad_lines` gets the other lines.
+    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers and the categories, as
+    src.raw_columns has them; categories that are ids are Int32.  `bad_lines` gets the other lines.
     """
     octets = np.frombuffer(data, np.uint8)
     frame = _read_clean_block(data, octets, schema)
@@ -131,21 +136,29 @@ def parse_block(data, first_line, schema, bad_lines):
 
 def _read_clean_block(data, octets, schema):
     """Return the columns of a block without a malformed line; None if it may have one."""
-    line_count = np.count_nonzero(octets == NEWLINE)
-    if schema.categories_are_ids or np.count_nonzero(octets == TAB) != line_count * (schema.column_count - 1):
+    line_count = _count(octets, NEWLINE)
+    if schema.categories_are_ids or _count(octets, TAB) != line_count * (schema.column_count - 1):
         return None
     if _reads_otherwise_apart(data):
         return None
-    columns = {**dict.fromkeys(schema.column_names, pl.String), **dict.fromkeys(schema.integer_names, pl.Int64)}
+    columns = {**dict.fromkeys(schema.column_names, pl.String), **dict.fromkeys(schema.integer_names, pl.Int32)}
     try:
         frame = _read_csv(data, columns)
     except pl.exceptions.PolarsError:
         return None
     if frame.height != line_count or not frame[LABEL].is_in(["0", "1"]).fill_null(False).all():
         return None
-    numbers = [frame[LABEL].cast(pl.Int8), *(frame[name].shrink_dtype() for name in schema.integer_names)]
+    missing = MISSING[pl.Int32]
+    if missing in frame.select(schema.integer_names).min().row(0):
+        return None
+    numbers = frame.select(pl.col(LABEL).cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
     categories = frame.select(schema.category_names)
-    return pl.DataFrame(numbers).hstack(to_codes(categories) if may_be_codes(data) else categories)
+    return numbers.hstack(to_codes(categories) if may_be_codes(data) else categories.fill_null(""))
+
+
+def _count(octets, sign):
+    """Return how often `sign` occurs; piece by piece, as what is compared should stay in the processor's cache."""
+    return sum(np.count_nonzero(octets[start : start + PIECE] == sign) for start in range(0, len(octets), PIECE))
 
 
 def _reads_otherwise_apart(data):
@@ -178,7 +191,7 @@ def _parse_line_by_line(data, octets, first_line, schema, bad_lines):
     reasons[good] = value_reasons
     bad = np.flatnonzero(reasons)
     bad_lines.add(first_line + bad + 1, reasons[bad])
-    return frame.filter(value_reasons == 0), len(ends)
+    return _hold(frame.filter(value_reasons == 0), schema), len(ends)
 
 
 def _line_reasons(data, octets, starts, ends, schema):
@@ -217,12 +230,20 @@ def _convert_columns(frame, schema):
     """Turn text to numbers; return the frame and the code of what is wrong with each row, uint8 [rows]."""
     integers, ids = schema.integer_names, schema.category_names if schema.categories_are_ids else []
     numbers = frame.select(pl.col([*integers, *ids]).cast(pl.Int64, strict=False))
+    numbers = numbers.with_columns(pl.col(integers).replace(MISSING[pl.Int64], None))
     integer_wrong = _any_of(numbers[name].is_null() & frame[name].is_not_null() for name in integers)
     id_wrong = _any_of(~numbers[name].is_between(0, LARGEST_ID).fill_null(False) for name in ids)
     reasons = np.zeros(frame.height, np.uint8)
     reasons[id_wrong] = ID
     reasons[integer_wrong] = INTEGER
     return frame.with_columns(*numbers, pl.col(LABEL).cast(pl.Int8)), reasons
+
+
+def _hold(frame, schema):
+    """Return a frame of good rows, numbers as Int64, with its columns as src.raw_columns has them."""
+    ids = pl.col(schema.category_names)
+    categories = ids.cast(pl.Int32) if schema.categories_are_ids else ids.fill_null("")
+    return frame.with_columns(*(to_integers(frame[name]) for name in schema.integer_names), categories)
 
 
 def _any_of(masks):

@@ -30,7 +30,7 @@ class SplitWriter:
         """columns: names of those of a record."""
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
         self._schema = {name: {"type": "bytes"} for name in columns}
-        self._rest = None
+        self._waiting, self._waiting_rows = [], 0
         self._shards = []  # name, records, bytes and the SHA-256 to come
         self._hasher = ThreadPoolExecutor(max_workers=1)
         self._writer, self._writer_records = None, 0
@@ -38,55 +38,56 @@ class SplitWriter:
 
     def add(self, columns):
         """Append rows: a dict of sparse_ids [n, S], dense_values [n, N] if N > 0, and label [n]."""
-        self._rows += len(columns["label"])
+        row_count, start = len(columns["label"]), 0
+        self._rows += row_count
         self._positives += int((columns["label"] == 1).sum())
-        if self._rest is not None:
-            columns = {name: np.concatenate([self._rest[name], column]) for name, column in columns.items()}
-        self._rest = self._write_groups(columns)
+        while start < row_count:
+            end = min(start + self._group_rows(columns) - self._waiting_rows, row_count)
+            self._waiting.append({name: column[start:end] for name, column in columns.items()})
+            self._waiting_rows += end - start
+            if self._waiting_rows == self._group_rows(columns):
+                self._write_group()
+            start = end
 
     def close(self):
         """Pad and write what is left; return the SplitMeta."""
-        padded_rows = 0
-        if self._rest is not None and len(self._rest["label"]):
-            padded_rows = -len(self._rest["label"]) % self._rows_per_record
-            padded = {name: _pad(column, padded_rows, PADDING[name]) for name, column in self._rest.items()}
-            self._write_records(self._write_groups(padded))
+        padded_rows = -self._waiting_rows % self._rows_per_record
+        if self._waiting:
+            some = self._waiting[0]
+            self._waiting.append({name: _fill(column, padded_rows, PADDING[name]) for name, column in some.items()})
+            self._waiting_rows += padded_rows
+            self._write_group()
         self._close_shard()
         files = tuple(ShardFile(*shard, sha256.result()) for *shard, sha256 in self._shards)
         self._hasher.shutdown()
         return SplitMeta(self._rows, self._positives, padded_rows, sum(file.records for file in files), files)
 
-    def _write_groups(self, columns):
-        """Write as many whole groups as there are; return the rows that are left.
+    def _group_rows(self, columns):
+        """Return how many rows, whole records, go to the writer in the next call.
 
         A page of the file is filled by one call of the writer, so the calls must be the same for the same rows.
         """
         row_bytes = sum(column[:1].nbytes for column in columns.values())
         group_records = max(PAGE_BYTES // max(row_bytes * self._rows_per_record, 1), 1)
         shard_records = max(SHARD_ROWS // self._rows_per_record, 1)
-        while True:
-            room = min(group_records, shard_records - self._writer_records) * self._rows_per_record
-            if len(columns["label"]) < room:
-                return {name: column.copy() for name, column in columns.items()}
-            self._write_records({name: column[:room] for name, column in columns.items()})
-            columns = {name: column[room:] for name, column in columns.items()}
-            if self._writer_records == shard_records:
-                self._close_shard()
+        return min(group_records, shard_records - self._writer_records) * self._rows_per_record
 
-    def _write_records(self, columns):
-        """Write whole records in one call, to the shard that is open or a new one."""
+    def _write_group(self):
+        """Write the waiting rows, whole records, in one call, to the shard that is open or a new one."""
         size = self._rows_per_record
+        columns = {name: _join([part[name] for part in self._waiting]) for name in self._waiting[0]}
         records = [
             {name: column[start : start + size].tobytes() for name, column in columns.items()}
-            for start in range(0, len(columns["label"]), size)
+            for start in range(0, self._waiting_rows, size)
         ]
-        if not records:
-            return
+        self._waiting, self._waiting_rows = [], 0
         if self._writer is None:
             self._open_shard(sum(map(len, records[0].values())))
         with _clear_errors(self._path):
             self._writer.write_raw_data(records)
         self._writer_records += len(records)
+        if self._writer_records >= max(SHARD_ROWS // size, 1):
+            self._close_shard()
 
     def _open_shard(self, record_bytes):
         self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._shards):02d}"
@@ -117,5 +118,9 @@ def _clear_errors(path):
         raise OSError(f"{path}: MindRecord could not write it ({reason}); is the disk full?") from error
 
 
-def _pad(column, rows, value):
-    return np.concatenate([column, np.full((rows, *column.shape[1:]), value, column.dtype)])
+def _join(parts):
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _fill(column, rows, value):
+    return np.full((rows, *column.shape[1:]), value, column.dtype)

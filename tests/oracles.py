@@ -41,7 +41,7 @@ def _parse_integer(text):
     if text == "":
         return None
     digits = text[1:] if text[0] in "+-" else text
-    if not digits or any(digit not in "0123456789" for digit in digits) or not -(2**63) <= int(text) < 2**63:
+    if not digits or any(digit not in "0123456789" for digit in digits) or not -(2**63) < int(text) < 2**63:
         return "bad"
     return int(text)
 

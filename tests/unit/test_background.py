@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from src.background import in_background
+from src.background import in_background, map_ahead
 
 
 def test_items_come_in_order():
@@ -29,3 +29,20 @@ def test_the_thread_ends_when_nobody_takes_more():
     assert threading.active_count() == before + 1
     items.close()
     assert threading.active_count() == before
+
+
+def test_mapped_items_come_in_order_though_computed_at_the_same_time():
+    both = threading.Barrier(2, timeout=10)
+
+    def slow_square(number):
+        both.wait()  # passes only if two threads are here at once
+        return number * number
+
+    assert list(map_ahead(slow_square, range(10), workers=2)) == [number * number for number in range(10)]
+
+
+def test_an_error_in_a_mapped_item_is_raised_in_its_place():
+    results = map_ahead(lambda number: 6 // number, [3, 0, 1], workers=2)
+    assert next(results) == 2
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -7,8 +7,9 @@ import pytest
 
 from src.dataset_meta import DatasetMeta
 from src.diagnostics import IdCounter, describe, estimate, report_fields
-from src.features import FeatureEncoder, FeatureStats, FieldSchema
+from src.features import FeatureEncoder, FieldSchema
 from src.raw_rows import BadLines, parse_block
+from src.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
 from tests.records import read_rows
@@ -19,12 +20,11 @@ def test_by_hand():
     schema = FieldSchema(1, 1)
     frame, _ = parse_block(b"".join(b"1\t%d\t%b\n" % (i % 3, c) for i, c in enumerate([*b"a a a b b c".split(), b""])),
                            0, schema, BadLines())  # fmt: skip
-    stats = FeatureStats(schema)
-    stats.update(frame)
-    encoder = FeatureEncoder.fit(schema, stats, "log", threshold=1)
+    counts = {name: count_values([frame[name]], 0, at_once=100) for name in schema.counted_names}
+    encoder = FeatureEncoder.fit(schema, counts, 7, "log", threshold=1)
     counter = IdCounter(encoder.vocabulary)
     counter.add(np.array([[1], [1], [0], [0]], np.int32))  # test: a twice and two that are OOV
-    integer, category = report_fields(schema, stats, encoder.vocabulary, counter.counts, test_rows=4)
+    integer, category = report_fields(counts, encoder.vocabulary, counter.counts, train_rows=7, test_rows=4)
     assert (integer.name, integer.distinct, integer.missing_rate, integer.kept) == ("I1", 3, 0.0, None)
     assert (category.distinct, category.kept) == (3, 2)
     assert category.missing_rate == pytest.approx(1 / 7)
@@ -51,11 +51,11 @@ def test_every_figure_agrees_with_a_count_of_the_rows(dataset):
 
 def test_rows_of_another_kind_drift():
     schema = FieldSchema(0, 1)
-    stats = FeatureStats(schema)
-    stats.update(pl.DataFrame({"C1": ["a"] * 50 + ["b"] * 50}))
-    encoder = FeatureEncoder.fit(schema, stats, "max", threshold=1)
-    for counts, drift in (([0, 50, 50], 0.0), ([0, 100, 0], 0.5), ([100, 0, 0], 1.0)):
-        assert report_fields(schema, stats, encoder.vocabulary, np.array(counts), 100)[0].drift == pytest.approx(drift)
+    counts = {"C1": count_values([pl.Series(["a"] * 50 + ["b"] * 50)], 0, at_once=100)}
+    encoder = FeatureEncoder.fit(schema, counts, 100, "max", threshold=1)
+    for test_counts, drift in (([0, 50, 50], 0.0), ([0, 100, 0], 0.5), ([100, 0, 0], 1.0)):
+        (report,) = report_fields(counts, encoder.vocabulary, np.array(test_counts), 100, 100)
+        assert report.drift == pytest.approx(drift)
 
 
 def test_estimate_comes_close_to_the_number_of_rows(tmp_path):

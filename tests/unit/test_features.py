@@ -5,8 +5,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.features import OOV, FeatureEncoder, FeatureStats, FieldSchema, Vocabulary
+from src.features import OOV, FeatureEncoder, FieldSchema, Vocabulary
 from src.raw_rows import BadLines, parse_block
+from src.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
 
@@ -18,11 +19,13 @@ def parse_text(text, schema):
 
 
 def fit(text, schema, dense_encoding, threshold, pieces=1):
-    frame, stats = parse_text(text, schema), FeatureStats(schema)
-    step = -(-frame.height // pieces)
-    for start in range(0, frame.height, step):
-        stats.update(frame[start : start + step])
-    return FeatureEncoder.fit(schema, stats, dense_encoding, threshold)
+    frame = parse_text(text, schema)
+    return fit_frames(list(frame.iter_slices(-(-frame.height // pieces))), schema, dense_encoding, threshold)
+
+
+def fit_frames(frames, schema, dense_encoding, threshold):
+    counts = {name: count_values((frame[name] for frame in frames), 0, at_once=100) for name in schema.counted_names}
+    return FeatureEncoder.fit(schema, counts, sum(frame.height for frame in frames), dense_encoding, threshold)
 
 
 @pytest.mark.parametrize("dense_encoding", ENCODINGS)
@@ -85,12 +88,10 @@ def test_codes_and_text_of_one_column_are_one_vocabulary():
         ["68FD1E64", "68fd1e64"],
         ["", "x1"],
     )
-    schema, stats = FieldSchema(0, 1), FeatureStats(FieldSchema(0, 1))
+    schema = FieldSchema(0, 1)
     frames = [parse_text("\n".join(f"1\t{text}" for text in block), schema) for block in texts]
     assert [frame.schema["C1"] for frame in frames] == [pl.UInt32, pl.String, pl.String, pl.String]
-    for frame in frames:
-        stats.update(frame)
-    encoder = FeatureEncoder.fit(schema, stats, "max", threshold=1)
+    encoder = fit_frames(frames, schema, "max", threshold=1)
     expected = [(OOV, 0, 3), ("", 1, 3), ("05db9164", 2, 3), ("68fd1e64", 3, 3)]
     assert encoder.vocabulary.table.select("value", "id", "count").rows() == expected
     ids = {text: id_ for text, id_, _ in expected}

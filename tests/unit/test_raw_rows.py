@@ -5,12 +5,14 @@ import random
 import tarfile
 from collections import Counter
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.errors import UserError
 from src.features import KEY, FieldSchema
+from src.raw_columns import MISSING
 from src.raw_rows import BadLines, find_source, parse_block, read_blocks
 from tests import oracles
 from tests.conftest import make_rows
@@ -26,19 +28,24 @@ def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
     for block in read_blocks(path, block_bytes):
         frame, count = parse_block(block, lines, schema, bad_lines)
         lines += count
-        rows += frame.rows(named=True)
-    return [(row[KEY], as_oracle(row, schema)) for row in rows], bad_lines, lines
+        rows += zip(frame[KEY].to_list(), as_oracle(frame, schema))
+    return rows, bad_lines, lines
 
 
-def as_oracle(row, schema):
-    categories = [row[name] for name in schema.category_names]
-    if not schema.categories_are_ids:
-        categories = [f"{value:08x}" if isinstance(value, int) else value for value in categories]
-    return {
-        "label": row["label"],
-        "integers": [row[name] for name in schema.integer_names],
-        "categories": categories if schema.categories_are_ids else [value or "" for value in categories],
-    }
+def as_oracle(frame, schema):
+    integers = [values_of(frame[name], missing=None) for name in schema.integer_names]
+    categories = [values_of(frame[name], missing="") for name in schema.category_names]
+    return [
+        {"label": row[0], "integers": list(row[1 : 1 + len(integers)]), "categories": list(row[1 + len(integers) :])}
+        for row in zip(frame["label"].to_list(), *integers, *categories)
+    ]
+
+
+def values_of(column, missing):
+    assert column.null_count() == 0
+    text = "{:08x}" if column.dtype == pl.UInt32 else None
+    values = [missing if value == MISSING[column.dtype] else value for value in column.to_list()]
+    return [text.format(value) if text and value != missing else value for value in values]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,10 @@ def as_oracle(row, schema):
         ("0\t1\t2\tä\t中".encode(), None),
         (b"0\t1\t2\ta\x00b\t ", None),
         (b"0\t1\r\t2\ta\rb\r\tc\r\r", None),
+        (b"1\t-2147483648\t2147483648\ta\tb", None),
+        (b"1\t-9223372036854775807\t9223372036854775807\ta\tb", None),
+        (b"1\t-9223372036854775808\t\ta\tb", "integer"),
+        (b"1\t5\t\tffffffff\t00000000", None),
         (b"1\t5\ta\tb", "columns"),
         (b"1\t5\t\ta\tb\t", "columns"),
         (b"", "columns"),
@@ -100,7 +111,7 @@ CELLS = st.sampled_from(
 )
 GOOD_LINES = st.tuples(
     st.sampled_from([b"0", b"1"]),
-    *[st.sampled_from([b"", b"0", b"-1", b"250"])] * 2,
+    *[st.sampled_from([b"", b"0", b"-1", b"250", b"-2147483648", b"3000000000"])] * 2,
     *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"a\r\r", b"#"])] * 2,
 )
 CODE_LINES = st.tuples(

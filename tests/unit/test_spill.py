@@ -4,60 +4,89 @@ import polars as pl
 import pytest
 
 from src.features import KEY
+from src.raw_columns import MISSING
 from src.spill import Spill
 
+LARGE = 3_000_000_000
 
-def block(seed, texts=False):
-    """Return 50 rows sorted by key; the column C1 is text or codes of the same text."""
+
+def block(seed, wide=False):
+    """Return 50 rows sorted by key: I1 as Int32 or, if wide, Int64, and C1 as codes or text."""
     random = np.random.default_rng(seed)
     keys = np.sort(random.integers(0, 2**64, 50, dtype=np.uint64))
-    codes = random.integers(0, 2**32, 50, dtype=np.uint32)
-    values = [f"{code:08x}" for code in codes] if texts else pl.Series(codes)
-    return pl.DataFrame({KEY: keys, "I1": random.integers(0, 2 ** (20 * seed), 50), "C1": values}, strict=False)
+    integers = pl.Series("I1", random.integers(-5, 100, 50), dtype=pl.Int64 if wide else pl.Int32)
+    codes = random.integers(0, 2**32 - 1, 50, dtype=np.uint32)
+    categories = pl.Series("C1", [f"{code:08x}" for code in codes] if wide else codes)
+    if wide:
+        integers[0], categories[0] = LARGE, "x"
+    integers[1], categories[1] = MISSING[integers.dtype], MISSING[categories.dtype]
+    return pl.DataFrame([pl.Series(KEY, keys), integers, categories])
 
 
-def keys_of(spill):
-    return [key for frame in spill.buckets() for key in frame[KEY].to_list()]
+def expected_rows(*blocks):
+    """Return (key, integer or None, text) of all rows in the order of the keys."""
+    rows = []
+    for frame in blocks:
+        integers = [None if value == MISSING[frame.schema["I1"]] else value for value in frame["I1"].to_list()]
+        texts = frame["C1"].to_list()
+        if frame.schema["C1"] == pl.UInt32:
+            texts = ["" if code == 2**32 - 1 else f"{code:08x}" for code in texts]
+        rows += zip(frame[KEY].to_list(), integers, texts)
+    return sorted(rows, key=lambda row: row[0])
 
 
-@pytest.mark.parametrize("bucket_bits", [0, 3, 8])
-def test_rows_come_back_sorted_by_key(tmp_path, bucket_bits):
-    spill = Spill(tmp_path / "spill", {"a": 1}, bucket_bits)
+def all_rows(spill, bits=2):
+    return expected_rows(*spill.buckets(bits))
+
+
+@pytest.mark.parametrize("bits", [0, 3, 8])
+def test_rows_come_back_sorted_by_key(tmp_path, bits):
+    spill = Spill(tmp_path / "spill", {"a": 1})
     for number in range(3):
         spill.add(block(number), {"lines": 50})
-    assert keys_of(spill) == sorted(key for number in range(3) for key in block(number)[KEY])
+    buckets = list(spill.buckets(bits))
+    assert pl.concat(buckets).rows() == sorted(row for number in range(3) for row in block(number).rows())
+    assert all(len({key >> (64 - bits) for key in frame[KEY].to_list()}) == 1 for frame in buckets)
 
 
-def test_text_and_codes_of_one_column_become_text(tmp_path):
-    spill = Spill(tmp_path / "spill", {}, 0)
-    spill.add(block(1), {})
-    spill.add(block(2, texts=True), {})
-    rows = next(iter(spill.buckets()))
-    expected = pl.concat([block(1, texts=True), block(2, texts=True)]).sort(KEY)
-    assert rows.equals(expected)
+def test_columns_held_in_two_ways_come_together_in_the_wider(tmp_path):
+    blocks = [block(1), block(2, wide=True), block(3)]
+    spill = Spill(tmp_path / "spill", {})
+    for frame in blocks:
+        spill.add(frame, {})
+    assert all_rows(spill, bits=0) == expected_rows(*blocks)
+    assert LARGE in next(iter(spill.buckets(0)))["I1"]
+    assert "x" in next(iter(spill.buckets(0)))["C1"]
+
+
+def test_a_column_comes_in_pieces_cut_as_wished(tmp_path):
+    spill = Spill(tmp_path / "spill", {})
+    blocks = [block(1), block(2, wide=True), block(3)]
+    for frame in blocks:
+        spill.add(frame, {})
+    for name in ("I1", "C1"):
+        pieces = list(spill.column(name, [50, 7, 0]))
+        assert [piece.to_list() for piece in pieces] == [blocks[0][name].to_list(), blocks[1][name].to_list()[:7]]
 
 
 def test_the_same_identity_goes_on_and_another_begins_anew(tmp_path):
-    spill = Spill(tmp_path / "spill", {"a": 1}, 2)
-    spill.add(block(1), {"n": 1})
-    again = Spill(tmp_path / "spill", {"a": 1}, 2)
+    Spill(tmp_path / "spill", {"a": 1}).add(block(1), {"n": 1})
+    again = Spill(tmp_path / "spill", {"a": 1})
     assert again.notes == [{"n": 1}]
-    assert keys_of(again) == block(1)[KEY].to_list()
-    for identity, bits in (({"a": 2}, 2), ({"a": 1}, 3)):
-        Spill(tmp_path / "spill", {"a": 1}, 2).add(block(1), {"n": 1})
-        anew = Spill(tmp_path / "spill", identity, bits)
-        assert (anew.notes, keys_of(anew)) == ([], [])
+    assert all_rows(again) == expected_rows(block(1))
+    anew = Spill(tmp_path / "spill", {"a": 2})
+    assert (anew.notes, all_rows(anew)) == ([], [])
 
 
 def test_a_block_without_its_line_in_the_journal_is_removed(tmp_path):
-    spill = Spill(tmp_path / "spill", {}, 2)
+    spill = Spill(tmp_path / "spill", {})
     spill.add(block(1), {"n": 1})
-    spill.add(block(2), {"n": 2})
+    spill.add(block(2, wide=True), {"n": 2})
     journal = tmp_path / "spill" / "journal.jsonl"
     for cut in (1, 5):  # the last line without its end, and hardly begun
         journal.write_bytes(journal.read_bytes()[:-cut])
-        again = Spill(tmp_path / "spill", {}, 2)
+        again = Spill(tmp_path / "spill", {})
         assert again.notes == [{"n": 1}]
-        assert keys_of(again) == block(1)[KEY].to_list()
-        again.add(block(2), {"n": 2})
-        assert len(keys_of(again)) == 100
+        assert sorted(path.name for path in (tmp_path / "spill").iterdir()) == ["block-000000.bin", "journal.jsonl"]
+        again.add(block(2, wide=True), {"n": 2})
+        assert all_rows(again) == expected_rows(block(1), block(2, wide=True))
