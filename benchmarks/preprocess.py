@@ -29,7 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4_000_000, help="generated rows (default: 4000000)")
     parser.add_argument("--seed", type=int, default=1, help="of the generated rows (default: 1)")
-    parser.add_argument("--runs", type=int, default=3, help="of the whole, and of read_csv (default: 3)")
+    parser.add_argument("--runs", type=int, default=5, help="of the whole, and of read_csv (default: 5)")
     parser.add_argument("--work", type=pathlib.Path, help="folder for the files (default: the system's temporary one)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:

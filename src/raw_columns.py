@@ -39,14 +39,12 @@ def to_codes(frame):
     The values must come from a block that passed may_be_codes.
     """
     missing = MISSING[pl.UInt32]
-    codes = frame.select(as_code(pl.all()))
-    fits = frame.select((pl.all().str.len_bytes() == CODE_DIGITS).all()).row(0)
-    largest = codes.max().row(0)
+    codes = frame.select(as_code(pl.all()).fill_null(missing))
+    whole = frame.select((pl.all().str.len_bytes() == CODE_DIGITS).all()).row(0)
+    gaps = codes.select((pl.all() == missing).sum()).row(0)  # missing, not a code, or the code that means missing
     return pl.DataFrame(
-        codes[name].fill_null(missing)
-        if fit and most != missing and codes[name].null_count() == frame[name].null_count()
-        else frame[name].fill_null("")
-        for name, fit, most in zip(frame.columns, fits, largest)
+        codes[name] if is_whole and gap == frame[name].null_count() else frame[name].fill_null("")
+        for name, is_whole, gap in zip(frame.columns, whole, gaps)
     )
 
 
