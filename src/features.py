@@ -185,19 +185,13 @@ class FeatureEncoder:
 
     def encode(self, frame):
         """Return sparse_ids int32 [n, S] and dense_values float32 [n, N] of the raw columns of `frame`."""
-        sparse_ids = np.empty((frame.height, len(self.sparse_names)), np.int32)
-        dense_values = np.empty((frame.height, len(self.dense_scales)), np.float32)
-        for column, name in enumerate(self.schema.integer_names):
-            integers = _Integers(frame[name])
-            if self.dense_scales:
-                self._to_dense_value[column].write(integers, dense_values[:, column])
-            if "bucket" in self.dense_encoding:
-                self._to_bucket_id[column].write(integers, sparse_ids[:, column])
+        integers = [_Integers(frame[name]) for name in self.schema.integer_names]
+        values = [lookup(column) for lookup, column in zip(self._to_dense_value, integers)]
+        buckets = [lookup(column) for lookup, column in zip(self._to_bucket_id, integers)]
         ids = frame.select(
             self._category_id(name, frame.schema[name]).alias(name) for name in self.schema.category_names
         )
-        sparse_ids[:, len(self.sparse_names) - self.schema.slot_dim :] = ids.to_numpy(order="c")
-        return sparse_ids, dense_values
+        return _as_matrix([*buckets, *ids], frame.height, np.int32), _as_matrix(values, frame.height, np.float32)
 
     @functools.cached_property
     def _to_dense_value(self):
@@ -212,7 +206,7 @@ class FeatureEncoder:
             return self.vocabulary.bucket_ids(field, _bucket(integers))
 
         missing_id = self.vocabulary.missing_id
-        names = self.schema.integer_names
+        names = self.schema.integer_names if "bucket" in self.dense_encoding else []
         return [_Lookup(functools.partial(id_, name), missing_id(name), np.int32) for name in names]
 
     def _category_id(self, name, dtype):
@@ -239,10 +233,19 @@ class _Lookup:
         self._function = function
         self._table = np.append(function(np.arange(TABLE_SIZE)), missing).astype(dtype)
 
-    def write(self, integers, target):
-        """Write what the function gives for _Integers to the array `target`."""
-        target[:] = self._table[integers.places]
-        target[integers.other_rows] = self._function(integers.others)
+    def __call__(self, integers):
+        """Return what the function gives for _Integers, a Series."""
+        values = self._table[integers.places]
+        values[integers.other_rows] = self._function(integers.others)
+        return pl.Series(values)
+
+
+def _as_matrix(columns, row_count, dtype):
+    """Return columns, Series of row_count values or one for all rows, as an array [row_count, columns]."""
+    if not columns:
+        return np.empty((row_count, 0), dtype)
+    columns = [column if len(column) == row_count else column.new_from_index(0, row_count) for column in columns]
+    return pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)]).to_numpy(order="c")
 
 
 def _magnitude(numbers, dense_encoding):

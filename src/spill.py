@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parsed rows on disk, column by column and sorted by key, with a journal that lets a killed run go on."""
 
+import itertools
 import json
+import os
 import pathlib
 import shutil
 
@@ -13,6 +15,7 @@ from src.raw_columns import concat
 
 JOURNAL_NAME = "journal.jsonl"
 KEY_BITS = 64
+TEXT = "String"
 
 
 class Spill:
@@ -52,60 +55,88 @@ class Spill:
         """Yield pieces of a column, Series: of each block the first row_counts[block] values."""
         for block, row_count in zip(self._blocks, row_counts):
             if row_count:
-                yield block.read([name], 0, row_count)[0]
+                yield block.read(name, 0, row_count)
 
     def buckets(self, bits):
         """Yield the rows of 2^bits ranges of keys, each sorted by key, in the order of the keys; no empty ones."""
         bounds = [block.bounds(bits) for block in self._blocks]
         for bucket in range(2**bits):
             parts = [
-                block.read(block.columns, starts[bucket], starts[bucket + 1])
+                (block, starts[bucket], starts[bucket + 1])
                 for block, starts in zip(self._blocks, bounds)
                 if starts[bucket] < starts[bucket + 1]
             ]
             if parts:
-                yield pl.DataFrame(map(concat, zip(*parts))).sort(KEY)
+                yield _read_rows(parts).sort(KEY)
+
+
+def _read_rows(parts):
+    """Return the rows of some (block, start, end) as one frame."""
+    names = list(parts[0][0].kinds)
+    kinds = {name: {block.kinds[name] for block, _, _ in parts} for name in names}
+    arrays = {}
+    for name in names:
+        if len(kinds[name]) == 1 and TEXT not in kinds[name]:
+            arrays[name] = np.empty(sum(end - start for _, start, end in parts), _dtype_of(*kinds[name]))
+    place = 0
+    for block, start, end in parts:
+        block.read_into({name: array[place : place + end - start] for name, array in arrays.items()}, start)
+        place += end - start
+    columns = [
+        pl.Series(name, arrays[name]) if name in arrays else concat([block.read(name, *part) for block, *part in parts])
+        for name in names
+    ]
+    return pl.DataFrame(columns)
 
 
 class _Block:
     """One block's rows: numbers as raw bytes, column after column, and text beside them as Arrow."""
 
     def __init__(self, folder, number, row_count, kinds):
-        """kinds: the polars type of each column by its name."""
+        """kinds: the polars type of each column by its name, as text."""
         self._numbers_path = folder / f"block-{number:06d}.bin"
         self._texts_path = folder / f"block-{number:06d}.arrow"
-        self._row_count = row_count
-        self.columns = list(kinds)
-        self._texts = [name for name, kind in kinds.items() if kind == "String"]
-        self._dtypes = {name: np.dtype(kind.lower()) for name, kind in kinds.items() if kind != "String"}
-        sizes = [dtype.itemsize * row_count for dtype in self._dtypes.values()]
-        self._offsets = dict(zip(self._dtypes, np.cumsum([0, *sizes]).tolist()))
+        self._row_count, self.kinds = row_count, kinds
+        numbers = {name: _dtype_of(kind) for name, kind in kinds.items() if kind != TEXT}
+        sizes = [dtype.itemsize * row_count for dtype in numbers.values()]
+        self._offsets = dict(zip(numbers, itertools.accumulate(sizes, initial=0)))
 
     def write(self, frame):
         with open(self._numbers_path, "wb") as file:
-            for name in self._dtypes:
+            for name in self._offsets:
                 file.write(frame[name].to_numpy())
-        if self._texts:
-            frame.select(self._texts).write_ipc(self._texts_path)
-
-    def read(self, names, start, end):
-        """Return columns, Series, of rows from `start` to `end`."""
-        texts = [name for name in names if name in self._texts]
-        columns = {}
+        texts = [name for name, kind in self.kinds.items() if kind == TEXT]
         if texts:
-            columns = pl.read_ipc(self._texts_path, columns=texts)[start:end].to_dict()
-        with open(self._numbers_path, "rb") as file:
-            for name in names:
-                if name not in columns:
-                    file.seek(self._offsets[name] + start * self._dtypes[name].itemsize)
-                    columns[name] = pl.Series(name, np.fromfile(file, self._dtypes[name], end - start))
-        return [columns[name] for name in names]
+            frame.select(texts).write_ipc(self._texts_path)
+
+    def read(self, name, start, end):
+        """Return a column, a Series, of the rows from `start` to `end`."""
+        if self.kinds[name] == TEXT:
+            return pl.read_ipc(self._texts_path, columns=[name])[name][start:end]
+        array = np.empty(end - start, _dtype_of(self.kinds[name]))
+        self.read_into({name: array}, start)
+        return pl.Series(name, array)
+
+    def read_into(self, arrays, start):
+        """Fill arrays with columns of numbers, by name, of the rows from `start` on."""
+        file = os.open(self._numbers_path, os.O_RDONLY)
+        try:
+            for name, array in arrays.items():
+                size = os.preadv(file, [array], self._offsets[name] + start * array.itemsize)
+                if size != array.nbytes:
+                    raise OSError(f"{self._numbers_path} is cut off; delete its folder")
+        finally:
+            os.close(file)
 
     def bounds(self, bits):
         """Return where each of 2^bits ranges of keys begins among the rows, and the number of rows."""
-        (keys,) = self.read([KEY], 0, self._row_count)
-        ranges = keys.to_numpy() >> np.uint64(KEY_BITS - bits) if bits else np.zeros(self._row_count, np.uint64)
+        keys = self.read(KEY, 0, self._row_count).to_numpy()
+        ranges = keys >> np.uint64(KEY_BITS - bits) if bits else np.zeros(self._row_count, np.uint64)
         return np.searchsorted(ranges, np.arange(2**bits + 1, dtype=np.uint64)).tolist()
+
+
+def _dtype_of(kind):
+    return np.dtype(kind.lower())
 
 
 def _read_journal(path):
