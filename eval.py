@@ -3,14 +3,15 @@
 
 import time
 
-from src.callback import append_line, format_scores
 from src.checkpoint import find_checkpoint
 from src.config import load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFMPredict
 from src.device import place
 from src.errors import exit_on_user_error
 from src.evaluation import evaluate
+from src.logs import append_line, format_scores
 
 
 def main(argv=None):
@@ -21,7 +22,7 @@ def main(argv=None):
     network = folder.load_network(saved)
     test_data = create_dataset(config.dataset_path, "test", config.batch_size)
     start = time.monotonic()
-    scores = evaluate(network, test_data)
+    scores = evaluate(DeepFMPredict(network), test_data)
     scores["eval_time"] = time.monotonic() - start
     append_line(config.eval_file_name, f"{saved.file} test {format_scores(scores)}")
     print(f"checkpoint: {folder.path / saved.file}, test rows: {scores.pop('rows')}")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train DeepFM: python train.py --dataset_path=./data/mindrecord --ckpt_path=./checkpoint"""
 
-from mindspore.train import Model
+import dataclasses
 
-from src.callback import EpochEnd, LossLog, StepProgress
 from src.checkpoint import DataIdentity, ModelFolder
 from src.config import load_config
 from src.dataset import create_dataset
@@ -11,26 +10,40 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.device import place, set_seed
 from src.errors import exit_on_user_error
-from src.training import build_train_step
+from src.logs import TrainLogs
+from src.run_record import RunRecord
+from src.schedule import LearningRate
+from src.stopping import Stopped, StopSignals
+from src.trainer import Trainer, TrainPlan, TrainState
+from src.training import build_train_step, start_at_base_rate
 
 
 def main(argv=None):
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    place(config.device_target, config.device_id)
+    device = place(config.device_target, config.device_id)
     set_seed(config.seed)
     meta = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(config.dataset_path, "train", config.batch_size, training=True)
     valid_data = create_valid_data(config, meta)
-    network_config = size_network(config, meta)
-    folder = ModelFolder.create(config.ckpt_path, network_config, DataIdentity.of_dataset(meta), config.overwrite)
-    network = DeepFM(network_config, config.seed)
-    train_step = build_train_step(network, config.learning_rate, config.epsilon, config.l2_coef)
-    callbacks = [
-        LossLog(config.loss_file_name, config.log_every),
-        StepProgress(config.train_epochs, train_data.get_dataset_size(), config.batch_size, config.log_every),
-        EpochEnd(network, folder, valid_data, config.eval_file_name),
-    ]
-    Model(train_step).train(config.train_epochs, train_data, callbacks, dataset_sink_mode=False)
+    plan = make_plan(config, train_data.get_dataset_size())
+    logs = TrainLogs(
+        config.loss_file_name, config.eval_file_name, config.log_every, config.batch_size, plan.steps_per_epoch,
+        plan.epochs,
+    )  # fmt: skip
+    network = DeepFM(size_network(config, meta), config.seed)
+    start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
+    train_step = build_train_step(network, config.learning_rate, config.epsilon, config.l2_coef, config.clip_norm)
+    record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device)
+    folder, state = open_run(config, meta, train_step, record, logs)
+    with StopSignals() as signals:
+        trainer = Trainer(
+            train_step, learning_rate(config, plan), plan, state, valid_data, folder, logs, record, signals
+        )
+        try:
+            trainer.fit(train_data)
+        except Stopped as stopped:
+            stopped.way_on = "the same command with --resume=True goes on from there"
+            raise
     print(f"best checkpoint: {folder.path / folder.best.file}")
 
 
@@ -53,6 +66,52 @@ def size_network(config, meta):
         config.hidden_sizes,
         config.keep_prob,
     )
+
+
+def make_plan(config, steps_per_epoch):
+    """Return how long to train and when to look and save."""
+    return TrainPlan(
+        config.train_epochs,
+        steps_per_epoch,
+        config.eval_every_steps,
+        config.early_stop_patience,
+        config.save_checkpoint_steps,
+        config.save_checkpoint_seconds,
+    )
+
+
+def learning_rate(config, plan):
+    """Return the schedule of the learning rate."""
+    return LearningRate(
+        config.lr_schedule,
+        config.learning_rate,
+        plan.total_steps,
+        round(config.warmup_ratio * plan.total_steps),
+        config.lr_decay_factor,
+    )
+
+
+def open_run(config, meta, train_step, record, logs):
+    """Return the ModelFolder and the TrainState to begin with, or to go on from if --resume=True."""
+    network = train_step.network.network
+    if not config.resume:
+        folder = ModelFolder.create(
+            config.ckpt_path,
+            network.config,
+            DataIdentity.of_dataset(meta),
+            config.overwrite,
+            config.keep_checkpoint_max,
+        )
+        return folder, TrainState()
+    folder = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max)
+    folder.check_data(meta, config.dataset_path)
+    for note in record.compare():
+        print(f"note: {note}")
+    saved = folder.resume(train_step)
+    state = TrainState(**saved.state)
+    logs.cut(state.log_sizes)
+    print(f"going on from {folder.path / saved.file}, after step {state.step}")
+    return folder, state
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from src.deepfm import DeepFM, DeepFMConfig
 from src.errors import UserError
 
 MODEL_NAME = "model.json"
-FORMAT_VERSION = 1
+CHECKPOINT_PATTERN = "deepfm-*.ckpt*"  # what MindSpore has only begun to write ends in .tmp
+FORMAT_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,39 +35,46 @@ class DataIdentity:
 
 @dataclasses.dataclass(frozen=True)
 class SavedCheckpoint:
-    """A checkpoint file; valid: its scores on the valid split by name, empty if that was not scored."""
+    """A checkpoint file.
+
+    valid: its scores on the valid split by name, empty if that was not scored.  state: what else it takes to go on
+    from it, a dict for JSON.
+    """
 
     file: str
     sha256: str
     epoch: int
     step: int
     valid: dict
+    state: dict
 
 
 class ModelFolder:
     """A folder of checkpoints of one run, with its model.json."""
 
-    def __init__(self, path, network, data, checkpoints=()):
+    def __init__(self, path, network, data, checkpoints=(), keep=0):
+        """keep: how many checkpoints may be there, the best one beside them; 0 for all."""
         self.path = pathlib.Path(path)
         self.network, self.data, self.checkpoints = network, data, tuple(checkpoints)
+        self.keep = keep
 
     @classmethod
-    def create(cls, path, network, data, overwrite=False):
+    def create(cls, path, network, data, overwrite=False, keep=0):
         """Start a new run in `path`; the checkpoints of an earlier one are an error, or removed if `overwrite`."""
-        folder = cls(path, network, data)
+        folder = cls(path, network, data, keep=keep)
         folder.path.mkdir(parents=True, exist_ok=True)
-        earlier = [*folder.path.glob(MODEL_NAME), *folder.path.glob("deepfm-*.ckpt")]
+        earlier = [*folder.path.glob(MODEL_NAME), *folder.path.glob(CHECKPOINT_PATTERN)]
         if earlier and not overwrite:
             raise UserError(
-                f"{path} holds the checkpoints of an earlier run; choose another --ckpt_path, "
-                "or replace them with --overwrite=True"
+                f"{path} holds the checkpoints of an earlier run; go on with it by --resume=True, choose another "
+                "--ckpt_path, or replace them with --overwrite=True"
             )
         for file in earlier:
             file.unlink()
         return folder
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path, keep=0):
         """Read model.json in the folder `path`."""
         model_path = pathlib.Path(path, MODEL_NAME)
         try:
@@ -75,7 +83,7 @@ class ModelFolder:
                 raise UserError(f"{model_path}: written by another version of train.py; train again")
             network = DeepFMConfig(**_with_tuples(content["network"]))
             data = DataIdentity(**_with_tuples(content["data"]))
-            return cls(path, network, data, [SavedCheckpoint(**saved) for saved in content["checkpoints"]])
+            return cls(path, network, data, [SavedCheckpoint(**saved) for saved in content["checkpoints"]], keep)
         except FileNotFoundError:
             raise UserError(f"{model_path} is missing; it is written beside the checkpoints by train.py") from None
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -83,16 +91,39 @@ class ModelFolder:
 
     @property
     def best(self):
-        """The checkpoint of the lowest log loss on valid; where that was not scored, the last one."""
-        return min(self.checkpoints, key=lambda saved: (saved.valid.get("log_loss", 0.0), -saved.epoch, -saved.step))
+        """The first checkpoint of the lowest log loss on valid; if none was scored there, the last one."""
+        scored = [saved for saved in self.checkpoints if saved.valid]
+        return min(scored, key=lambda saved: saved.valid["log_loss"]) if scored else self.checkpoints[-1]
 
-    def save(self, train_step, epoch, step, valid):
-        """Write all parameters of `train_step`, those of the optimizer too, and the new model.json; return the path."""
+    def save(self, train_step, epoch, step, valid, state):
+        """Write all parameters of `train_step`, those of the optimizer too, and the new model.json.
+
+        Of the earlier checkpoints as many are removed as must be.
+        """
         path = self.path / f"deepfm-{epoch}_{step}.ckpt"
+        others = [saved for saved in self.checkpoints if saved.file != path.name]
         ms.save_checkpoint(train_step, str(path))
-        self.checkpoints += (SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid),)
+        self.checkpoints = (*others, SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid, state))
+        if self.keep:
+            last = self.checkpoints[-self.keep :]
+            self.checkpoints = tuple(saved for saved in self.checkpoints if saved in last or saved == self.best)
         self._write()
-        return path
+        self._remove_unlisted()
+
+    def resume(self, train_step):
+        """Load the last checkpoint that is whole into `train_step`; return it.  What came after it is removed."""
+        for saved in reversed(self.checkpoints):
+            try:
+                self._check_file(saved)
+            except UserError as error:
+                print(f"note: {error}; going on from the one before it")
+                continue
+            load_into(train_step, self.path / saved.file)
+            self.checkpoints = self.checkpoints[: self.checkpoints.index(saved) + 1]
+            self._write()
+            self._remove_unlisted()
+            return saved
+        raise UserError(f"{self.path} holds no checkpoint that is whole; --overwrite=True starts anew")
 
     def check_data(self, meta, dataset_path):
         """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
@@ -110,16 +141,23 @@ class ModelFolder:
 
     def load_network(self, saved):
         """Return the DeepFM with the weights of a SavedCheckpoint."""
+        self._check_file(saved)
+        network = DeepFM(self.network)
+        load_into(network, self.path / saved.file)
+        return network
+
+    def _check_file(self, saved):
         path = self.path / saved.file
         if not path.is_file():
             raise UserError(f"{path} is missing")
         if file_sha256(path) != saved.sha256:
-            raise UserError(
-                f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}; use another checkpoint"
-            )
-        network = DeepFM(self.network)
-        _load_weights(network, path)
-        return network
+            raise UserError(f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}")
+
+    def _remove_unlisted(self):
+        listed = {saved.file for saved in self.checkpoints}
+        for file in self.path.glob(CHECKPOINT_PATTERN):
+            if file.name not in listed:
+                file.unlink()
 
     def _write(self):
         content = {
@@ -153,19 +191,19 @@ def find_checkpoint(path):
     raise UserError(f"{path} is not one of the checkpoints that {folder.path / MODEL_NAME} lists")
 
 
-def _load_weights(network, path):
-    """Load every parameter of `network`, or raise UserError."""
+def load_into(cell, path):
+    """Load every parameter of `cell`, or raise UserError."""
     weights = ms.load_checkpoint(str(path))
     wrong = [
         f"{name} {parameter.shape}"
-        for name, parameter in network.parameters_dict().items()
+        for name, parameter in cell.parameters_dict().items()
         if name not in weights or weights[name].shape != parameter.shape
     ]
     if wrong:
         raise UserError(
             f"{path} does not hold the network of {MODEL_NAME}; missing or of another size: {', '.join(wrong)}"
         )
-    ms.load_param_into_net(network, {name: weights[name] for name in network.parameters_dict()}, strict_load=True)
+    ms.load_param_into_net(cell, {name: weights[name] for name in cell.parameters_dict()}, strict_load=True)
 
 
 def _with_tuples(content):

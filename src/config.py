@@ -17,6 +17,7 @@ TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 CHOICES = {
     "device_target": ("auto", "Ascend", "GPU", "CPU"),
     "dense_encoding": ("max", "log", "bucket", "log+bucket"),
+    "lr_schedule": ("constant", "plateau", "one_cycle"),
 }
 RANGES = {
     "device_id": (0, math.inf),
@@ -38,9 +39,17 @@ RANGES = {
     "keep_prob": (0, 1),
     "train_epochs": (1, math.inf),
     "learning_rate": (0, math.inf),
+    "lr_decay_factor": (1, math.inf),
+    "warmup_ratio": (0, 1),
+    "clip_norm": (0, math.inf),
     "epsilon": (0, math.inf),
     "l2_coef": (0, math.inf),
     "log_every": (1, math.inf),
+    "eval_every_steps": (0, math.inf),
+    "early_stop_patience": (0, math.inf),
+    "save_checkpoint_steps": (0, math.inf),
+    "save_checkpoint_seconds": (0, math.inf),
+    "keep_checkpoint_max": (0, math.inf),
 }
 NEVER_ZERO = ("memory_limit", "keep_prob", "learning_rate", "epsilon")
 

@@ -38,6 +38,7 @@ class DeepFM(nn.Cell):
 
     def __init__(self, config, dropout_seed=0):
         super().__init__()
+        self.config = config
         self.has_dense_fields = config.dense_field_count > 0
         self.has_deep_part = len(config.hidden_sizes) > 0
         self.bias = Parameter(initializer("zeros", [1]), name="bias")

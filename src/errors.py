@@ -3,6 +3,8 @@
 
 import sys
 
+from src.stopping import Stopped
+
 
 class UserError(ValueError):
     """A mistake in what the user gave; the message names the place, the rule and the way out, in one line."""
@@ -13,11 +15,17 @@ class ConfigError(UserError):
 
 
 def exit_on_user_error(main):
-    """Run `main`; on a mistake of the user's print one line to stderr and exit with status 2."""
+    """Run `main`; on a mistake of the user's print one line to stderr and exit with status 2.
+
+    Stopped by a signal, the status is 128 and its number, as of a process that the signal ended.
+    """
     try:
         main()
     except (UserError, OSError) as error:
         sys.exit(_report(error))
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
     except KeyboardInterrupt:
         sys.exit(130)
 

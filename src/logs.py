@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens beside the steps of training: loss log, evaluation, checkpoints, progress."""
+"""The logs of training, loss.log and auc.log, in the format of the model zoo."""
 
 import math
+import os
 import time
 
-from mindspore.train import Callback
 from tqdm import tqdm
 
 from src.errors import UserError
-from src.evaluation import evaluate
 from src.progress import Progress
 
 
@@ -23,72 +22,65 @@ def format_scores(scores):
     return f"AUC: {scores['AUC']:.6f}, log_loss: {scores['log_loss']:.6f}, eval_time: {scores['eval_time']:.1f}s"
 
 
-class LossLog(Callback):
-    """Write the loss of a step to the log file, every `every` steps and at an epoch's end; stop if it is not finite."""
+class TrainLogs:
+    """What a run writes down of its steps and of its looks at valid, and the progress that it shows."""
 
-    def __init__(self, path, every):
-        super().__init__()
-        self._path, self._every = path, every
-
-    def on_train_step_end(self, run_context):
-        params = run_context.original_args()
-        step = (params.cur_step_num - 1) % params.batch_num + 1
-        if step % self._every and step != params.batch_num:
-            return
-        loss = params.net_outputs.asnumpy().item()
-        append_line(self._path, f"epoch: {params.cur_epoch_num} step: {step}, loss is {loss:.7g}")
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at epoch {params.cur_epoch_num} step {step}; earlier checkpoints are kept. "
-                "A lower --learning_rate usually helps"
-            )
-
-
-class EpochEnd(Callback):
-    """After each epoch score the valid split, if there is one, and save a checkpoint."""
-
-    def __init__(self, network, folder, valid_data, eval_path):
-        super().__init__()
-        self._network, self._folder, self._valid_data, self._eval_path = network, folder, valid_data, eval_path
-
-    def on_train_epoch_end(self, run_context):
-        params = run_context.original_args()
-        scores = self._score(params.cur_epoch_num) if self._valid_data is not None else {}
-        self._folder.save(params.train_network, params.cur_epoch_num, params.batch_num, scores)
-
-    def _score(self, epoch):
-        start = time.monotonic()
-        scores = evaluate(self._network, self._valid_data)
-        scores["eval_time"] = time.monotonic() - start
-        if not math.isfinite(scores["log_loss"]):
-            raise UserError(
-                f"the log loss on valid is {scores['log_loss']} after epoch {epoch}; earlier checkpoints are "
-                "kept. A lower --learning_rate usually helps"
-            )
-        line = f"epoch: {epoch} valid {format_scores(scores)}"
-        append_line(self._eval_path, line)
-        tqdm.write(line)  # above the progress bar, if there is one
-        return {"auc": scores["AUC"], "log_loss": scores["log_loss"]}
-
-
-class StepProgress(Callback):
-    """Show how many rows have been trained on, and the loss now and then."""
-
-    def __init__(self, epochs, steps, batch_size, loss_every):
-        super().__init__()
-        self._epochs, self._batch_size, self._loss_every = epochs, batch_size, loss_every
-        self._total = epochs * steps * batch_size
+    def __init__(self, loss_path, eval_path, every, batch_size, steps_per_epoch, epochs):
+        """every: steps between two lines of the loss log."""
+        self._loss_path, self._eval_path, self._every = loss_path, eval_path, every
+        self._batch_size, self._steps_per_epoch, self._epochs = batch_size, steps_per_epoch, epochs
         self._progress = None
 
-    def on_train_begin(self, run_context):
-        self._progress = Progress("train", self._total)
+    def start(self, step):
+        """Begin to show progress, `step` steps of an earlier run being done."""
+        self._progress = Progress("train", self._epochs * self._steps_per_epoch * self._batch_size)
+        if step:
+            self._progress.advance(step * self._batch_size, "some of it by an earlier run")
 
-    def on_train_step_end(self, run_context):
-        params = run_context.original_args()
+    def close(self):
+        self._progress.close()
+
+    def after_step(self, step, loss):
+        """Take in the loss, a scalar Tensor, of a step counted from 1; UserError if it is not finite."""
+        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
         note = ""
-        if params.cur_step_num % self._loss_every == 0:
-            note = f"epoch {params.cur_epoch_num}/{self._epochs}, loss {params.net_outputs.asnumpy().item():.4f}"
+        if step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch:
+            number = loss.asnumpy().item()
+            append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {number:.7g}")
+            note = f"epoch {epoch}/{self._epochs}, loss {number:.4f}"
+            check_finite(number, "loss", epoch, step_in_epoch)
         self._progress.advance(self._batch_size, note)
 
-    def on_train_end(self, run_context):
-        self._progress.close()
+    def after_look(self, step, scores):
+        """Take in the scores on valid after a step counted from 1; UserError if they are not finite."""
+        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+        check_finite(scores["log_loss"], "log loss on valid", epoch, step_in_epoch)
+        place = f"epoch: {epoch}" if step_in_epoch == self._steps_per_epoch else f"epoch: {epoch} step: {step_in_epoch}"
+        line = f"{place} valid {format_scores(scores)}"
+        append_line(self._eval_path, line)
+        tqdm.write(line)  # above the progress bar, if there is one
+
+    def sizes(self):
+        """Return how long the logs are, in bytes."""
+        paths = (self._loss_path, self._eval_path)
+        return [os.path.getsize(path) if os.path.exists(path) else 0 for path in paths]
+
+    def cut(self, sizes):
+        """Take from the logs what came after they were so long."""
+        for path, size in zip((self._loss_path, self._eval_path), sizes):
+            if os.path.exists(path) and os.path.getsize(path) > size:
+                os.truncate(path, size)
+
+
+def place_of(step, steps_per_epoch):
+    """Return the epoch and the step in it, both from 1, of a step counted from 1 in all."""
+    return (step - 1) // steps_per_epoch + 1, (step - 1) % steps_per_epoch + 1
+
+
+def check_finite(number, what, epoch, step):
+    """Raise UserError if training has gone out of bounds."""
+    if not math.isfinite(number):
+        raise UserError(
+            f"the {what} is {number} at epoch {epoch} step {step}; earlier checkpoints are kept. "
+            "A lower --learning_rate usually helps"
+        )

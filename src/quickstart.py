@@ -31,7 +31,7 @@ def summarise(work):
         f"vocabulary   {meta.vocabulary_size:,} ids, {len(meta.sparse_fields)} sparse and "
         f"{len(meta.dense_fields)} dense fields",
         f"valid        AUC {best['valid']['auc']:.4f}  log loss {best['valid']['log_loss']:.4f}  "
-        f"(epoch {best['epoch']} of {len(model['checkpoints'])}, the best)",
+        f"(epoch {best['epoch']}, the best)",
         f"test         AUC {test['AUC']:.4f}  log loss {test['log_loss']:.4f}",
     ]
     possible_path = best_scores_path(work / "data" / "origin_data" / "train.txt")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training step does: loss, gradients, Adam."""
+"""What a training step does: loss, gradients, Adam; and where it starts."""
 
 import contextlib
 import logging
+import math
 import os
 
-from mindspore import nn, ops
+import mindspore as ms
+from mindspore import Tensor, nn, ops
 
 from src.metrics import PADDING_LABEL
 
@@ -35,12 +37,44 @@ class LossNetwork(nn.Cell):
         return loss
 
 
-def build_train_step(network, learning_rate, epsilon, l2_coef):
+class TrainStep(nn.TrainOneStepCell):
+    """From a batch to its loss, updating the network of `loss_network` with its optimizer.
+
+    clip_norm: the largest norm of all gradients together, larger ones are scaled down to it; 0 for no limit.
+    """
+
+    def __init__(self, loss_network, optimizer, clip_norm):
+        super().__init__(loss_network, optimizer)
+        self.clip_norm = clip_norm
+        self._rate = None
+
+    def construct(self, *batch):
+        loss = self.network(*batch)
+        sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
+        gradients = self.grad(self.network, self.weights)(*batch, sensitivity)
+        gradients = self.grad_reducer(gradients)
+        if self.clip_norm > 0:
+            gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
+        return ops.depend(loss, self.optimizer(gradients))
+
+    def set_learning_rate(self, rate):
+        """Set the rate of the steps to come."""
+        if rate != self._rate:
+            self.optimizer.learning_rate.set_data(Tensor(rate, ms.float32))
+            self._rate = rate
+
+
+def build_train_step(network, learning_rate, epsilon, l2_coef, clip_norm=0.0):
     """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss."""
     loss_network = LossNetwork(network, l2_coef)
     with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
-    return nn.TrainOneStepCell(loss_network, optimizer).set_train()
+    return TrainStep(loss_network, optimizer, clip_norm).set_train()
+
+
+def start_at_base_rate(network, positives, row_count):
+    """Set the bias of `network` so that, all else being 0, it predicts the share of clicks in the train rows."""
+    network.bias.set_data(Tensor([math.log(positives / (row_count - positives))], ms.float32))
 
 
 @contextlib.contextmanager

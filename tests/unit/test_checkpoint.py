@@ -22,8 +22,8 @@ def folder(dataset, tmp_path):
     train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
     folder = ModelFolder.create(tmp_path / "checkpoint", config, DataIdentity.of_dataset(meta))
     for epoch, log_loss in enumerate((0.5, 0.4, 0.45), 1):
-        folder.save(train_step, epoch, 16, {"auc": 0.7, "log_loss": log_loss})
-    folder.trained = network
+        folder.save(train_step, epoch, 16, {"auc": 0.7, "log_loss": log_loss}, {"step": 16 * epoch})
+    folder.trained, folder.train_step = network, train_step
     return folder
 
 
@@ -53,7 +53,7 @@ def test_without_scores_the_best_is_the_last(folder, dataset):
     unscored = ModelFolder.create(folder.path.parent / "unscored", folder.network, DataIdentity.of_dataset(meta))
     train_step = build_train_step(folder.trained, 0.01, 5e-8, 1e-4)
     for epoch in (1, 2):
-        unscored.save(train_step, epoch, 16, {})
+        unscored.save(train_step, epoch, 16, {}, {})
     assert find_checkpoint(unscored.path)[1].file == "deepfm-2_16.ckpt"
 
 
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_named(folder, tmp_path):
         found.load_network(saved)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1, "network": {}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 2, "network": {}}'])
 def test_a_damaged_model_json_is_refused(folder, text):
     (folder.path / "model.json").write_text(text)
     with pytest.raises(UserError, match=r"model\.json is damaged"):
@@ -124,3 +124,30 @@ def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
     assert len(list(folder.path.glob("*.ckpt"))) == 3
     ModelFolder.create(folder.path, folder.network, identity, overwrite=True)
     assert list(folder.path.iterdir()) == []
+
+
+def test_resume_loads_the_optimizer_too_and_drops_what_came_after(folder):
+    (folder.path / "deepfm-4_1.ckpt").touch()  # written, but not yet listed when the run was killed
+    (folder.path / "deepfm-5_1.ckpt.tmp").touch()
+    step = folder.train_step.optimizer.global_step
+    step.set_data(step + 7)
+    found = ModelFolder.load(folder.path)
+    assert found.resume(folder.train_step).state == {"step": 48}
+    assert step.asnumpy().item() == 0
+    assert [saved.epoch for saved in found.checkpoints] == [1, 2, 3]
+    assert len(list(folder.path.iterdir())) == 4
+
+
+def test_resume_passes_over_damaged_checkpoints(folder, capsys):
+    for name in ("deepfm-3_16.ckpt", "deepfm-2_16.ckpt"):
+        (folder.path / name).chmod(0o600)
+        (folder.path / name).write_bytes(b"torn")
+    found = ModelFolder.load(folder.path)
+    assert found.resume(folder.train_step).file == "deepfm-1_16.ckpt"
+    notes = capsys.readouterr().out.splitlines()
+    assert len(notes) == 2
+    assert "deepfm-3_16.ckpt is damaged or cut off" in notes[0]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["deepfm-1_16.ckpt", "model.json"]
+    (folder.path / "deepfm-1_16.ckpt").unlink()
+    with pytest.raises(UserError, match="holds no checkpoint that is whole"):
+        found.resume(folder.train_step)

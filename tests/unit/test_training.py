@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.training import LossNetwork, build_train_step
+from src.training import LossNetwork, build_train_step, start_at_base_rate
 from tests import oracles
 from tests.unit.test_deepfm import make_network
 
@@ -86,3 +86,36 @@ def test_training_lowers_the_loss():
     train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=1e-4)
     losses = [train_step(*inputs, Tensor(LABELS)).asnumpy().item() for _ in range(60)]
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_gradients_are_scaled_down_to_the_largest_norm():
+    # Adam divides by the gradient's size, so the first moment, 0.1 * gradient after one step, is looked at instead.
+    moments = {}
+    for clip_norm in (0.0, 0.01, 1e6):
+        network, inputs = make_network(3, 4, (6,), deviation=0.3)
+        train_step = build_train_step(network, 0.01, 5e-8, 0.0, clip_norm)
+        train_step(*inputs, Tensor(LABELS))
+        moments[clip_norm] = np.concatenate([moment.asnumpy().ravel() for moment in train_step.optimizer.moment1])
+    norm = np.linalg.norm(moments[0.0])
+    assert norm > 0.002
+    np.testing.assert_allclose(moments[0.01], moments[0.0] * 0.001 / norm, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(moments[1e6], moments[0.0], rtol=1e-6)
+
+
+def test_the_learning_rate_can_be_set_between_steps():
+    network, inputs = make_network(3, 4, (6,))
+    train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=0.0)
+    for rate, moves in ((0.0, False), (0.02, True), (0.0, False)):
+        before = network.bias.asnumpy().item()
+        train_step.set_learning_rate(rate)
+        train_step(*inputs, Tensor(LABELS))
+        assert (network.bias.asnumpy().item() != before) is moves
+
+
+def test_the_bias_starts_at_the_base_rate():
+    network, inputs = make_network(3, 4, (6,), deviation=0.0)
+    start_at_base_rate(network, positives=250, row_count=1000)
+    for parameter in network.trainable_params():
+        if parameter.name != "bias":
+            parameter.set_data(parameter * 0)
+    assert network(*inputs).sigmoid().asnumpy() == pytest.approx(0.25)

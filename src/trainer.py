@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop of training: steps, looks at the valid split, checkpoints; it can stop and go on at any step."""
+
+import dataclasses
+import time
+
+from src.deepfm import DeepFMPredict
+from src.evaluation import evaluate
+from src.logs import place_of
+from src.stopping import Stopped
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainPlan:
+    """How long to train and when to do what; 0 stands for never, but for eval_every_steps.
+
+    eval_every_steps: steps between looks at valid; 0 for one at the end of each epoch.
+    early_stop_patience: looks in a row without improvement after which training ends.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    eval_every_steps: int = 0
+    early_stop_patience: int = 0
+    save_checkpoint_steps: int = 0
+    save_checkpoint_seconds: float = 0
+
+    @property
+    def total_steps(self):
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclasses.dataclass
+class TrainState:
+    """How far a run is: together with the parameters of the train step, all that it takes to go on.
+
+    step: steps done.  looked_at: the step of the last look at valid.  decays, looks_without_gain: looks that brought
+    no improvement, in all and in a row.  best_log_loss: on valid.  log_sizes: of the logs, in bytes.  history: a dict
+    for each look, or each epoch if there is no valid split.
+    """
+
+    step: int = 0
+    looked_at: int = 0
+    decays: int = 0
+    looks_without_gain: int = 0
+    best_log_loss: float | None = None
+    log_sizes: list = dataclasses.field(default_factory=list)
+    history: list = dataclasses.field(default_factory=list)
+
+
+class Trainer:
+    """Train by a plan from a state on.
+
+    train_step: a TrainStep.  rate: a LearningRate.  valid_data: a dataset, or None.  folder: a ModelFolder.
+    logs: a TrainLogs.  record: a RunRecord.  signals: a StopSignals.
+    """
+
+    def __init__(self, train_step, rate, plan, state, valid_data, folder, logs, record, signals):
+        self._train_step, self._rate, self._plan, self._state = train_step, rate, plan, state
+        self._valid_data, self._folder, self._logs = valid_data, folder, logs
+        self._record, self._signals = record, signals
+        self._predictor = DeepFMPredict(train_step.network.network)  # made once, as it is compiled at its first use
+        train_step.set_train()
+        self._saved_time = time.monotonic()
+
+    def fit(self, train_data):
+        """Run the steps that are left; on Stopped all that was done is in a checkpoint."""
+        self._logs.start(self._state.step)
+        try:
+            self._look_if_due()  # an earlier run may have been stopped between a step and its look
+            if not self._is_over():
+                self._run_epochs(train_data)
+        except Stopped:
+            self._save()
+            raise
+        finally:
+            self._logs.close()
+
+    def _run_epochs(self, train_data):
+        train_data.set_init_step(self._state.step)
+        batches = train_data.create_tuple_iterator(num_epochs=self._plan.epochs)
+        for _ in range(self._state.step // self._plan.steps_per_epoch, self._plan.epochs):
+            for batch in batches:
+                self._run_step(batch)
+                if self._is_over():
+                    return
+
+    def _run_step(self, batch):
+        state = self._state
+        self._train_step.set_learning_rate(self._rate.at(state.step, state.decays))
+        loss = self._train_step(*batch)
+        state.step += 1
+        self._logs.after_step(state.step, loss)
+        self._signals.check()
+        if not self._look_if_due() and self._is_save_due():
+            self._save()
+
+    def _is_over(self):
+        patience = self._plan.early_stop_patience
+        return self._state.step >= self._plan.total_steps or 0 < patience <= self._state.looks_without_gain
+
+    def _is_save_due(self):
+        plan, step = self._plan, self._state.step
+        steps, seconds = plan.save_checkpoint_steps, plan.save_checkpoint_seconds
+        return (steps and step % steps == 0) or (seconds and time.monotonic() - self._saved_time >= seconds)
+
+    def _look_if_due(self):
+        """At the steps for it score the valid split, if there is one, and save; return whether it was such a step."""
+        state, plan = self._state, self._plan
+        every = plan.eval_every_steps or plan.steps_per_epoch
+        is_due = state.step % every == 0 or state.step % plan.steps_per_epoch == 0
+        if not is_due or state.step == state.looked_at:
+            return False
+        scores = self._score() if self._valid_data is not None else {}
+        state.looked_at = state.step
+        epoch, _ = place_of(state.step, plan.steps_per_epoch)
+        rate = self._rate.at(state.step - 1, state.decays)
+        state.history.append({"epoch": epoch, "step": state.step, "learning_rate": rate, "valid": scores})
+        if scores and (state.best_log_loss is None or scores["log_loss"] < state.best_log_loss):
+            state.best_log_loss, state.looks_without_gain = scores["log_loss"], 0
+        elif scores:
+            state.looks_without_gain += 1
+            state.decays += 1
+        self._save(scores)
+        return True
+
+    def _score(self):
+        start = time.monotonic()
+        scores = evaluate(self._predictor, self._valid_data, between_batches=self._signals.check)
+        scores["eval_time"] = time.monotonic() - start
+        self._logs.after_look(self._state.step, scores)
+        return {"auc": scores["AUC"], "log_loss": scores["log_loss"]}
+
+    def _save(self, scores=None):
+        self._saved_time = time.monotonic()
+        self._state.log_sizes = self._logs.sizes()
+        place = place_of(max(self._state.step, 1), self._plan.steps_per_epoch)
+        self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))
+        self._record.write(self._state)

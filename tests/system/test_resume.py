@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training that is killed, stopped by a signal, or finds its checkpoints damaged, and goes on."""
+
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from src.criteo_like import write_rows
+from tests.conftest import ROOT
+from tests.system.test_mistakes import check
+
+KILLS = 5
+FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
+         "--learning_rate=0.01", "--train_epochs=4", "--log_every=1", "--eval_every_steps=11", "--lr_schedule=plateau",
+         "--warmup_ratio=0.1", "--clip_norm=1", "--save_checkpoint_steps=4", "--keep_checkpoint_max=3")  # fmt: skip
+STEPS = 4 * 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, run):
+    work = tmp_path_factory.mktemp("resume")
+    write_rows(work / "train.txt", 6000, seed=2)
+    flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
+    finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={work}", *flags)
+    assert finished.returncode == 0, finished.stderr
+    return work / "mindrecord"
+
+
+def command(data, *flags):
+    return [sys.executable, str(ROOT / "train.py"), f"--dataset_path={data}", *FLAGS, *flags]
+
+
+def outcome(folder):
+    """Return what a run leaves: digests of the checkpoints, and its logs without the times."""
+    checkpoints = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "checkpoint").glob("*.ckpt")
+    }
+    losses = [line.split(" ", 2)[2] for line in (folder / "loss.log").read_text().splitlines()]
+    looks = [line.split(" ", 2)[2].split(", eval_time")[0] for line in (folder / "auc.log").read_text().splitlines()]
+    history = json.loads((folder / "checkpoint" / "run.json").read_text())["history"]
+    best = json.loads((folder / "checkpoint" / "model.json").read_text())["best"]
+    return checkpoints, losses, looks, history, best
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory, data):
+    """Return the folder of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(data), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished_run):
+    """Return the outcome of a run that nothing stops."""
+    expected = outcome(finished_run)
+    checkpoints, losses, looks, history, best = expected
+    assert f"deepfm-4_{STEPS // 4}.ckpt" in checkpoints
+    assert best in checkpoints
+    assert len(checkpoints) in (3, 4)
+    assert len(losses) == STEPS
+    assert len(looks) == len(history) == STEPS // 11 + 4
+    assert len({look["learning_rate"] for look in history}) > 1  # the plateau did something
+    return expected
+
+
+def start_and_wait_for(steps, folder, data, *flags):
+    """Start a run; return the process when its loss log has that many lines, or it has ended."""
+    process = subprocess.Popen(
+        command(data, *flags), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = folder / "loss.log"
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= steps):
+        time.sleep(0.002)
+    return process
+
+
+def resume(data, folder):
+    finished = subprocess.run(
+        command(data, "--resume=True"), cwd=folder, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):
+    dice = random.Random(3)
+    targets = sorted(dice.sample(range(6, STEPS - 4), KILLS))
+    for number, target in enumerate(targets):
+        process = start_and_wait_for(target, tmp_path, data, *(["--resume=True"] if number else []))
+        time.sleep(dice.uniform(0, 0.1))
+        process.kill()
+        output, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not number or "going on from checkpoint/deepfm-" in output
+    resume(data, tmp_path)
+    assert outcome(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(
+    undisturbed, data, tmp_path, number, status
+):
+    process = start_and_wait_for(29, tmp_path, data)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert errors == f"stopped by {number.name}; the same command with --resume=True goes on from there\n"
+    model = json.loads((tmp_path / "checkpoint" / "model.json").read_text())
+    done = (tmp_path / "loss.log").read_bytes().count(b"\n")
+    assert 29 <= done < STEPS
+    assert model["checkpoints"][-1]["state"]["step"] == done  # the last step that was done is saved
+    assert f"after step {done}" in resume(data, tmp_path)
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_resume_takes_the_checkpoint_before_a_damaged_one_and_says_so(undisturbed, data, tmp_path):
+    process = start_and_wait_for(40, tmp_path, data)
+    process.kill()
+    process.communicate()
+    folder = tmp_path / "checkpoint"
+    last = folder / json.loads((folder / "model.json").read_text())["checkpoints"][-1]["file"]
+    last.chmod(0o600)
+    last.write_bytes(last.read_bytes()[:-100])
+    (folder / "deepfm-9_9.ckpt.tmp").write_bytes(b"torn")
+    lines = resume(data, tmp_path).splitlines()
+    note = next(number for number, line in enumerate(lines) if f"note: checkpoint/{last.name} is damaged" in line)
+    assert lines[note].endswith("going on from the one before it")
+    assert lines[note + 1].startswith("going on from checkpoint/deepfm-")
+    assert outcome(tmp_path) == undisturbed
+    assert not (folder / "deepfm-9_9.ckpt.tmp").exists()
+
+
+def test_resume_of_a_finished_run_changes_nothing(finished_run, undisturbed, data, tmp_path):
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    resume(data, tmp_path)
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_resume_with_more_epochs_adds_them(finished_run, data, tmp_path):
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    finished = subprocess.run(
+        command(data, "--resume=True", "--train_epochs=5", "--learning_rate=0.02"), cwd=tmp_path, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert "note: --learning_rate=0.02 from here on; it was 0.01" in finished.stdout
+    assert (tmp_path / "loss.log").read_text().count(" epoch: 5 ") == 24
+
+
+def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data, tmp_path, run):
+    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    for flag, message in (
+        ("--batch_size=400", "--batch_size=400: the run in checkpoint has 200"),
+        ("--hidden_sizes=16", "the run in checkpoint has [16, 8]"),
+        ("--seed=5", "--seed=5: the run in checkpoint has 1"),
+    ):
+        check(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
+    for path in (tmp_path / "checkpoint").glob("*.ckpt"):
+        path.unlink()
+    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no checkpoint that is whole")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+
+from src.checkpoint import DataIdentity, ModelFolder
+from src.dataset import create_dataset
+from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFM, DeepFMConfig
+from src.logs import TrainLogs
+from src.run_record import RunRecord
+from src.schedule import LearningRate
+from src.stopping import StopSignals
+from src.trainer import Trainer, TrainPlan, TrainState
+from src.training import build_train_step
+
+pytestmark = pytest.mark.usefixtures("seeded")
+BATCH_SIZE = 50
+
+
+@pytest.fixture
+def fit(dataset, tmp_path):
+    """Return a function that trains a small network by a plan of 20 steps an epoch; it returns folder and state."""
+
+    def run(rate, with_valid=True, keep=0, **plan):
+        meta = DatasetMeta.load(dataset)
+        train_data = create_dataset(dataset, "train", BATCH_SIZE, training=True)
+        valid_data = create_dataset(dataset, "valid", BATCH_SIZE) if with_valid else None
+        plan = TrainPlan(steps_per_epoch=train_data.get_dataset_size(), **plan)
+        network = DeepFM(DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,)))
+        folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(meta), keep=keep)
+        logs = TrainLogs(tmp_path / "loss.log", tmp_path / "auc.log", 10, BATCH_SIZE, plan.steps_per_epoch, plan.epochs)
+        state = TrainState()
+        rate = LearningRate(*rate, plan.total_steps)
+        record = RunRecord(folder.path, {}, meta, "CPU")
+        train_step = build_train_step(network, 0.1, 1e-8, 0.0)
+        Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals()).fit(train_data)
+        return folder, state
+
+    return run
+
+
+def names(folder):
+    return [saved.file.removeprefix("deepfm-").removesuffix(".ckpt") for saved in folder.checkpoints]
+
+
+def test_without_improvement_training_ends_after_the_patience(fit):
+    # A rate of 0 changes nothing: the first look is the best, the two that follow bring nothing.
+    folder, state = fit(("plateau", 0.0), epochs=9, early_stop_patience=2)
+    assert names(folder) == ["1_20", "2_20", "3_20"]
+    assert (state.step, state.looks_without_gain, state.decays) == (60, 2, 2)
+    assert folder.best.file == "deepfm-1_20.ckpt"
+
+
+def test_with_improvement_it_goes_on_to_the_end(fit):
+    folder, state = fit(("constant", 0.001), epochs=3, early_stop_patience=1)
+    assert (state.step, state.looks_without_gain) == (60, 0)
+    log_losses = [look["valid"]["log_loss"] for look in state.history]
+    assert log_losses == sorted(log_losses, reverse=True)
+    assert state.best_log_loss == log_losses[-1] == folder.best.valid["log_loss"]
+
+
+def test_a_rate_that_is_too_high_is_lowered_look_by_look(fit):
+    _, state = fit(("plateau", 0.0), epochs=4)
+    assert [look["learning_rate"] for look in state.history] == [0.0] * 4
+    assert state.decays == 3
+
+
+def test_looks_and_checkpoints_come_when_they_are_due(fit):
+    folder, state = fit(("constant", 0.001), epochs=2, eval_every_steps=8, save_checkpoint_steps=5)
+    # Looks after the steps 8, 16, 24, 32 in all and at the ends of the epochs; checkpoints there and after each five.
+    assert [look["step"] for look in state.history] == [8, 16, 20, 24, 32, 40]
+    assert names(folder) == ["1_5", "1_8", "1_10", "1_15", "1_16", "1_20", "2_4", "2_5", "2_10", "2_12", "2_15", "2_20"]
+    assert [saved.file for saved in folder.checkpoints if saved.valid] == [
+        f"deepfm-{place}.ckpt" for place in ("1_8", "1_16", "1_20", "2_4", "2_12", "2_20")
+    ]
+
+
+def test_old_checkpoints_go_but_never_the_best(fit):
+    folder, _ = fit(("constant", 0.0), keep=2, epochs=2, save_checkpoint_steps=3)
+    assert names(folder) == ["1_20", "2_19", "2_20"]
+    assert sorted(path.name for path in folder.path.glob("*.ckpt")) == sorted(
+        saved.file for saved in folder.checkpoints
+    )
+    assert folder.best.file == "deepfm-1_20.ckpt"
+
+
+def test_without_a_valid_split_each_epoch_is_saved(fit):
+    folder, state = fit(("constant", 0.001), with_valid=False, epochs=2)
+    assert names(folder) == ["1_20", "2_20"]
+    assert folder.best.file == "deepfm-2_20.ckpt"
+    history = json.loads((folder.path / "run.json").read_text())["history"]
+    assert history == state.history
+    assert [look["valid"] for look in history] == [{}, {}]
