@@ -32,7 +32,9 @@ def main(argv=None):
     )  # fmt: skip
     network = DeepFM(size_network(config, meta), config.seed)
     start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
-    train_step = build_train_step(network, config.learning_rate, config.epsilon, config.l2_coef, config.clip_norm)
+    train_step = build_train_step(
+        network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm
+    )
     record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device)
     folder, state = open_run(config, meta, train_step, record, logs)
     with StopSignals() as signals:
@@ -65,6 +67,7 @@ def size_network(config, meta):
         config.embedding_size,
         config.hidden_sizes,
         config.keep_prob,
+        config.embedding_keep_prob,
     )
 
 

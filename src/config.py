@@ -17,6 +17,7 @@ TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 CHOICES = {
     "device_target": ("auto", "Ascend", "GPU", "CPU"),
     "dense_encoding": ("max", "log", "bucket", "log+bucket"),
+    "l2_on": ("tables", "batch"),
     "lr_schedule": ("constant", "plateau", "one_cycle"),
 }
 RANGES = {
@@ -37,6 +38,7 @@ RANGES = {
     "embedding_size": (1, math.inf),
     "hidden_sizes": (1, math.inf),
     "keep_prob": (0, 1),
+    "embedding_keep_prob": (0, 1),
     "train_epochs": (1, math.inf),
     "learning_rate": (0, math.inf),
     "lr_decay_factor": (1, math.inf),
@@ -51,7 +53,7 @@ RANGES = {
     "save_checkpoint_seconds": (0, math.inf),
     "keep_checkpoint_max": (0, math.inf),
 }
-NEVER_ZERO = ("memory_limit", "keep_prob", "learning_rate", "epsilon")
+NEVER_ZERO = ("memory_limit", "keep_prob", "embedding_keep_prob", "learning_rate", "epsilon")
 
 
 def load_config(argv=None, description=None):

@@ -30,7 +30,8 @@ class DeepFMConfig:
     dense_field_count: int
     embedding_size: int
     hidden_sizes: tuple
-    keep_prob: float = 1.0
+    keep_prob: float = 1.0  # of the hidden units
+    embedding_keep_prob: float = 1.0  # of the numbers that the deep part takes of the embeddings
 
 
 class DeepFM(nn.Cell):
@@ -75,12 +76,21 @@ class DeepFM(nn.Cell):
 
     def embedding_tables(self):
         """Return the parameters that L2 regularisation holds small: all embeddings, of size D and of size 1."""
-        tables = [self.linear, self.embedding]
-        return tables + ([self.dense_linear, self.dense_embedding] if self.has_dense_fields else [])
+        return self.sparse_tables() + self.dense_tables()
+
+    def sparse_tables(self):
+        """Return the parameters of which sparse_ids name rows."""
+        return [self.linear, self.embedding]
+
+    def dense_tables(self):
+        """Return the parameters of which each dense field has a row."""
+        return [self.dense_linear, self.dense_embedding] if self.has_dense_fields else []
 
 
 class DeepPart(nn.Cell):
     """The multilayer perceptron over all embeddings, ReLU and dropout after each hidden layer, to one output [B, 1].
+
+    Dropout of its inputs takes numbers from the embeddings of sparse fields, and from a dense field its whole value.
 
     Dense field i always looks up row i, so its share of the first layer, value_i * (row_i @ weight_i), is folded:
     row_i @ weight_i is formed once a step, [N, H], instead of multiplying [B, N*D] by [N*D, H].
@@ -99,22 +109,34 @@ class DeepPart(nn.Cell):
         self.rest = nn.CellList([_dense_layer(*pair) for pair in itertools.pairwise(sizes)])
         self.relu = nn.ReLU()
         self.has_dropout = config.keep_prob < 1
-        if self.has_dropout:
+        self.has_input_dropout = config.embedding_keep_prob < 1
+        if self.has_dropout or self.has_input_dropout:
             self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # of the dropout
+        if self.has_dropout:
             self.dropouts = nn.CellList(
                 [Dropout(size, config.keep_prob, dropout_seed, layer) for layer, size in enumerate(config.hidden_sizes)]
             )
+        if self.has_input_dropout:
+            layer = len(config.hidden_sizes)  # the first number that no hidden layer has
+            self.sparse_dropout = Dropout(self.sparse_width, config.embedding_keep_prob, dropout_seed, layer)
+        if self.has_input_dropout and config.dense_field_count:
+            self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
         self.reshape = ops.Reshape()
         self.expand_dims = ops.ExpandDims()
         self.matmul = ops.MatMul()
         self.sum = ops.ReduceSum()
 
     def construct(self, embeddings, dense_values=None, dense_embedding=None):
-        hidden = self.first(self.reshape(embeddings, (-1, self.sparse_width)))  # [B, H]
+        step = self._next_step() if (self.has_dropout or self.has_input_dropout) and self.training else 0
+        inputs = self.reshape(embeddings, (-1, self.sparse_width))  # [B, S * D]
+        if self.has_input_dropout:
+            inputs = self.sparse_dropout(inputs, step)
+        hidden = self.first(inputs)  # [B, H]
         if dense_values is not None:
+            if self.has_input_dropout:
+                dense_values = self.dense_dropout(dense_values, step)
             projection = self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
             hidden = hidden + self.matmul(dense_values, projection)
-        step = self._next_step() if self.has_dropout and self.training else 0
         for layer in range(len(self.rest)):
             hidden = self.relu(hidden)
             if self.has_dropout:

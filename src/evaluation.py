@@ -1,31 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a network on a split."""
+"""Score a network on a split, and on the rows of each value of a field."""
 
 import numpy as np
+import polars as pl
 
-from src.metrics import drop_padding, log_loss, roc_auc
+from src.metrics import calibration, drop_padding, log_loss, roc_auc, score
+
+COMMONEST_VALUES = 20
 
 
 def evaluate(predictor, dataset, between_batches=None):
-    """Return AUC, log loss and the number of rows of all of `dataset`, batches that end with the labels.
+    """Return the scores of src.metrics on all rows of `dataset`, batches that end with the labels.
 
     predictor: a DeepFMPredict.  between_batches: called after each batch; what it raises ends the evaluation.
     """
-    labels, probabilities = predict(predictor, dataset, between_batches)
-    return {"AUC": roc_auc(labels, probabilities), "log_loss": log_loss(labels, probabilities), "rows": len(labels)}
+    labels, probabilities = predict(predictor, dataset, between_batches=between_batches)
+    return score(labels, probabilities)
 
 
-def predict(predictor, dataset, between_batches=None):
-    """Return the labels and the click probabilities of the rows of `dataset` that are not padding, both float32 [n]."""
+def predict(predictor, dataset, field=None, between_batches=None):
+    """Return labels and click probabilities of the rows of `dataset` that are not padding, both float32 [n].
+
+    field: the place of a sparse field whose ids, int32 [n], are to come as well.
+    """
     was_training = predictor.network.training
     predictor.set_train(False)
-    labels, probabilities = [], []
+    parts = []
     try:
-        for *inputs, batch_labels in dataset.create_tuple_iterator(num_epochs=1):
-            labels.append(batch_labels.asnumpy())
-            probabilities.append(predictor(*inputs).asnumpy())
+        for *inputs, labels in dataset.create_tuple_iterator(num_epochs=1):
+            part = [labels.asnumpy(), predictor(*inputs).asnumpy()]
+            parts.append(part if field is None else [*part, inputs[0].asnumpy()[:, field]])
             if between_batches is not None:
                 between_batches()
     finally:
         predictor.network.set_train(was_training)
-    return drop_padding(np.concatenate(labels), np.concatenate(probabilities))
+    return drop_padding(*(np.concatenate([column.ravel() for column in columns]) for columns in zip(*parts)))
+
+
+def score_by_id(labels, probabilities, ids):
+    """Return a frame of the commonest ids: id, rows, click_rate, AUC, log_loss, calibration; all columns [n]."""
+    rows = pl.DataFrame({"label": labels, "probability": probabilities, "id": ids})
+    commonest = rows["id"].value_counts(sort=True).sort("count", "id", descending=[True, False])
+    scores = []
+    for id_ in commonest["id"].head(COMMONEST_VALUES):
+        own = rows.filter(id=id_)
+        columns = own["label"].to_numpy(), own["probability"].to_numpy()
+        scores.append(
+            {
+                "id": id_,
+                "rows": own.height,
+                "click_rate": float(columns[0].mean()),
+                "AUC": roc_auc(*columns),
+                "log_loss": log_loss(*columns),
+                "calibration": calibration(*columns),
+            }
+        )
+    return pl.DataFrame(scores)
+
+
+def describe_by_value(field, scores, vocabulary):
+    """Return a table of the frame that score_by_id gives; the ids of `field` become the values they stand for."""
+    values = dict(zip(vocabulary.table["id"], vocabulary.table["value"]))
+    lines = [f"{field:20} {'rows':>12} {'clicks':>8} {'AUC':>8} {'log loss':>9} {'calibration':>12}"]
+    for row in scores.iter_rows(named=True):
+        value = values.get(row["id"], str(row["id"])) or "(missing)"
+        lines.append(
+            f"{value:20.20} {row['rows']:12,} {row['click_rate']:8.4f} {row['AUC']:8.4f} {row['log_loss']:9.4f} "
+            f"{row['calibration']:12.4f}"
+        )
+    return "\n".join(lines)

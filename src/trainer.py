@@ -129,7 +129,10 @@ class Trainer:
         scores = evaluate(self._predictor, self._valid_data, between_batches=self._signals.check)
         scores["eval_time"] = time.monotonic() - start
         self._logs.after_look(self._state.step, scores)
-        return {"auc": scores["AUC"], "log_loss": scores["log_loss"]}
+        return {
+            "auc": scores["AUC"],
+            **{name: scores[name] for name in ("log_loss", "normalised_entropy", "calibration")},
+        }
 
     def _save(self, scores=None):
         self._saved_time = time.monotonic()

@@ -16,13 +16,18 @@ class LossNetwork(nn.Cell):
     """From a batch (sparse_ids, dense_values, labels) to its loss.
 
     loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embedding tables
+
+    l2_on: "tables", or "batch": of the tables of sparse fields only the rows that the batch looks up count, as often as
+    it does and divided by the number of its rows.
     """
 
-    def __init__(self, network, l2_coef):
+    def __init__(self, network, l2_coef, l2_on="tables"):
         super().__init__(auto_prefix=False)
         self.network = network
         self.half_l2_coef = l2_coef / 2
-        self.tables = network.embedding_tables()
+        self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
+        self.whole_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
+        self.gather = ops.Gather()
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
     def construct(self, *batch):
@@ -30,10 +35,14 @@ class LossNetwork(nn.Cell):
         logits = self.network(*batch[:-1])  # [B, 1]
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
         total = self.log_loss(logits, labels, real, ops.ones_like(real))
-        loss = total / ops.maximum(real.sum(), 1.0)
+        row_count = ops.maximum(real.sum(), 1.0)
+        loss = total / row_count
         if self.half_l2_coef > 0:
-            for table in self.tables:
+            for table in self.whole_tables:
                 loss = loss + self.half_l2_coef * ops.square(table).sum()
+            for table in self.batch_tables:
+                squares = ops.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
+                loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
 
 
@@ -64,9 +73,9 @@ class TrainStep(nn.TrainOneStepCell):
             self._rate = rate
 
 
-def build_train_step(network, learning_rate, epsilon, l2_coef, clip_norm=0.0):
+def build_train_step(network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0):
     """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss."""
-    loss_network = LossNetwork(network, l2_coef)
+    loss_network = LossNetwork(network, l2_coef, l2_on)
     with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
     return TrainStep(loss_network, optimizer, clip_norm).set_train()

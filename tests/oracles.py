@@ -165,13 +165,19 @@ def deepfm_logit(weights, ids, values, hidden_count):
     return logit
 
 
-def training_loss(weights, inputs, labels, hidden_count, l2_coef):
+def training_loss(weights, inputs, labels, hidden_count, l2_coef, l2_on="tables"):
     """The loss of a batch in float64, row by row; label -1 is padding."""
     sparse_ids, dense_values = inputs if len(inputs) == 2 else (inputs[0], [[]] * len(inputs[0]))
-    losses = []
+    losses, squares = [], 0.0
     for ids, values, label in zip(sparse_ids, dense_values, labels):
         if label != -1:
             logit = deepfm_logit(weights, ids, values, hidden_count)
             losses.append(math.log1p(math.exp(-logit if label == 1 else logit)))
-    tables = [table for name, table in weights.items() if name.endswith(("linear", "embedding"))]
-    return sum(losses) / len(losses) + l2_coef / 2 * sum((table**2).sum() for table in tables)
+            squares += sum((weights[name][id_] ** 2).sum() for name in ("linear", "embedding") for id_ in ids)
+    names = [name for name in weights if name.endswith(("linear", "embedding"))]
+    if l2_on == "batch":
+        names = [name for name in names if name.startswith("dense")]
+    total = sum((weights[name] ** 2).sum() for name in names)
+    if l2_on == "batch":
+        total += squares / len(losses)
+    return sum(losses) / len(losses) + l2_coef / 2 * total

@@ -146,10 +146,34 @@ def test_eval_scores_every_row_of_the_test_split(small, run):
         )  # fmt: skip
         assert f"test rows: {rows}" in finished.stdout
         result = ast.literal_eval(finished.stdout.splitlines()[-1])["result"]
-        assert result.keys() == {"AUC", "log_loss", "eval_time"}
+        assert result.keys() == {"AUC", "AUC_interval", "log_loss", "normalised_entropy", "calibration",
+                                 "calibration_error", "eval_time"}  # fmt: skip
+        assert result["AUC_interval"][0] < result["AUC"] < result["AUC_interval"][1]
         results.append(result)
     assert results[0]["AUC"] == pytest.approx(results[1]["AUC"], abs=1e-6)
     assert results[0]["log_loss"] == pytest.approx(results[1]["log_loss"], abs=1e-6)
+
+
+def test_eval_by_field_scores_the_rows_of_each_value(small, run):
+    folder, _ = train(run, small, "by_field", "--train_epochs=1", *SMALL)
+    data = small / "data" / "mindrecord"
+    finished = run(ROOT / "eval.py", f"--dataset_path={data}", "--by_field=C9", *SMALL, cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    sparse_ids, _, labels = read_rows(data, "test")
+    vocabulary = [line.split("\t") for line in (data / "vocabulary.tsv").read_text().splitlines()[1:]]
+    ids = {value or "(missing)": int(id_) for field, value, id_, _ in vocabulary if field == "C9"}
+    place = DatasetMeta.load(data).sparse_fields.index("C9")
+    lines = finished.stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("C9 "))
+    table = [line.split() for line in lines[start + 1 : start + 4]]
+    for value, rows, rate, *_ in table:
+        own = labels[sparse_ids[:, place] == ids[value]]
+        assert int(rows.replace(",", "")) == len(own) > 0
+        assert float(rate) == pytest.approx(own.mean(), abs=1e-4)
+    assert [row[1] for row in table] == sorted((row[1] for row in table), key=lambda text: -int(text.replace(",", "")))
+    refused = run(ROOT / "eval.py", f"--dataset_path={data}", "--by_field=C99", *SMALL, cwd=folder)
+    assert refused.returncode == 2
+    assert "error: --by_field=C99: the sparse fields of these data are I1, I2" in refused.stderr
 
 
 def test_a_rate_that_is_far_too_high_stops_with_a_clear_error(small, run, tmp_path):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -115,3 +117,31 @@ def test_prediction_is_the_sigmoid_of_the_logits():
     network.set_train(False)
     logits = network(*inputs).asnumpy().astype(float)
     np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), 1 / (1 + np.exp(-logits)), rtol=1e-5)
+
+
+def test_input_dropout_takes_numbers_of_embeddings_and_whole_dense_values(seeded):
+    config = DeepFMConfig(20, 3, 2, 4, (6,), embedding_keep_prob=0.5)
+    deep = DeepFM(config, dropout_seed=3).deep
+    embeddings = Tensor(np.ones((500, 3, 4), np.float32))
+    deep.set_train()
+    step = deep._next_step()
+    sparse = deep.sparse_dropout(embeddings.reshape(500, 12), step).asnumpy()
+    dense = deep.dense_dropout(Tensor(np.ones((500, 2), np.float32)), step).asnumpy()
+    for values in (sparse, dense):
+        assert set(np.unique(values)) == {0.0, 2.0}
+        assert values.mean() == pytest.approx(1, abs=0.2)
+    assert not np.array_equal(sparse[:, :2], dense)
+
+
+def test_input_dropout_spares_the_factorization_machine_and_evaluation(seeded):
+    network, inputs = make_network(2, 3, (6,))
+    with_dropout = DeepFM(dataclasses.replace(network.config, embedding_keep_prob=0.5))
+    for name, parameter in network.parameters_dict().items():
+        with_dropout.parameters_dict()[name].set_data(parameter.value())
+    expected = network.set_train(False)(*inputs).asnumpy()
+    np.testing.assert_allclose(with_dropout.set_train(False)(*inputs).asnumpy(), expected, rtol=1e-6)
+    assert np.abs(with_dropout.set_train()(*inputs).asnumpy() - expected).max() > 1e-3
+    for parameter in with_dropout.deep.rest[-1].get_parameters():  # the deep part's output is 0 then
+        parameter.set_data(parameter * 0)
+    without_deep = with_dropout.set_train(False)(*inputs).asnumpy()
+    np.testing.assert_allclose(with_dropout.set_train()(*inputs).asnumpy(), without_deep, rtol=1e-6)

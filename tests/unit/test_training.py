@@ -20,12 +20,14 @@ def as_arrays(inputs):
     return [column.asnumpy() for column in inputs]
 
 
+@pytest.mark.parametrize("l2_on", ["tables", "batch"])
 @pytest.mark.parametrize("l2_coef", [0.0, 0.01])
 @pytest.mark.parametrize("shape", [(3, 4, (6, 5)), (0, 4, (6,))])
-def test_loss_agrees_with_the_row_by_row_reference(shape, l2_coef):
+def test_loss_agrees_with_the_row_by_row_reference(shape, l2_coef, l2_on):
     network, inputs = make_network(*shape)
-    loss_network = LossNetwork(network, l2_coef).set_train(False)
-    expected = oracles.training_loss(weights_of(network), as_arrays(inputs), LABELS.ravel(), len(shape[2]), l2_coef)
+    loss_network = LossNetwork(network, l2_coef, l2_on).set_train(False)
+    weights = weights_of(network)
+    expected = oracles.training_loss(weights, as_arrays(inputs), LABELS.ravel(), len(shape[2]), l2_coef, l2_on)
     assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -93,7 +95,7 @@ def test_gradients_are_scaled_down_to_the_largest_norm():
     moments = {}
     for clip_norm in (0.0, 0.01, 1e6):
         network, inputs = make_network(3, 4, (6,), deviation=0.3)
-        train_step = build_train_step(network, 0.01, 5e-8, 0.0, clip_norm)
+        train_step = build_train_step(network, 0.01, 5e-8, 0.0, clip_norm=clip_norm)
         train_step(*inputs, Tensor(LABELS))
         moments[clip_norm] = np.concatenate([moment.asnumpy().ravel() for moment in train_step.optimizer.moment1])
     norm = np.linalg.norm(moments[0.0])
