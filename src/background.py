@@ -50,11 +50,15 @@ def in_background(iterable):
 
 
 def map_ahead(function, items, workers):
-    """Yield function(item) of each item, in their order, computed ahead in `workers` threads."""
+    """Yield function(item) of each item, in their order, computed ahead in `workers` threads.
+
+    An exception of `items` itself is raised after the results of the items before it.
+    """
+    failures = []
     with ThreadPoolExecutor(workers) as pool:
         results = collections.deque()
         try:
-            for item in items:
+            for item in _until_failure(items, failures):
                 results.append(pool.submit(function, item))
                 if len(results) > workers:
                     yield results.popleft().result()
@@ -63,3 +67,13 @@ def map_ahead(function, items, workers):
         finally:
             for result in results:
                 result.cancel()
+    if failures:
+        raise failures[0]
+
+
+def _until_failure(items, failures):
+    """Yield the items; put the exception that ends them, if one does, into `failures`."""
+    try:
+        yield from items
+    except Exception as error:
+        failures.append(error)

@@ -46,3 +46,14 @@ def test_an_error_in_a_mapped_item_is_raised_in_its_place():
     assert next(results) == 2
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_what_was_done_before_the_items_failed_is_not_lost():
+    def broken():
+        yield from (1, 2)
+        raise OSError("disk")
+
+    results = map_ahead(lambda number: -number, broken(), workers=3)
+    assert [next(results), next(results)] == [-1, -2]
+    with pytest.raises(OSError, match="disk"):
+        next(results)
