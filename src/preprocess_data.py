@@ -35,7 +35,7 @@ GIB = 1 << 30
 BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 16 << 20
 BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
 WORKERS = 3  # threads that parse or encode; one more than two cores keeps both busy
-ENCODED_ROWS = 1 << 17  # at once: few enough for the processor's caches
+ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outweigh building the lookups
 COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 # What the parsed rows and the result depend on beside the file; the other settings only say where and how.
