@@ -23,7 +23,8 @@ class Stopped(Exception):
 class StopSignals:
     """While it is entered, SIGTERM and SIGINT are noted; a second one ends the process at once.
 
-    MindSpore, when it compiles a graph, puts a handler in the place that makes SIGTERM of SIGINT; check() mends that.
+    While MindSpore compiles or runs a graph it has a handler of its own in the place, which makes SIGTERM of SIGINT; what
+    it leaves behind of that, check() mends.
     """
 
     def __init__(self):

@@ -104,15 +104,21 @@ def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undist
     assert outcome(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+# MindSpore makes SIGTERM of a SIGINT that comes while it runs or compiles a graph, so that both ends are right.
+@pytest.mark.parametrize(
+    ("number", "arriving"), [(signal.SIGTERM, [signal.SIGTERM]), (signal.SIGINT, [signal.SIGINT, signal.SIGTERM])]
+)
 def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(
-    undisturbed, data, tmp_path, number, status
+    undisturbed, data, tmp_path, number, arriving
 ):
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert errors == f"stopped by {number.name}; the same command with --resume=True goes on from there\n"
+    ends = [
+        (128 + signum, f"stopped by {signum.name}; the same command with --resume=True goes on from there\n")
+        for signum in arriving
+    ]
+    assert (process.returncode, errors) in ends
     model = json.loads((tmp_path / "checkpoint" / "model.json").read_text())
     done = (tmp_path / "loss.log").read_bytes().count(b"\n")
     assert 29 <= done < STEPS
