@@ -23,8 +23,8 @@ class Stopped(Exception):
 class StopSignals:
     """While it is entered, SIGTERM and SIGINT are noted; a second one ends the process at once.
 
-    While MindSpore compiles or runs a graph it has a handler of its own in the place, which makes SIGTERM of SIGINT; what
-    it leaves behind of that, check() mends.
+    While MindSpore compiles or runs a graph, a handler of its own is in the place that makes SIGTERM of SIGINT; what
+    is left of that afterwards, check() mends.
     """
 
     def __init__(self):
