@@ -25,7 +25,7 @@ def main(argv=None):
     meta = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(config.dataset_path, "train", config.batch_size, training=True)
     valid_data = create_valid_data(config, meta)
-    plan = make_plan(config, train_data.get_dataset_size())
+    plan = of_settings(TrainPlan, config, epochs=config.train_epochs, steps_per_epoch=train_data.get_dataset_size())
     logs = TrainLogs(
         config.loss_file_name, config.eval_file_name, config.log_every, config.batch_size, plan.steps_per_epoch,
         plan.epochs,
@@ -58,28 +58,20 @@ def create_valid_data(config, meta):
     return None
 
 
+def of_settings(cls, config, **others):
+    """Return a dataclass whose fields are `others` and, for the rest, the settings of the same names."""
+    names = {field.name for field in dataclasses.fields(cls)} - others.keys()
+    return cls(**others, **{name: getattr(config, name) for name in names})
+
+
 def size_network(config, meta):
     """Return the sizes that the data and the settings ask for."""
-    return DeepFMConfig(
-        meta.vocabulary_size,
-        len(meta.sparse_fields),
-        len(meta.dense_fields),
-        config.embedding_size,
-        config.hidden_sizes,
-        config.keep_prob,
-        config.embedding_keep_prob,
-    )
-
-
-def make_plan(config, steps_per_epoch):
-    """Return how long to train and when to look and save."""
-    return TrainPlan(
-        config.train_epochs,
-        steps_per_epoch,
-        config.eval_every_steps,
-        config.early_stop_patience,
-        config.save_checkpoint_steps,
-        config.save_checkpoint_seconds,
+    return of_settings(
+        DeepFMConfig,
+        config,
+        vocabulary_size=meta.vocabulary_size,
+        sparse_field_count=len(meta.sparse_fields),
+        dense_field_count=len(meta.dense_fields),
     )
 
 

@@ -30,6 +30,7 @@ class SplitWriter:
         """columns: names of those of a record."""
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
         self._schema = {name: {"type": "bytes"} for name in columns}
+        self._shard_records = max(SHARD_ROWS // rows_per_record, 1)
         self._waiting, self._waiting_rows = [], 0
         self._shards = []  # name, records, bytes and the SHA-256 to come
         self._hasher = ThreadPoolExecutor(max_workers=1)
@@ -69,8 +70,7 @@ class SplitWriter:
         """
         row_bytes = sum(column[:1].nbytes for column in columns.values())
         group_records = max(PAGE_BYTES // max(row_bytes * self._rows_per_record, 1), 1)
-        shard_records = max(SHARD_ROWS // self._rows_per_record, 1)
-        return min(group_records, shard_records - self._writer_records) * self._rows_per_record
+        return min(group_records, self._shard_records - self._writer_records) * self._rows_per_record
 
     def _write_group(self):
         """Write the waiting rows, whole records, in one call, to the shard that is open or a new one."""
@@ -86,7 +86,7 @@ class SplitWriter:
         with _clear_errors(self._path):
             self._writer.write_raw_data(records)
         self._writer_records += len(records)
-        if self._writer_records >= max(SHARD_ROWS // size, 1):
+        if self._writer_records >= self._shard_records:
             self._close_shard()
 
     def _open_shard(self, record_bytes):

@@ -137,6 +137,6 @@ class Trainer:
     def _save(self, scores=None):
         self._saved_time = time.monotonic()
         self._state.log_sizes = self._logs.sizes()
-        place = place_of(max(self._state.step, 1), self._plan.steps_per_epoch)
+        place = place_of(self._state.step, self._plan.steps_per_epoch)
         self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))
         self._record.write(self._state)

@@ -31,7 +31,8 @@ def count_values(pieces, threshold, at_once):
     counted = {}
     for column in _join(pieces, at_once):
         counts = column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(pl.len().alias(COUNT).cast(pl.Int64))
-        _add(counted, column.dtype, counts.collect(engine="streaming"))
+        earlier = [counted[column.dtype]] if column.dtype in counted else []
+        counted[column.dtype] = _merge([*earlier, counts.collect(engine="streaming")])
     missing = 0
     for kind, counts in counted.items():
         is_missing = pl.col(VALUE) == MISSING[kind]
@@ -54,11 +55,6 @@ def _join(pieces, at_once):
     yield from map(pl.concat, waiting.values())
 
 
-def _add(counted, kind, counts):
-    """Take counts into those of the same type."""
-    counted[kind] = _merge([counted[kind], counts]) if kind in counted else counts
-
-
 def _disjoint(counted):
     """Return frames of VALUE and COUNT of which no two have a value in common, from such by type, none missing."""
     if pl.String in counted and pl.UInt32 in counted:
@@ -78,4 +74,4 @@ def _plain(counts):
 
 
 def _merge(parts):
-    return pl.concat(parts).group_by(VALUE).agg(pl.col(COUNT).sum())
+    return parts[0] if len(parts) == 1 else pl.concat(parts).group_by(VALUE).agg(pl.col(COUNT).sum())
