@@ -77,7 +77,8 @@ def measure_stages(path):
         train_rows = rows.count("train")
         encoder = FeatureEncoder.fit(schema, counts, train_rows, config.dense_encoding, config.threshold)
         lap("count")
-        encoded = list(encode_buckets(spill.buckets(bucket_bits(path, config.memory_limit)), encoder))
+        bits = bucket_bits(path, rows.good_lines, config.memory_limit)
+        encoded = list(encode_buckets(spill.buckets(bits), encoder))
         lap("encode")
         writer = SplitWriter(folder, "train", config.line_per_sample, ["sparse_ids", "dense_values", "label"])
         for _, columns in encoded:

@@ -33,7 +33,8 @@ from src.value_counts import count_values
 
 GIB = 1 << 30
 BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 16 << 20
-BUCKET_SHARE, LEAST_BUCKET_BITS, MOST_BUCKET_BITS = 1 / 8, 2, 10
+BUCKET_SHARE, MOST_BUCKET_BITS = 1 / 8, 10
+MOST_CACHE_BITS = 7  # more buckets would only make for small reads
 WORKERS = 3  # threads that parse or encode; one more than two cores keeps both busy
 ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outweigh building the lookups
 COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
@@ -123,7 +124,7 @@ def _run_stages(source, folder, config):
     unfinished = folder.start()
     encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
     test_ids = IdCounter(encoder.vocabulary)
-    buckets = spill.buckets(bucket_bits(source, config.memory_limit))
+    buckets = spill.buckets(bucket_bits(source, rows.good_lines, config.memory_limit))
     split_metas = write_splits(buckets, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
     fields = report_fields(counts, encoder.vocabulary, test_ids.counts, rows.count("train"), rows.count("test"))
     meta = DatasetMeta(
@@ -154,10 +155,14 @@ def block_size(memory_limit):
     return min(max(int(memory_limit * GIB * BLOCK_SHARE), LEAST_BLOCK_BYTES), LARGEST_BLOCK_BYTES)
 
 
-def bucket_bits(source, memory_limit):
-    """Return how many bits of a key number the buckets that are sorted and encoded at once.  memory_limit: GiB."""
-    bits = math.ceil(math.log2(max(text_size(source) / (memory_limit * GIB * BUCKET_SHARE), 1)))
-    return min(max(bits, LEAST_BUCKET_BITS), MOST_BUCKET_BITS)
+def bucket_bits(source, row_count, memory_limit):
+    """Return how many bits of a key number the buckets of rows that are sorted at once.  memory_limit: GiB.
+
+    They must fit into the memory; sorting is several times faster where a column fits into the processor's cache.
+    """
+    memory_bits = math.log2(max(text_size(source) / (memory_limit * GIB * BUCKET_SHARE), 1))
+    cache_bits = min(math.log2(max(row_count / ENCODED_ROWS, 1)), MOST_CACHE_BITS)
+    return min(math.ceil(max(memory_bits, cache_bits)), MOST_BUCKET_BITS)
 
 
 def text_size(source):

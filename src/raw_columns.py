@@ -28,15 +28,15 @@ def to_text(code):
     return f"{code:0{CODE_DIGITS}x}"
 
 
-def may_be_codes(data):
-    """Tell whether a block, bytes, has none of the signs that parse as hexadecimal but are not so written."""
-    return not any(sign in data for sign in b"+ABCDEF")
+def is_odd_hexadecimal(octets):
+    """Return which signs, uint8 [n], parse as hexadecimal but do not occur in codes."""
+    return (octets - np.uint8(ord("A")) < len("ABCDEF")) | (octets == ord("+"))
 
 
 def to_codes(frame):
     """Return a frame of text columns, nulls for missing values, with codes where all of a column are such.
 
-    The values must come from a block that passed may_be_codes.
+    The values must come from a block without a sign of is_odd_hexadecimal.
     """
     missing = MISSING[pl.UInt32]
     codes = frame.select(as_code(pl.all()).fill_null(missing))

@@ -18,7 +18,7 @@ import polars as pl
 
 from src.errors import UserError
 from src.features import KEY, LABEL
-from src.raw_columns import MISSING, may_be_codes, to_codes, to_integers
+from src.raw_columns import MISSING, is_odd_hexadecimal, to_codes, to_integers
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 LISTED_BAD_LINES = 20
@@ -116,7 +116,7 @@ def _open(path, stack):
 
 def count_lines(data):
     """Return the number of lines in a block, bytes."""
-    return _count(np.frombuffer(data, np.uint8), NEWLINE)
+    return _count(np.frombuffer(data, np.uint8), lambda octets: octets == NEWLINE)
 
 
 def parse_block(data, first_line, schema, bad_lines):
@@ -136,8 +136,9 @@ def parse_block(data, first_line, schema, bad_lines):
 
 def _read_clean_block(data, octets, schema):
     """Return the columns of a block without a malformed line; None if it may have one."""
-    line_count = _count(octets, NEWLINE)
-    if schema.categories_are_ids or _count(octets, TAB) != line_count * (schema.column_count - 1):
+    line_count = _count(octets, lambda octets: octets == NEWLINE)
+    tab_count = _count(octets, lambda octets: octets == TAB)
+    if schema.categories_are_ids or tab_count != line_count * (schema.column_count - 1):
         return None
     if _reads_otherwise_apart(data):
         return None
@@ -153,12 +154,16 @@ def _read_clean_block(data, octets, schema):
         return None
     numbers = frame.select(pl.col(LABEL).cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
     categories = frame.select(schema.category_names)
-    return numbers.hstack(to_codes(categories) if may_be_codes(data) else categories.fill_null(""))
+    return numbers.hstack(to_codes(categories) if not _count(octets, is_odd_hexadecimal) else categories.fill_null(""))
 
 
-def _count(octets, sign):
-    """Return how often `sign` occurs; piece by piece, as what is compared should stay in the processor's cache."""
-    return sum(np.count_nonzero(octets[start : start + PIECE] == sign) for start in range(0, len(octets), PIECE))
+def _count(octets, is_counted):
+    """Return for how many octets `is_counted`, a function of an array, holds.
+
+    Piece by piece, as what it gives should stay in the processor's cache.
+    """
+    pieces = (octets[start : start + PIECE] for start in range(0, len(octets), PIECE))
+    return sum(np.count_nonzero(is_counted(piece)) for piece in pieces)
 
 
 def _reads_otherwise_apart(data):
