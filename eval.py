@@ -5,11 +5,11 @@ import pathlib
 import time
 
 from src.checkpoint import find_checkpoint
-from src.config import load_config
+from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.deepfm import DeepFMPredict
-from src.device import place
+from src.device import dense_dtype, place
 from src.errors import UserError, exit_on_user_error
 from src.evaluation import describe_by_value, predict, score_by_id
 from src.features import Vocabulary
@@ -19,12 +19,12 @@ from src.metrics import score
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    place(config.device_target, config.device_id)
-    folder, saved = find_checkpoint(config.checkpoint_path)
+    device = place(config.device_target, config.device_id)
+    folder, saved = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     meta = DatasetMeta.load(config.dataset_path)
     folder.check_data(meta, config.dataset_path)
     field = find_field(config.by_field, meta)
-    network = folder.load_network(saved)
+    network = folder.load_network(saved, dense_dtype(config.convert_dtype, device))
     test_data = create_dataset(config.dataset_path, "test", config.batch_size)
     start = time.monotonic()
     labels, probabilities, *ids = predict(DeepFMPredict(network), test_data, field)

@@ -3,12 +3,12 @@
 
 import dataclasses
 
-from src.checkpoint import DataIdentity, ModelFolder
-from src.config import load_config
+from src.checkpoint import DataIdentity, ModelFolder, find_start
+from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.device import place, set_seed
+from src.device import dense_dtype, place, set_seed
 from src.errors import exit_on_user_error
 from src.logs import TrainLogs
 from src.run_record import RunRecord
@@ -30,7 +30,7 @@ def main(argv=None):
         config.loss_file_name, config.eval_file_name, config.log_every, config.batch_size, plan.steps_per_epoch,
         plan.epochs,
     )  # fmt: skip
-    network = DeepFM(size_network(config, meta), config.seed)
+    network = DeepFM(size_network(config, meta), config.seed, dense_dtype(config.convert_dtype, device))
     start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
     train_step = build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm
@@ -87,26 +87,38 @@ def learning_rate(config, plan):
 
 
 def open_run(config, meta, train_step, record, logs):
-    """Return the ModelFolder and the TrainState to begin with, or to go on from if --resume=True."""
-    network = train_step.network.network
-    if not config.resume:
-        folder = ModelFolder.create(
-            config.ckpt_path,
-            network.config,
-            DataIdentity.of_dataset(meta),
-            config.overwrite,
-            config.keep_checkpoint_max,
-        )
-        return folder, TrainState()
-    folder = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max)
-    folder.check_data(meta, config.dataset_path)
-    for note in record.compare():
+    """Return the ModelFolder and the TrainState to begin with.
+
+    They are those of the run in ckpt_path if that is to go on, else new; a new run may start from the checkpoint of
+    another one as if it were that one.
+    """
+    goes_on = config.resume and (config.checkpoint_path == AUTO or ModelFolder.exists(config.ckpt_path))
+    if goes_on:
+        source = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max)
+        saved = source.last_whole()
+    elif config.checkpoint_path != AUTO:
+        source, saved = find_start(config.checkpoint_path)
+    else:
+        return create_folder(config, meta, train_step), TrainState()
+    source.check_data(meta, config.dataset_path)
+    for note in record.compare(source.path):
         print(f"note: {note}")
-    saved = folder.resume(train_step)
+    source.load_train_step(saved, train_step)
     state = TrainState(**saved.state)
+    print(f"going on from {source.path / saved.file}, after step {state.step}")
+    if not goes_on:
+        return create_folder(config, meta, train_step), state
+    source.cut(saved)
     logs.cut(state.log_sizes)
-    print(f"going on from {folder.path / saved.file}, after step {state.step}")
-    return folder, state
+    return source, state
+
+
+def create_folder(config, meta, train_step):
+    """Return the ModelFolder of a new run."""
+    network = train_step.network.network.config
+    return ModelFolder.create(
+        config.ckpt_path, network, DataIdentity.of_dataset(meta), config.overwrite, config.keep_checkpoint_max
+    )
 
 
 if __name__ == "__main__":

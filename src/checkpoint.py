@@ -73,6 +73,11 @@ class ModelFolder:
             file.unlink()
         return folder
 
+    @staticmethod
+    def exists(path):
+        """Tell whether there is a model.json in the folder `path`."""
+        return pathlib.Path(path, MODEL_NAME).exists()
+
     @classmethod
     def load(cls, path, keep=0):
         """Read model.json in the folder `path`."""
@@ -110,20 +115,26 @@ class ModelFolder:
         self._write()
         self._remove_unlisted()
 
-    def resume(self, train_step):
-        """Load the last checkpoint that is whole into `train_step`; return it.  What came after it is removed."""
+    def last_whole(self):
+        """Return the last checkpoint that is neither missing nor damaged; say so of those after it."""
         for saved in reversed(self.checkpoints):
             try:
                 self._check_file(saved)
+                return saved
             except UserError as error:
                 print(f"note: {error}; going on from the one before it")
-                continue
-            load_into(train_step, self.path / saved.file)
-            self.checkpoints = self.checkpoints[: self.checkpoints.index(saved) + 1]
-            self._write()
-            self._remove_unlisted()
-            return saved
         raise UserError(f"{self.path} holds no checkpoint that is whole; --overwrite=True starts anew")
+
+    def load_train_step(self, saved, train_step):
+        """Load all parameters of `train_step`, those of the optimizer too, from a SavedCheckpoint."""
+        self._check_file(saved)
+        load_into(train_step, self.path / saved.file)
+
+    def cut(self, saved):
+        """Remove what came after a SavedCheckpoint."""
+        self.checkpoints = self.checkpoints[: self.checkpoints.index(saved) + 1]
+        self._write()
+        self._remove_unlisted()
 
     def check_data(self, meta, dataset_path):
         """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
@@ -139,10 +150,10 @@ class ModelFolder:
                 f"{', '.join(different) or 'vocabulary_size'} differ; use the MindRecord folder it was trained on"
             )
 
-    def load_network(self, saved):
+    def load_network(self, saved, dense_dtype=ms.float32):
         """Return the DeepFM with the weights of a SavedCheckpoint."""
         self._check_file(saved)
-        network = DeepFM(self.network)
+        network = DeepFM(self.network, dense_dtype=dense_dtype)
         load_into(network, self.path / saved.file)
         return network
 
@@ -177,14 +188,25 @@ class ModelFolder:
 
 def find_checkpoint(path):
     """Return the ModelFolder and the SavedCheckpoint that `path` means: a .ckpt file, or a folder: its best one."""
+    folder, named = _find(path)
+    return folder, named or folder.best
+
+
+def find_start(path):
+    """Do as find_checkpoint, but for going on: a folder means the last of its checkpoints that is whole."""
+    folder, named = _find(path)
+    return folder, named or folder.last_whole()
+
+
+def _find(path):
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"--checkpoint_path={path}: no such file or folder")
     folder = ModelFolder.load(path if path.is_dir() else path.parent)
+    if not folder.checkpoints:
+        raise UserError(f"{folder.path} holds no checkpoint")
     if path.is_dir():
-        if not folder.checkpoints:
-            raise UserError(f"{path} holds no checkpoint")
-        return folder, folder.best
+        return folder, None
     for saved in folder.checkpoints:
         if saved.file == path.name:
             return folder, saved

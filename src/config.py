@@ -13,9 +13,11 @@ import yaml
 from src.errors import ConfigError
 
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
+AUTO = "auto"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 CHOICES = {
-    "device_target": ("auto", "Ascend", "GPU", "CPU"),
+    "device_target": (AUTO, "Ascend", "GPU", "CPU"),
+    "convert_dtype": (AUTO, "True", "False"),
     "dense_encoding": ("max", "log", "bucket", "log+bucket"),
     "l2_on": ("tables", "batch"),
     "lr_schedule": ("constant", "plateau", "one_cycle"),

@@ -35,11 +35,14 @@ class DeepFMConfig:
 
 
 class DeepFM(nn.Cell):
-    """From sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1]."""
+    """From sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
-    def __init__(self, config, dropout_seed=0):
+    dense_dtype: in which the dense layers multiply, float32 or float16; all else, and the weights, are float32.
+    """
+
+    def __init__(self, config, dropout_seed=0, dense_dtype=ms.float32):
         super().__init__()
-        self.config = config
+        self.config, self.dense_dtype = config, dense_dtype
         self.has_dense_fields = config.dense_field_count > 0
         self.has_deep_part = len(config.hidden_sizes) > 0
         self.bias = Parameter(initializer("zeros", [1]), name="bias")
@@ -49,7 +52,7 @@ class DeepFM(nn.Cell):
             self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_deep_part:
-            self.deep = DeepPart(config, dropout_seed)
+            self.deep = DeepPart(config, dropout_seed, dense_dtype)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.square = ops.Square()
@@ -96,17 +99,17 @@ class DeepPart(nn.Cell):
     row_i @ weight_i is formed once a step, [N, H], instead of multiplying [B, N*D] by [N*D, H].
     """
 
-    def __init__(self, config, dropout_seed):
+    def __init__(self, config, dropout_seed, dense_dtype):
         super().__init__()
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
         first_inputs = self.sparse_width + config.dense_field_count * config.embedding_size
-        self.first = _dense_layer(self.sparse_width, first_size, first_inputs)
+        self.first = _dense_layer(self.sparse_width, first_size, dense_dtype, first_inputs)
         if config.dense_field_count:
             shape = [config.dense_field_count, config.embedding_size, first_size]
             self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
         sizes = [*config.hidden_sizes, 1]
-        self.rest = nn.CellList([_dense_layer(*pair) for pair in itertools.pairwise(sizes)])
+        self.rest = nn.CellList([_dense_layer(*pair, dense_dtype) for pair in itertools.pairwise(sizes)])
         self.relu = nn.ReLU()
         self.has_dropout = config.keep_prob < 1
         self.has_input_dropout = config.embedding_keep_prob < 1
@@ -122,6 +125,7 @@ class DeepPart(nn.Cell):
         if self.has_input_dropout and config.dense_field_count:
             self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
         self.reshape = ops.Reshape()
+        self.cast = ops.Cast()
         self.expand_dims = ops.ExpandDims()
         self.matmul = ops.MatMul()
         self.sum = ops.ReduceSum()
@@ -131,7 +135,7 @@ class DeepPart(nn.Cell):
         inputs = self.reshape(embeddings, (-1, self.sparse_width))  # [B, S * D]
         if self.has_input_dropout:
             inputs = self.sparse_dropout(inputs, step)
-        hidden = self.first(inputs)  # [B, H]
+        hidden = self.cast(self.first(inputs), ms.float32)  # [B, H]
         if dense_values is not None:
             if self.has_input_dropout:
                 dense_values = self.dense_dropout(dense_values, step)
@@ -141,7 +145,7 @@ class DeepPart(nn.Cell):
             hidden = self.relu(hidden)
             if self.has_dropout:
                 hidden = self.dropouts[layer](hidden, step)
-            hidden = self.rest[layer](hidden)
+            hidden = self.cast(self.rest[layer](hidden), ms.float32)
         return hidden  # [B, 1]
 
     def _next_step(self):
@@ -169,6 +173,7 @@ def _glorot(inputs, outputs):
     return Uniform(math.sqrt(6 / (inputs + outputs)))
 
 
-def _dense_layer(inputs, outputs, fan_in=None):
+def _dense_layer(inputs, outputs, dtype, fan_in=None):
     """Return a layer whose weights are drawn as for `fan_in` inputs, of which it may hold only a part."""
-    return nn.Dense(inputs, outputs, weight_init=_glorot(fan_in or inputs, outputs), bias_init="zeros")
+    layer = nn.Dense(inputs, outputs, weight_init=_glorot(fan_in or inputs, outputs), bias_init="zeros")
+    return layer if dtype == ms.float32 else layer.to_float(dtype)

@@ -32,6 +32,11 @@ def place(target, device_id):
     return chosen
 
 
+def dense_dtype(convert_dtype, device):
+    """Return the type in which dense layers multiply on a device: float16 if that is wanted, "auto" where it pays."""
+    return ms.float16 if convert_dtype == "True" or (convert_dtype == "auto" and device != "CPU") else ms.float32
+
+
 def set_seed(seed):
     """Fix the initial weights, the dropout and the order of the batches."""
     ms.set_seed(seed)

@@ -42,23 +42,24 @@ class RunRecord:
             "host": {"name": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "device": device},
         }
 
-    def compare(self):
-        """Compare with the run.json that is there; return a note on each setting that differs.
+    def compare(self, folder):
+        """Compare with the run.json in a folder; return a note on each setting that differs.
 
         Raises UserError if going on would not be the same run.
         """
+        path = pathlib.Path(folder, RUN_NAME)
         try:
-            earlier = json.loads(self._path.read_text(encoding="utf-8"))
+            earlier = json.loads(path.read_text(encoding="utf-8"))
             settings, data = earlier["settings"], earlier["data"]
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{self._path} is missing or damaged, so this run cannot be gone on with") from error
+            raise UserError(f"{path} is missing or damaged, so this run cannot be gone on with") from error
         ours = self._content["settings"]
         changed = [key for key in ours if key not in FREE_SETTINGS and ours[key] != settings.get(key)]
         for key in FIXED_SETTINGS:
             if key in changed:
-                raise UserError(f"--{key}={ours[key]}: the run in {self._path.parent} has {settings.get(key)}")
+                raise UserError(f"--{key}={ours[key]}: the run in {folder} has {settings.get(key)}")
         if data != self._content["data"]:
-            raise UserError(f"--dataset_path={ours['dataset_path']}: the run in {self._path.parent} has other data")
+            raise UserError(f"--dataset_path={ours['dataset_path']}: the run in {folder} has other data")
         return [f"--{key}={ours[key]} from here on; it was {settings.get(key)}" for key in changed]
 
     def write(self, state):

@@ -11,6 +11,8 @@ from mindspore import Tensor, nn, ops
 
 from src.metrics import PADDING_LABEL
 
+LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
+
 
 class LossNetwork(nn.Cell):
     """From a batch (sparse_ids, dense_values, labels) to its loss.
@@ -50,11 +52,16 @@ class TrainStep(nn.TrainOneStepCell):
     """From a batch to its loss, updating the network of `loss_network` with its optimizer.
 
     clip_norm: the largest norm of all gradients together, larger ones are scaled down to it; 0 for no limit.
+    loss_scale: the factor that keeps small gradients above 0 while they are float16; other than 1, a step whose
+    gradients are not finite changes nothing.
     """
 
-    def __init__(self, loss_network, optimizer, clip_norm):
-        super().__init__(loss_network, optimizer)
+    def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0):
+        super().__init__(loss_network, optimizer, sens=loss_scale)
         self.clip_norm = clip_norm
+        self.is_scaled = loss_scale != 1
+        self.inverse_scale = 1 / loss_scale
+        self.for_each = ops.HyperMap()
         self._rate = None
 
     def construct(self, *batch):
@@ -62,9 +69,17 @@ class TrainStep(nn.TrainOneStepCell):
         sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
         gradients = self.grad(self.network, self.weights)(*batch, sensitivity)
         gradients = self.grad_reducer(gradients)
+        if not self.is_scaled:
+            return ops.depend(loss, self._update(gradients))
+        gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
+        if ops.stack(self.for_each(_is_finite, gradients)).all():
+            loss = ops.depend(loss, self._update(gradients))
+        return loss
+
+    def _update(self, gradients):
         if self.clip_norm > 0:
             gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
-        return ops.depend(loss, self.optimizer(gradients))
+        return self.optimizer(gradients)
 
     def set_learning_rate(self, rate):
         """Set the rate of the steps to come."""
@@ -73,12 +88,21 @@ class TrainStep(nn.TrainOneStepCell):
             self._rate = rate
 
 
+def _times(factor, gradient):
+    return gradient * factor
+
+
+def _is_finite(gradient):
+    return ops.isfinite(gradient).all()
+
+
 def build_train_step(network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0):
     """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss."""
+    loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
     loss_network = LossNetwork(network, l2_coef, l2_on)
     with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
-    return TrainStep(loss_network, optimizer, clip_norm).set_train()
+    return TrainStep(loss_network, optimizer, clip_norm, loss_scale).set_train()
 
 
 def start_at_base_rate(network, positives, row_count):

@@ -160,6 +160,29 @@ def test_resume_with_more_epochs_adds_them(finished_run, data, tmp_path):
     assert (tmp_path / "loss.log").read_text().count(" epoch: 5 ") == 24
 
 
+def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_that_one(
+    finished_run, undisturbed, data, tmp_path
+):
+    model = json.loads((finished_run / "checkpoint" / "model.json").read_text())
+    middle = model["checkpoints"][0]
+    assert middle["state"]["step"] < STEPS - 8
+    flags = (f"--checkpoint_path={finished_run / 'checkpoint' / middle['file']}",)
+    process = start_and_wait_for(3, tmp_path, data, *flags)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert f"{middle['file']}, after step {middle['state']['step']}" in output
+    finished = subprocess.run(
+        command(data, *flags, "--resume=True"), cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "going on from checkpoint/deepfm-" in finished.stdout
+    checkpoints, losses, _, history, _ = outcome(tmp_path)
+    all_checkpoints, all_losses, _, all_history, _ = undisturbed
+    last = f"deepfm-4_{STEPS // 4}.ckpt"
+    assert checkpoints[last] == all_checkpoints[last]
+    assert losses == all_losses[middle["state"]["step"] :]
+    assert history == all_history
+
+
 def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data, tmp_path, run):
     check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)

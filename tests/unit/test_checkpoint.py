@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_start
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.errors import UserError
@@ -46,6 +46,13 @@ def test_the_optimizer_is_saved_too(folder):
 def test_a_folder_means_its_best_checkpoint(folder):
     assert find_checkpoint(folder.path)[1].file == "deepfm-2_16.ckpt"
     assert json.loads((folder.path / "model.json").read_text())["best"] == "deepfm-2_16.ckpt"
+
+
+def test_to_start_from_a_folder_means_its_last_checkpoint_that_is_whole(folder):
+    assert find_start(folder.path)[1].file == "deepfm-3_16.ckpt"
+    assert find_start(folder.path / "deepfm-1_16.ckpt")[1].file == "deepfm-1_16.ckpt"
+    (folder.path / "deepfm-3_16.ckpt").unlink()
+    assert find_start(folder.path)[1].file == "deepfm-2_16.ckpt"
 
 
 def test_without_scores_the_best_is_the_last(folder, dataset):
@@ -126,28 +133,33 @@ def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
     assert list(folder.path.iterdir()) == []
 
 
-def test_resume_loads_the_optimizer_too_and_drops_what_came_after(folder):
+def test_to_go_on_the_optimizer_is_loaded_too_and_what_came_after_is_removed(folder):
     (folder.path / "deepfm-4_1.ckpt").touch()  # written, but not yet listed when the run was killed
     (folder.path / "deepfm-5_1.ckpt.tmp").touch()
     step = folder.train_step.optimizer.global_step
     step.set_data(step + 7)
     found = ModelFolder.load(folder.path)
-    assert found.resume(folder.train_step).state == {"step": 48}
+    saved = found.last_whole()
+    assert saved.state == {"step": 48}
+    found.load_train_step(saved, folder.train_step)
     assert step.asnumpy().item() == 0
+    found.cut(saved)
     assert [saved.epoch for saved in found.checkpoints] == [1, 2, 3]
     assert len(list(folder.path.iterdir())) == 4
 
 
-def test_resume_passes_over_damaged_checkpoints(folder, capsys):
+def test_damaged_checkpoints_are_passed_over(folder, capsys):
     for name in ("deepfm-3_16.ckpt", "deepfm-2_16.ckpt"):
         (folder.path / name).chmod(0o600)
         (folder.path / name).write_bytes(b"torn")
     found = ModelFolder.load(folder.path)
-    assert found.resume(folder.train_step).file == "deepfm-1_16.ckpt"
+    saved = found.last_whole()
+    assert saved.file == "deepfm-1_16.ckpt"
     notes = capsys.readouterr().out.splitlines()
     assert len(notes) == 2
     assert "deepfm-3_16.ckpt is damaged or cut off" in notes[0]
+    found.cut(saved)
     assert sorted(path.name for path in folder.path.iterdir()) == ["deepfm-1_16.ckpt", "model.json"]
     (folder.path / "deepfm-1_16.ckpt").unlink()
     with pytest.raises(UserError, match="holds no checkpoint that is whole"):
-        found.resume(folder.train_step)
+        found.last_whole()

@@ -14,9 +14,10 @@ pytestmark = pytest.mark.usefixtures("seeded")
 SHAPES = [(3, 4, (6, 5, 3)), (3, 4, (6,)), (0, 4, (6, 5)), (3, 4, ()), (0, 1, ()), (1, 1, (2,))]
 
 
-def make_network(dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5):
+def make_network(dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5, dense_dtype=ms.float32):
     """Return a small network with weights that are large enough to see, and inputs for it."""
-    network = DeepFM(DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob))
+    config = DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob)
+    network = DeepFM(config, dense_dtype=dense_dtype)
     random = np.random.default_rng(1)
     for parameter in network.trainable_params():
         parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))

@@ -104,6 +104,65 @@ def test_gradients_are_scaled_down_to_the_largest_norm():
     np.testing.assert_allclose(moments[1e6], moments[0.0], rtol=1e-6)
 
 
+def half_precision_step(**sizes):
+    network, inputs = make_network(3, 4, (6, 5), dense_dtype=ms.float16, **sizes)
+    return network, inputs, build_train_step(network, 0.01, 5e-8, 1e-4)
+
+
+def test_half_precision_gives_nearly_the_gradients_of_single_precision():
+    moments = {}
+    for dtype in (ms.float32, ms.float16):
+        network, inputs = make_network(3, 4, (6, 5), deviation=0.3, dense_dtype=dtype)
+        train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
+        train_step(*inputs, Tensor(LABELS))
+        moments[dtype] = [moment.asnumpy() for moment in train_step.optimizer.moment1]
+    different = 0
+    for half, single in zip(moments[ms.float16], moments[ms.float32]):
+        np.testing.assert_allclose(half, single, rtol=2e-2, atol=2e-3 * np.abs(single).max())
+        different += (half != single).any()
+    assert different > 4  # so it is another precision
+
+
+def test_the_loss_scale_keeps_gradients_that_float16_has_not():
+    # With labels met to 1e-6 the gradient of the last bias is some 1e-7; float16 has multiples of 6e-8 there.
+    def last_bias_moment(dtype):
+        network, inputs = make_network(3, 4, (6, 5), deviation=0.1, dense_dtype=dtype)
+        network.bias.set_data(Tensor([-14.0], ms.float32))
+        train_step = build_train_step(network, 0.0, 5e-8, 0.0)
+        train_step(*inputs, Tensor(np.zeros((8, 1), np.float32)))
+        moments = {moment.name: moment.asnumpy() for moment in train_step.optimizer.moment1}
+        return moments["moment1.deep.rest.1.bias"].item()
+
+    single, half = last_bias_moment(ms.float32), last_bias_moment(ms.float16)
+    assert 0 < single < 1e-6
+    assert half == pytest.approx(single, rel=1e-2)
+
+
+def test_half_precision_lowers_the_loss_as_single_precision_does():
+    losses = {}
+    for dtype in (ms.float32, ms.float16):
+        network, inputs = make_network(3, 4, (6,), deviation=0.1, dense_dtype=dtype)
+        train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=1e-4)
+        losses[dtype] = [train_step(*inputs, Tensor(LABELS)).asnumpy().item() for _ in range(40)]
+    np.testing.assert_allclose(losses[ms.float16], losses[ms.float32], atol=2e-2)
+    assert losses[ms.float16][-1] < 0.5 * losses[ms.float16][0]
+
+
+def test_a_step_that_overflows_changes_nothing_and_the_next_one_counts():
+    network, inputs, train_step = half_precision_step()
+    parameters = [*network.trainable_params(), *train_step.optimizer.moment1, train_step.optimizer.global_step]
+    fine = network.embedding.asnumpy().copy()
+    network.embedding.set_data(Tensor(np.full_like(fine, 1e5)))  # float16 ends at 65504
+    before = [parameter.asnumpy().copy() for parameter in parameters]
+    train_step(*inputs, Tensor(LABELS))
+    for parameter, value in zip(parameters, before):
+        assert np.array_equal(parameter.asnumpy(), value), parameter.name
+    network.embedding.set_data(Tensor(fine))
+    train_step(*inputs, Tensor(LABELS))
+    assert not np.array_equal(network.embedding.asnumpy(), fine)
+    assert train_step.optimizer.global_step.asnumpy().item() == 1
+
+
 def test_the_learning_rate_can_be_set_between_steps():
     network, inputs = make_network(3, 4, (6,))
     train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=0.0)
