@@ -33,7 +33,7 @@ def main(argv=None):
     network = DeepFM(size_network(config, meta), config.seed, dense_dtype(config.convert_dtype, device))
     start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
     train_step = build_train_step(
-        network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm
+        network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay
     )
     record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device)
     folder, state = open_run(config, meta, train_step, record, logs)

@@ -9,7 +9,7 @@ import pathlib
 import mindspore as ms
 
 from src.dataset_meta import file_sha256
-from src.deepfm import DeepFM, DeepFMConfig
+from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
 from src.errors import UserError
 
 MODEL_NAME = "model.json"
@@ -151,10 +151,10 @@ class ModelFolder:
             )
 
     def load_network(self, saved, dense_dtype=ms.float32):
-        """Return the DeepFM with the weights of a SavedCheckpoint."""
+        """Return the DeepFM with the weights of a SavedCheckpoint, the averaged ones if it has such."""
         self._check_file(saved)
         network = DeepFM(self.network, dense_dtype=dense_dtype)
-        load_into(network, self.path / saved.file)
+        load_into(network, self.path / saved.file, averaged=True)
         return network
 
     def _check_file(self, saved):
@@ -213,9 +213,12 @@ def _find(path):
     raise UserError(f"{path} is not one of the checkpoints that {folder.path / MODEL_NAME} lists")
 
 
-def load_into(cell, path):
-    """Load every parameter of `cell`, or raise UserError."""
+def load_into(cell, path, averaged=False):
+    """Load every parameter of `cell`, or raise UserError.  averaged: of averaged weights, if the file has such."""
     weights = ms.load_checkpoint(str(path))
+    if averaged:
+        averages = {name: weight for name, weight in weights.items() if name.startswith(AVERAGE_PREFIX)}
+        weights.update((name.removeprefix(AVERAGE_PREFIX), weight) for name, weight in averages.items())
     wrong = [
         f"{name} {parameter.shape}"
         for name, parameter in cell.parameters_dict().items()

@@ -46,6 +46,7 @@ RANGES = {
     "lr_decay_factor": (1, math.inf),
     "warmup_ratio": (0, 1),
     "clip_norm": (0, math.inf),
+    "ema_decay": (0, 0.99999),
     "epsilon": (0, math.inf),
     "l2_coef": (0, math.inf),
     "log_every": (1, math.inf),

@@ -14,7 +14,9 @@ from src.errors import UserError
 
 RUN_NAME = "run.json"
 # Of these the position in the data and the meaning of the parameters depend: no going on with others.
-FIXED_SETTINGS = ("seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob")
+FIXED_SETTINGS = (
+    "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "ema_decay",
+)  # fmt: skip
 # These say where and how long, not what is learned.
 FREE_SETTINGS = ("device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite")
 

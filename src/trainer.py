@@ -59,7 +59,7 @@ class Trainer:
         self._train_step, self._rate, self._plan, self._state = train_step, rate, plan, state
         self._valid_data, self._folder, self._logs = valid_data, folder, logs
         self._record, self._signals = record, signals
-        self._predictor = DeepFMPredict(train_step.network.network)  # made once, as it is compiled at its first use
+        self._predictor = DeepFMPredict(train_step.averaged)  # made once, as it is compiled at its first use
         train_step.set_train()
         self._saved_time = time.monotonic()
 

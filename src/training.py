@@ -7,10 +7,12 @@ import math
 import os
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import ParameterTuple, Tensor, nn, ops
 
+from src.deepfm import AVERAGE_PREFIX, DeepFM
 from src.metrics import PADDING_LABEL
 
+EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
 
 
@@ -54,11 +56,18 @@ class TrainStep(nn.TrainOneStepCell):
     clip_norm: the largest norm of all gradients together, larger ones are scaled down to it; 0 for no limit.
     loss_scale: the factor that keeps small gradients above 0 while they are float16; other than 1, a step whose
     gradients are not finite changes nothing.
+    ema_decay: the weights of `averaged`, a network like that of loss_network, follow its weights as an exponential
+    moving average; in the first steps faster, as those are far off.  0 for none: then `averaged` is that network.
     """
 
-    def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0):
+    def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0, ema_decay=0.0):
         super().__init__(loss_network, optimizer, sens=loss_scale)
         self.clip_norm = clip_norm
+        self.ema_decay = ema_decay
+        self.averaged = loss_network.network
+        if ema_decay > 0:
+            self.averaged, averages = _copy_of(loss_network.network)
+            self.averages = ParameterTuple(averages)
         self.is_scaled = loss_scale != 1
         self.inverse_scale = 1 / loss_scale
         self.for_each = ops.HyperMap()
@@ -79,13 +88,33 @@ class TrainStep(nn.TrainOneStepCell):
     def _update(self, gradients):
         if self.clip_norm > 0:
             gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
-        return self.optimizer(gradients)
+        updated = self.optimizer(gradients)
+        if self.ema_decay > 0:
+            step = ops.cast(self.optimizer.global_step, ms.float32)  # [1], from 1
+            share = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
+            updated = self.for_each(ops.partial(_move_towards, share), self.averages, self.weights)
+        return updated
 
     def set_learning_rate(self, rate):
         """Set the rate of the steps to come."""
         if rate != self._rate:
             self.optimizer.learning_rate.set_data(Tensor(rate, ms.float32))
             self._rate = rate
+
+
+def _copy_of(network):
+    """Return a DeepFM with the weights of another, under names of its own, and its list of weights."""
+    copy = DeepFM(network.config, dense_dtype=network.dense_dtype)
+    weights = copy.trainable_params()
+    for theirs, ours in zip(network.trainable_params(), weights):
+        ours.set_data(theirs.value().copy())
+        ours.requires_grad = False
+    copy.update_parameters_name(AVERAGE_PREFIX)
+    return copy, weights
+
+
+def _move_towards(share, average, weight):
+    return ops.assign_add(average, share * (weight - average))
 
 
 def _times(factor, gradient):
@@ -96,13 +125,13 @@ def _is_finite(gradient):
     return ops.isfinite(gradient).all()
 
 
-def build_train_step(network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0):
+def build_train_step(network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0, ema_decay=0.0):
     """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss."""
     loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
     loss_network = LossNetwork(network, l2_coef, l2_on)
     with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
-    return TrainStep(loss_network, optimizer, clip_norm, loss_scale).set_train()
+    return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
 
 
 def start_at_base_rate(network, positives, row_count):

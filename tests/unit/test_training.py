@@ -163,6 +163,33 @@ def test_a_step_that_overflows_changes_nothing_and_the_next_one_counts():
     assert train_step.optimizer.global_step.asnumpy().item() == 1
 
 
+def test_averaged_weights_are_the_moving_average_of_the_weights():
+    network, inputs = make_network(3, 4, (6,), deviation=0.3)
+    train_step = build_train_step(network, 0.01, 5e-8, 1e-4, ema_decay=0.5)
+    weights, averages = network.trainable_params(), train_step.averages
+    assert len(weights) == len(averages)
+    assert all(average.name == f"average.{weight.name}" for weight, average in zip(weights, averages))
+    expected = [weight.asnumpy().astype(np.float64) for weight in weights]
+    for step in range(1, 20):
+        train_step(*inputs, Tensor(LABELS))
+        decay = min(0.5, step / (step + 10))  # 0.5 from the 10th step on
+        expected = [decay * old + (1 - decay) * new.asnumpy() for old, new in zip(expected, weights)]
+    for weight, average, value in zip(weights, averages, expected):
+        np.testing.assert_allclose(average.asnumpy(), value, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(average.asnumpy(), weight.asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_averaging_does_not_change_the_training():
+    last = []
+    for ema_decay in (0.0, 0.9):
+        network, inputs = make_network(3, 4, (6,), deviation=0.3)
+        train_step = build_train_step(network, 0.01, 5e-8, 1e-4, ema_decay=ema_decay)
+        for _ in range(5):
+            train_step(*inputs, Tensor(LABELS))
+        last.append([weight.asnumpy() for weight in network.trainable_params()])
+    assert all(np.array_equal(*pair) for pair in zip(*last))
+
+
 def test_the_learning_rate_can_be_set_between_steps():
     network, inputs = make_network(3, 4, (6,))
     train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=0.0)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well DeepFM predicts, beside others on the same rows and split: python benchmarks/accuracy.py --data=train.txt
+
+Every model is fitted on the train rows, chosen on valid, and scored on test once for each seed. Others run in an
+environment of their own, which is made in --work at the first run; results there are used again.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import polars as pl
+
+from src.features import LABEL, FieldSchema
+from src.metrics import auc_components, log_loss, roc_auc
+from src.preprocess_data import KeySplits
+from src.raw_columns import MISSING, to_texts
+from src.raw_rows import BadLines, parse_block, read_blocks
+
+SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
+BEST = "ours, best recipe"
+OURS = {
+    "ours, model zoo's recipe": [
+        "--dense_encoding=max", "--threshold=10", "--line_per_sample=100", "--batch_size=1000",
+    ],
+    BEST: [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"],
+}  # fmt: skip
+PEERS = {
+    "the same in plain PyTorch": "plain_pytorch",
+    "FuxiCTR": "fuxictr",
+    "DeepCTR-Torch": "deepctr_torch",
+    "logistic regression": "logistic_regression",
+    "LightGBM": "lightgbm",
+}
+ORDER = ("ours, model zoo's recipe", "the same in plain PyTorch", BEST, *list(PEERS)[1:])
+WITHOUT_CHANCE = ("logistic regression",)  # run once
+PEERS_REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each model (default: 5)")
+    parser.add_argument(
+        "--work", type=pathlib.Path, default=pathlib.Path("accuracy"), help="folder (default: accuracy)"
+    )
+    parser.add_argument("--flags", default="", help="more flags of train.py for the best recipe, to try something")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    rows = split_rows(arguments.data)
+    rows.write_parquet(work / "rows.parquet")
+    labels = rows.filter(pl.col("split") == "test")[LABEL].to_numpy()
+    predictions = {}
+    for name in ORDER:
+        runs = []
+        for seed in range(1, 2 if name in WITHOUT_CHANCE else arguments.seeds + 1):
+            path = work / f"{(PEERS.get(name) or name).replace(' ', '_')}-{seed}.npy"
+            if not path.exists() and name in PEERS:
+                run_peer(PEERS[name], seed, path, work)
+            elif not path.exists():
+                flags = OURS[name] + (arguments.flags.split() if name == BEST else [])
+                run_ours(arguments.data, flags, seed, path, work)
+            runs.append(np.load(path))
+            print(f"{name}, seed {seed}: {describe(labels, runs[-1])}", flush=True)
+        predictions[name] = runs
+    print(f"\n{len(labels)} test rows of {rows.height}, {arguments.seeds} seeds\n")
+    print(table(labels, predictions))
+
+
+def split_rows(path):
+    """Return the well-formed rows with their split, in the order of their keys, as a frame."""
+    schema, parts, line_count = FieldSchema(13, 26), [], 0
+    for block in read_blocks(path, 1 << 24):
+        frame, lines = parse_block(block, line_count, schema, BadLines())
+        parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
+        line_count += lines
+    splits = KeySplits.of_ratios(*SPLIT_FLAGS.values())
+    rows = pl.concat(parts, how="vertical_relaxed")
+    rows = rows.with_columns(pl.Series("key", splits.keys(rows["key"].to_numpy()))).sort("key")
+    names = np.empty(rows.height, object)
+    for split, part in splits.cut(rows["key"].to_numpy()).items():
+        names[part] = split
+    return rows.with_columns(pl.Series("split", names, dtype=pl.String)).drop("key")
+
+
+def plain(column):
+    """Return a column of src.raw_columns as text or integers, with nulls for missing values."""
+    if column.name in ("key", LABEL):
+        return column
+    missing = column == MISSING[column.dtype]
+    plain = to_texts(column) if column.dtype == pl.UInt32 else column
+    return plain.set(missing, None)
+
+
+def run_peer(model, seed, out, work):
+    python = work / "peers" / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", PEERS_REQUIREMENTS], check=True)
+    script = ROOT / "benchmarks" / "peers.py"
+    subprocess.run(
+        [python, script, model, work / "rows.parquet", str(seed), out], check=True, stderr=subprocess.DEVNULL
+    )
+
+
+def run_ours(data, flags, seed, out, work):
+    """Preprocess, train and predict as a user does, with the scripts."""
+    folder = work / out.stem
+    (folder / "origin_data").mkdir(parents=True, exist_ok=True)
+    link = folder / "origin_data" / "train.txt"
+    link.unlink(missing_ok=True)
+    link.symlink_to(data.resolve())
+    places = [f"--dataset_path={folder / 'mindrecord'}", f"--ckpt_path={folder / 'checkpoint'}"]
+    logs = [f"--loss_file_name={folder / 'loss.log'}", f"--eval_file_name={folder / 'auc.log'}"]
+    split = [f"--{key}={value}" for key, value in SPLIT_FLAGS.items()]
+    common = [*flags, *split, *places, *logs, f"--seed={seed}", f"--data_path={folder}", "--overwrite=True"]
+    for script in ("src/preprocess_data.py", "train.py"):
+        command = [sys.executable, ROOT / script, *common, "--train_line_count=0", "--device_target=CPU"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    np.save(out, predict_test(folder))
+
+
+def predict_test(folder):
+    from src.checkpoint import find_checkpoint
+    from src.dataset import create_dataset
+    from src.deepfm import DeepFMPredict
+    from src.device import place
+    from src.evaluation import predict
+
+    place("CPU", 0)
+    model, saved = find_checkpoint(folder / "checkpoint")
+    test = create_dataset(folder / "mindrecord", "test", 10_000 // 100 * 100)
+    _, probabilities = predict(DeepFMPredict(model.load_network(saved)), test)
+    return probabilities.astype(np.float64)
+
+
+def describe(labels, probabilities):
+    return f"test AUC {roc_auc(labels, probabilities):.4f}, log loss {log_loss(labels, probabilities):.4f}"
+
+
+def table(labels, predictions):
+    """Return a Markdown table; how far BEST is ahead, with the standard error that the choice of test rows makes."""
+    lines = [
+        "| model | test AUC | test log loss | best recipe ahead: AUC | log loss |",
+        "|---|---|---|---|---|",
+    ]
+    best_auc, best_loss = auc_parts(labels, predictions[BEST]), row_losses(labels, predictions[BEST])
+    for name, runs in predictions.items():
+        aucs, losses = ([score(labels, run) for run in runs] for score in (roc_auc, log_loss))
+        cells = [name, spread(aucs), spread(losses), "", ""]
+        if name != BEST:
+            clicks, others = (ours - theirs for ours, theirs in zip(best_auc, auc_parts(labels, runs)))
+            gain = row_losses(labels, runs) - best_loss
+            error = np.sqrt(clicks.var(ddof=1) / clicks.size + others.var(ddof=1) / others.size)
+            cells[3] = f"{clicks.mean():+.4f} ± {error:.4f}"
+            cells[4] = f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(gain.size):.4f}"
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(scores):
+    deviation = f" ± {np.std(scores, ddof=1):.4f}" if len(scores) > 1 else ""
+    return f"{np.mean(scores):.4f}{deviation}"
+
+
+def auc_parts(labels, runs):
+    """Return the components of DeLong's variance, of clicks and of the other rows, averaged over runs."""
+    parts = [auc_components(run[labels == 1], run[labels == 0]) for run in runs]
+    return [np.mean(part, axis=0) for part in zip(*parts)]
+
+
+def row_losses(labels, runs):
+    """Return the log loss of each row, averaged over runs."""
+    clipped = [np.clip(run, 1e-7, 1 - 1e-7) for run in runs]
+    return np.mean([-np.log(np.where(labels == 1, run, 1 - run)) for run in clipped], axis=0)
+
+
+if __name__ == "__main__":
+    main()
