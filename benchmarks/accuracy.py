@@ -24,11 +24,12 @@ from src.raw_rows import BadLines, parse_block, read_blocks
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
 BEST = "ours, best recipe"
+BEST_FLAGS = [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"]
 OURS = {
     "ours, model zoo's recipe": [
         "--dense_encoding=max", "--threshold=10", "--line_per_sample=100", "--batch_size=1000",
     ],
-    BEST: [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"],
+    BEST: BEST_FLAGS,
 }  # fmt: skip
 PEERS = {
     "the same in plain PyTorch": "plain_pytorch",
@@ -49,7 +50,6 @@ def main():
     parser.add_argument(
         "--work", type=pathlib.Path, default=pathlib.Path("accuracy"), help="folder (default: accuracy)"
     )
-    parser.add_argument("--flags", default="", help="more flags of train.py for the best recipe, to try something")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -64,8 +64,8 @@ def main():
             if not path.exists() and name in PEERS:
                 run_peer(PEERS[name], seed, path, work)
             elif not path.exists():
-                flags = OURS[name] + (arguments.flags.split() if name == BEST else [])
-                run_ours(arguments.data, flags, seed, path, work)
+                run_ours(arguments.data, OURS[name], seed, path.with_suffix(""))
+                np.save(path, predict_test(path.with_suffix("")))
             runs.append(np.load(path))
             print(f"{name}, seed {seed}: {describe(labels, runs[-1])}", flush=True)
         predictions[name] = runs
@@ -109,9 +109,8 @@ def run_peer(model, seed, out, work):
     )
 
 
-def run_ours(data, flags, seed, out, work):
-    """Preprocess, train and predict as a user does, with the scripts."""
-    folder = work / out.stem
+def run_ours(data, flags, seed, folder):
+    """Preprocess and train in a folder as a user does, with the scripts."""
     (folder / "origin_data").mkdir(parents=True, exist_ok=True)
     link = folder / "origin_data" / "train.txt"
     link.unlink(missing_ok=True)
@@ -123,7 +122,6 @@ def run_ours(data, flags, seed, out, work):
     for script in ("src/preprocess_data.py", "train.py"):
         command = [sys.executable, ROOT / script, *common, "--train_line_count=0", "--device_target=CPU"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    np.save(out, predict_test(folder))
 
 
 def predict_test(folder):
@@ -135,7 +133,7 @@ def predict_test(folder):
 
     place("CPU", 0)
     model, saved = find_checkpoint(folder / "checkpoint")
-    test = create_dataset(folder / "mindrecord", "test", 10_000 // 100 * 100)
+    test = create_dataset(folder / "mindrecord", "test", 10_000)
     _, probabilities = predict(DeepFMPredict(model.load_network(saved)), test)
     return probabilities.astype(np.float64)
 

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks import accuracy
+from src.criteo_like import write_rows
+from src.preprocess_data import main
+from tests.records import read_rows
+
+
+def test_others_get_the_rows_of_our_splits_in_our_order(tmp_path):
+    path = tmp_path / "train.txt"
+    write_rows(path, 3000, seed=3)
+    lines = path.read_text().splitlines(keepends=True)
+    lines.insert(7, "malformed\n")
+    path.write_text("".join(lines))
+    rows = accuracy.split_rows(path)
+    flags = [f"--{key}={value}" for key, value in accuracy.SPLIT_FLAGS.items()]
+    main([f"--data_path={tmp_path}", "--dense_encoding=max", "--threshold=0", "--train_line_count=0", *flags])
+    assert rows.height == 3000
+    for split in ("train", "valid", "test"):
+        _, dense_values, labels = read_rows(tmp_path / "mindrecord", split)
+        theirs = rows.filter(pl.col("split") == split)
+        assert theirs["label"].to_list() == labels.tolist()
+        largest = np.abs(rows.filter(pl.col("split") == "train")["I5"]).max()
+        np.testing.assert_allclose(theirs["I5"].fill_null(0).to_numpy() / largest, dense_values[:, 4], rtol=1e-6)
+    texts = {line.split("\t")[14] for line in lines if "\t" in line}
+    assert set(rows["C1"].fill_null("")) == texts
+
+
+def test_the_lead_and_its_standard_error_agree_with_the_bootstrap():
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2, 600)
+    signal = labels + random.normal(0, 1.5, 600)
+    ours, theirs = ([1 / (1 + np.exp(-signal - random.normal(0, size, 600)))] for size in (0.5, 1.5))
+    row = accuracy.table(labels, {accuracy.BEST: ours, "theirs": theirs}).splitlines()[-1].split(" | ")
+    leads = []
+    for _ in range(2000):
+        sample = random.integers(0, 600, 600)
+        pair = [accuracy.roc_auc(labels[sample], run[0][sample]) for run in (ours, theirs)]
+        losses = [accuracy.log_loss(labels[sample], run[0][sample]) for run in (theirs, ours)]
+        leads.append([pair[0] - pair[1], losses[0] - losses[1]])
+    expected = zip(np.mean(leads, axis=0), np.std(leads, axis=0))
+    for cell, (mean, deviation) in zip(row[3:], expected):
+        lead, error = (float(part.strip(" |")) for part in cell.split("±"))
+        assert lead == pytest.approx(mean, abs=0.002)
+        assert error == pytest.approx(deviation, rel=0.1)
