@@ -7,6 +7,7 @@ environment of their own, which is made in --work at the first run; results ther
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -60,7 +61,7 @@ def main():
     for name in ORDER:
         runs = []
         for seed in range(1, 2 if name in WITHOUT_CHANCE else arguments.seeds + 1):
-            path = work / f"{(PEERS.get(name) or name).replace(' ', '_')}-{seed}.npy"
+            path = work / f"{re.sub(r'[^a-z]+', '_', name.lower())}-{seed}.npy"
             if not path.exists() and name in PEERS:
                 run_peer(PEERS[name], seed, path, work)
             elif not path.exists():

@@ -13,5 +13,5 @@ def test_the_flags_are_those_of_the_configuration():
 def test_the_file_map_names_what_is_there():
     text = (ROOT / "README.md").read_text().split("## Files")[1].split("```")[1]
     named = set(re.findall(r"\b(\w+)\.py\b", text))
-    there = {path.stem for folder in ("", "src") for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    there = {path.stem for folder in ("", "src", "benchmarks") for path in (ROOT / folder).glob("*.py")} - {"__init__"}
     assert named == there
