@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from src.checkpoint import DataIdentity, ModelFolder, find_start
+from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
@@ -103,7 +103,7 @@ def open_run(config, meta, train_step, record, logs):
     source.check_data(meta, config.dataset_path)
     for note in record.compare(source.path):
         print(f"note: {note}")
-    source.load_train_step(saved, train_step)
+    load_into(train_step, source.path / saved.file)
     state = TrainState(**saved.state)
     print(f"going on from {source.path / saved.file}, after step {state.step}")
     if not goes_on:

@@ -45,11 +45,12 @@ def main():
     for number, (name, flags) in enumerate(STEPS.items()):
         scores = []
         for seed in range(1, arguments.seeds + 1):
-            folder = arguments.work.resolve() / f"{number}-{seed}"
-            if not (folder / "done").exists():
+            folder = arguments.work.resolve() / str(number)
+            done = folder / f"done-{seed}"
+            if not done.exists():
                 run_ours(arguments.data, BEST_FLAGS + flags, seed, folder)
-                (folder / "done").touch()
-            best = ModelFolder.load(folder / "checkpoint").best.valid
+                done.touch()
+            best = ModelFolder.load(folder / f"checkpoint-{seed}").best.valid
             scores.append((best["auc"], best["log_loss"]))
         aucs, losses = np.array(scores).T
         recipe = (aucs, losses) if recipe is None else recipe

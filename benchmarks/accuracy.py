@@ -6,6 +6,7 @@ environment of their own, which is made in --work at the first run; results ther
 """
 
 import argparse
+import functools
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from src.features import LABEL, FieldSchema
-from src.metrics import auc_components, log_loss, roc_auc
+from src.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
 from src.preprocess_data import KeySplits
 from src.raw_columns import MISSING, to_texts
 from src.raw_rows import BadLines, parse_block, read_blocks
@@ -61,12 +62,13 @@ def main():
     for name in ORDER:
         runs = []
         for seed in range(1, 2 if name in WITHOUT_CHANCE else arguments.seeds + 1):
-            path = work / f"{re.sub(r'[^a-z]+', '_', name.lower())}-{seed}.npy"
+            slug = re.sub(r"[^a-z]+", "_", name.lower())
+            path = work / f"{slug}-{seed}.npy"
             if not path.exists() and name in PEERS:
                 run_peer(PEERS[name], seed, path, work)
             elif not path.exists():
-                run_ours(arguments.data, OURS[name], seed, path.with_suffix(""))
-                np.save(path, predict_test(path.with_suffix("")))
+                checkpoints = run_ours(arguments.data, OURS[name], seed, work / slug)
+                np.save(path, predict_test(work / slug / "mindrecord", checkpoints))
             runs.append(np.load(path))
             print(f"{name}, seed {seed}: {describe(labels, runs[-1])}", flush=True)
         predictions[name] = runs
@@ -100,32 +102,48 @@ def plain(column):
 
 
 def run_peer(model, seed, out, work):
+    run(peers_python(work), ROOT / "benchmarks" / "peers.py", model, work / "rows.parquet", seed, out)
+
+
+@functools.cache
+def peers_python(work):
+    """Return the interpreter of the environment of the others, which is made, or completed, first."""
     python = work / "peers" / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", PEERS_REQUIREMENTS], check=True)
-    script = ROOT / "benchmarks" / "peers.py"
-    subprocess.run(
-        [python, script, model, work / "rows.parquet", str(seed), out], check=True, stderr=subprocess.DEVNULL
-    )
+        run(sys.executable, "-m", "venv", python.parent.parent)
+    run(python, "-m", "pip", "install", "-q", "-r", PEERS_REQUIREMENTS)
+    return python
 
 
 def run_ours(data, flags, seed, folder):
-    """Preprocess and train in a folder as a user does, with the scripts."""
+    """Preprocess and train as a user does, with the scripts; return the folder of checkpoints.
+
+    Runs with the same flags share the folder, and what was preprocessed there is used again.
+    """
     (folder / "origin_data").mkdir(parents=True, exist_ok=True)
     link = folder / "origin_data" / "train.txt"
     link.unlink(missing_ok=True)
     link.symlink_to(data.resolve())
-    places = [f"--dataset_path={folder / 'mindrecord'}", f"--ckpt_path={folder / 'checkpoint'}"]
-    logs = [f"--loss_file_name={folder / 'loss.log'}", f"--eval_file_name={folder / 'auc.log'}"]
+    checkpoints = folder / f"checkpoint-{seed}"
     split = [f"--{key}={value}" for key, value in SPLIT_FLAGS.items()]
-    common = [*flags, *split, *places, *logs, f"--seed={seed}", f"--data_path={folder}", "--overwrite=True"]
-    for script in ("src/preprocess_data.py", "train.py"):
-        command = [sys.executable, ROOT / script, *common, "--train_line_count=0", "--device_target=CPU"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    common = [*flags, *split, "--train_line_count=0", "--device_target=CPU"]
+    run(sys.executable, ROOT / "src" / "preprocess_data.py", *common, f"--data_path={folder}")
+    run(
+        sys.executable, ROOT / "train.py", *common, f"--seed={seed}", f"--dataset_path={folder / 'mindrecord'}",
+        f"--ckpt_path={checkpoints}", f"--loss_file_name={folder / 'loss.log'}",
+        f"--eval_file_name={folder / 'auc.log'}", "--overwrite=True",
+    )  # fmt: skip
+    return checkpoints
 
 
-def predict_test(folder):
+def run(*command):
+    """Run a command quietly; if it fails, end with what it said."""
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if finished.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{finished.stderr[-2000:]}")
+
+
+def predict_test(dataset_path, checkpoints):
     from src.checkpoint import find_checkpoint
     from src.dataset import create_dataset
     from src.deepfm import DeepFMPredict
@@ -133,8 +151,8 @@ def predict_test(folder):
     from src.evaluation import predict
 
     place("CPU", 0)
-    model, saved = find_checkpoint(folder / "checkpoint")
-    test = create_dataset(folder / "mindrecord", "test", 10_000)
+    model, saved = find_checkpoint(checkpoints)
+    test = create_dataset(dataset_path, "test", 10_000)
     _, probabilities = predict(DeepFMPredict(model.load_network(saved)), test)
     return probabilities.astype(np.float64)
 
@@ -176,7 +194,7 @@ def auc_parts(labels, runs):
 
 def row_losses(labels, runs):
     """Return the log loss of each row, averaged over runs."""
-    clipped = [np.clip(run, 1e-7, 1 - 1e-7) for run in runs]
+    clipped = [np.clip(run, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR) for run in runs]
     return np.mean([-np.log(np.where(labels == 1, run, 1 - run)) for run in clipped], axis=0)
 
 

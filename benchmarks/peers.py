@@ -13,8 +13,12 @@ import sys
 import tempfile
 import types
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
 import numpy as np
 import polars as pl
+
+from src.metrics import log_loss
 
 SPLITS = ("train", "valid", "test")
 INTEGERS = [f"I{number}" for number in range(1, 14)]
@@ -30,12 +34,6 @@ def main():
 
 def labels_of(frame):
     return frame["label"].to_numpy().astype(np.float32)
-
-
-def log_loss(labels, probabilities):
-    from sklearn.metrics import log_loss
-
-    return log_loss(labels, np.clip(probabilities, 1e-7, 1 - 1e-7))
 
 
 def bucket(name):

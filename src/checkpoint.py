@@ -119,16 +119,11 @@ class ModelFolder:
         """Return the last checkpoint that is neither missing nor damaged; say so of those after it."""
         for saved in reversed(self.checkpoints):
             try:
-                self._check_file(saved)
+                self.check_file(saved)
                 return saved
             except UserError as error:
                 print(f"note: {error}; going on from the one before it")
         raise UserError(f"{self.path} holds no checkpoint that is whole; --overwrite=True starts anew")
-
-    def load_train_step(self, saved, train_step):
-        """Load all parameters of `train_step`, those of the optimizer too, from a SavedCheckpoint."""
-        self._check_file(saved)
-        load_into(train_step, self.path / saved.file)
 
     def cut(self, saved):
         """Remove what came after a SavedCheckpoint."""
@@ -152,12 +147,13 @@ class ModelFolder:
 
     def load_network(self, saved, dense_dtype=ms.float32):
         """Return the DeepFM with the weights of a SavedCheckpoint, the averaged ones if it has such."""
-        self._check_file(saved)
+        self.check_file(saved)
         network = DeepFM(self.network, dense_dtype=dense_dtype)
         load_into(network, self.path / saved.file, averaged=True)
         return network
 
-    def _check_file(self, saved):
+    def check_file(self, saved):
+        """Raise UserError unless the file of a SavedCheckpoint is there and whole."""
         path = self.path / saved.file
         if not path.is_file():
             raise UserError(f"{path} is missing")
@@ -195,7 +191,10 @@ def find_checkpoint(path):
 def find_start(path):
     """Do as find_checkpoint, but for going on: a folder means the last of its checkpoints that is whole."""
     folder, named = _find(path)
-    return folder, named or folder.last_whole()
+    if named is None:
+        return folder, folder.last_whole()
+    folder.check_file(named)
+    return folder, named
 
 
 def _find(path):

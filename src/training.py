@@ -68,7 +68,6 @@ class TrainStep(nn.TrainOneStepCell):
         if ema_decay > 0:
             self.averaged, averages = _copy_of(loss_network.network)
             self.averages = ParameterTuple(averages)
-        self.is_scaled = loss_scale != 1
         self.inverse_scale = 1 / loss_scale
         self.for_each = ops.HyperMap()
         self._rate = None
@@ -78,7 +77,7 @@ class TrainStep(nn.TrainOneStepCell):
         sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
         gradients = self.grad(self.network, self.weights)(*batch, sensitivity)
         gradients = self.grad_reducer(gradients)
-        if not self.is_scaled:
+        if self.inverse_scale == 1:
             return ops.depend(loss, self._update(gradients))
         gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
         if ops.stack(self.for_each(_is_finite, gradients)).all():

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_start
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_start, load_into
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.errors import UserError
@@ -53,6 +53,12 @@ def test_to_start_from_a_folder_means_its_last_checkpoint_that_is_whole(folder):
     assert find_start(folder.path / "deepfm-1_16.ckpt")[1].file == "deepfm-1_16.ckpt"
     (folder.path / "deepfm-3_16.ckpt").unlink()
     assert find_start(folder.path)[1].file == "deepfm-2_16.ckpt"
+    with pytest.raises(UserError, match=r"deepfm-3_16\.ckpt: no such file"):
+        find_start(folder.path / "deepfm-3_16.ckpt")
+    (folder.path / "deepfm-1_16.ckpt").chmod(0o600)
+    (folder.path / "deepfm-1_16.ckpt").write_bytes(b"torn")
+    with pytest.raises(UserError, match="is damaged or cut off"):
+        find_start(folder.path / "deepfm-1_16.ckpt")
 
 
 def test_without_scores_the_best_is_the_last(folder, dataset):
@@ -141,7 +147,7 @@ def test_to_go_on_the_optimizer_is_loaded_too_and_what_came_after_is_removed(fol
     found = ModelFolder.load(folder.path)
     saved = found.last_whole()
     assert saved.state == {"step": 48}
-    found.load_train_step(saved, folder.train_step)
+    load_into(folder.train_step, folder.path / saved.file)
     assert step.asnumpy().item() == 0
     found.cut(saved)
     assert [saved.epoch for saved in found.checkpoints] == [1, 2, 3]

@@ -104,11 +104,6 @@ def test_gradients_are_scaled_down_to_the_largest_norm():
     np.testing.assert_allclose(moments[1e6], moments[0.0], rtol=1e-6)
 
 
-def half_precision_step(**sizes):
-    network, inputs = make_network(3, 4, (6, 5), dense_dtype=ms.float16, **sizes)
-    return network, inputs, build_train_step(network, 0.01, 5e-8, 1e-4)
-
-
 def test_half_precision_gives_nearly_the_gradients_of_single_precision():
     moments = {}
     for dtype in (ms.float32, ms.float16):
@@ -149,7 +144,8 @@ def test_half_precision_lowers_the_loss_as_single_precision_does():
 
 
 def test_a_step_that_overflows_changes_nothing_and_the_next_one_counts():
-    network, inputs, train_step = half_precision_step()
+    network, inputs = make_network(3, 4, (6, 5), dense_dtype=ms.float16)
+    train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
     parameters = [*network.trainable_params(), *train_step.optimizer.moment1, train_step.optimizer.global_step]
     fine = network.embedding.asnumpy().copy()
     network.embedding.set_data(Tensor(np.full_like(fine, 1e5)))  # float16 ends at 65504
