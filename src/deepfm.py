@@ -57,6 +57,8 @@ class DeepFM(nn.Cell):
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.square = ops.Square()
+        self.mul = ops.Mul()
+        self.half = Tensor(0.5, ms.float32)  # old runtimes know Mul of tensors only
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
@@ -70,13 +72,18 @@ class DeepFM(nn.Cell):
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
             sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
-        second_order = self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1) * 0.5  # [B, 1]
+        second_order = self.mul(self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1), self.half)
         logits = self.bias + first_order + second_order
         if self.has_dense_fields and self.has_deep_part:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
         elif self.has_deep_part:
             logits = logits + self.deep(embeddings)
         return logits
+
+    def fold(self):
+        """Form once for all what a step forms of the parameters alone, to predict with weights that stay."""
+        if self.has_dense_fields and self.has_deep_part:
+            self.deep.fold(self.dense_embedding)
 
     def embedding_tables(self):
         """Return the parameters that L2 regularisation holds small: all embeddings, of size D and of size 1."""
@@ -97,7 +104,8 @@ class DeepPart(nn.Cell):
     Dropout of its inputs takes numbers from the embeddings of sparse fields, and from a dense field its whole value.
 
     Dense field i always looks up row i, so its share of the first layer, value_i * (row_i @ weight_i), is folded:
-    row_i @ weight_i is formed once a step, [N, H], instead of multiplying [B, N*D] by [N*D, H].
+    row_i @ weight_i is formed once a step, or once for all by fold(), [N, H], instead of multiplying [B, N*D] by
+    [N*D, H].
     """
 
     def __init__(self, config, dropout_seed, dense_dtype):
@@ -125,6 +133,7 @@ class DeepPart(nn.Cell):
             self.sparse_dropout = Dropout(self.sparse_width, config.embedding_keep_prob, dropout_seed, layer)
         if self.has_input_dropout and config.dense_field_count:
             self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
+        self.is_folded = False
         self.reshape = ops.Reshape()
         self.cast = ops.Cast()
         self.expand_dims = ops.ExpandDims()
@@ -140,7 +149,7 @@ class DeepPart(nn.Cell):
         if dense_values is not None:
             if self.has_input_dropout:
                 dense_values = self.dense_dropout(dense_values, step)
-            projection = self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
+            projection = self.projection if self.is_folded else self._project(dense_embedding)
             hidden = hidden + self.matmul(dense_values, projection)
         for layer in range(len(self.rest)):
             hidden = self.relu(hidden)
@@ -148,6 +157,15 @@ class DeepPart(nn.Cell):
                 hidden = self.dropouts[layer](hidden, step)
             hidden = self.cast(self.rest[layer](hidden), ms.float32)
         return hidden  # [B, 1]
+
+    def fold(self, dense_embedding):
+        """Replace dense_weight [N, D, H] by what it makes of dense_embedding [N, D]."""
+        self.projection = Parameter(self._project(dense_embedding), name="projection", requires_grad=False)
+        self.is_folded = True
+        del self.dense_weight
+
+    def _project(self, dense_embedding):
+        return self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
 
     def _next_step(self):
         return ops.assign_add(self.step, Tensor([1], ms.int32))

@@ -146,3 +146,16 @@ def test_input_dropout_spares_the_factorization_machine_and_evaluation(seeded):
         parameter.set_data(parameter * 0)
     without_deep = with_dropout.set_train(False)(*inputs).asnumpy()
     np.testing.assert_allclose(with_dropout.set_train()(*inputs).asnumpy(), without_deep, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_folded_network_predicts_the_same_with_fewer_parameters(shape):
+    network, inputs = make_network(*shape)
+    expected = DeepFMPredict(network)(*inputs).asnumpy()
+    size = sum(parameter.size for parameter in network.get_parameters())
+    network.fold()
+    np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), expected, rtol=1e-6)
+    dense_count, _, hidden_sizes = shape
+    # [N, D, H] becomes [N, H].
+    saved = dense_count * (4 - 1) * hidden_sizes[0] if hidden_sizes else 0
+    assert sum(parameter.size for parameter in network.get_parameters()) == size - saved

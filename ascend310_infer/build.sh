@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Build the runner: out/main.
+# usage: LITE_HOME=/path/to/mindspore-lite bash build.sh [cmake argument ...]
+# LITE_HOME (or MS_LITE_HOME): MindSpore Lite, unpacked; its version should be that of the board's CANN.
+set -euo pipefail
+
+err() { echo "error: $*" >&2; }
+
+# Where this may install packages, on Debian and its like as root, it does.
+install_tools() {
+  if (( EUID != 0 )) || ! command -v apt-get > /dev/null; then
+    err "cmake or g++ is missing; on Debian and Ubuntu: apt-get install cmake g++"
+    exit 2
+  fi
+  echo "installing cmake and g++"
+  apt-get install --yes --quiet cmake g++
+}
+
+main() {
+  local home="${LITE_HOME:-${MS_LITE_HOME:-}}"
+  if [[ -z "${home}" ]]; then
+    err "LITE_HOME is not set. For Ascend: download MindSpore Lite for your CANN, unpack it, export LITE_HOME. For a" \
+      "machine without Ascend: export LITE_HOME=\"\$(bash scripts/get_mindspore_lite.sh)\""
+    exit 2
+  fi
+  if ! command -v cmake > /dev/null || ! command -v g++ > /dev/null; then
+    install_tools
+  fi
+  cd "$(dirname "${BASH_SOURCE[0]}")"
+  cmake -S . -B out -DLITE_HOME="$(realpath "${home}")" "$@"
+  cmake --build out
+}
+
+main "$@"

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+// What a user can mend: the message names the place, the rule and the way out.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Joins text and numbers to a message.
+template <typename... Parts>
+std::string Text(const Parts &...parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "include/api/model.h"
+
+#include "options.h"
+
+// An exported DeepFM on a device: sparse ids int32 [B, S], and dense values float32 [B, N] if it has such, to
+// probabilities float32 [B, 1].
+class DeepFmModel {
+ public:
+  // Throws Error if the model cannot be read or has other inputs.
+  explicit DeepFmModel(const Options &options);
+
+  size_t BatchRows() const { return batch_rows_; }
+  // The bytes of a row of each input, in the order of --input0_path and --input1_path.
+  const std::vector<size_t> &RowBytes() const { return row_bytes_; }
+
+  // Takes rows, at most BatchRows(), each input's bytes from `inputs`; the rest of the batch is filled up with zeros.
+  // Returns their probabilities.
+  std::vector<float> Predict(const std::vector<const char *> &inputs, size_t rows);
+
+ private:
+  void CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *what);
+
+  mindspore::Model model_;
+  std::vector<mindspore::MSTensor> inputs_;
+  std::vector<mindspore::MSTensor> outputs_;
+  std::vector<size_t> row_bytes_;
+  size_t batch_rows_ = 0;
+};

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+struct Options {
+  std::string mindir_path;
+  std::string input0_path;  // folder of sparse ids
+  std::string input1_path;  // folder of dense values; empty for a model without
+  std::string output_path = "./result_Files";
+  std::string device_target = "Ascend";
+  int device_id = 0;
+  int threads = 2;
+  int warmup = 1;
+  bool help = false;
+};
+
+extern const char kUsage[];
+
+// Reads --name=value.  Throws Error for what is unknown, missing or out of range.
+Options ParseOptions(int argc, char **argv);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// From .bin files of sparse ids and dense values to .bin files of click probabilities, by an exported DeepFM.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+
+#include "error.h"
+#include "files.h"
+#include "model.h"
+#include "options.h"
+#include "timing.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<std::string> Folders(const Options &options) {
+  std::vector<std::string> folders = {options.input0_path};
+  if (!options.input1_path.empty()) {
+    folders.push_back(options.input1_path);
+  }
+  return folders;
+}
+
+// Reads one file of each folder; throws Error unless they have the same number of rows, which is returned.
+size_t ReadInputs(const std::vector<std::string> &folders, const std::string &name, const DeepFmModel &model,
+                  std::vector<std::vector<char>> *inputs) {
+  inputs->clear();
+  size_t rows = 0;
+  for (size_t place = 0; place < folders.size(); ++place) {
+    const auto path = std::filesystem::path(folders[place]) / name;
+    inputs->push_back(ReadRows(path, model.RowBytes()[place]));
+    const size_t own_rows = inputs->back().size() / model.RowBytes()[place];
+    if (place > 0 && own_rows != rows) {
+      throw Error(Text(path.string(), " holds ", own_rows, " rows, the file of that name in ", folders[0], " ", rows));
+    }
+    rows = own_rows;
+  }
+  return rows;
+}
+
+// Predicts the rows of one set of inputs, batch by batch; adds the milliseconds of each batch.
+std::vector<float> PredictRows(const std::vector<std::vector<char>> &inputs, size_t rows, DeepFmModel *model,
+                               std::vector<double> *milliseconds) {
+  std::vector<float> probabilities;
+  for (size_t start = 0; start < rows; start += model->BatchRows()) {
+    std::vector<const char *> data;
+    for (size_t place = 0; place < inputs.size(); ++place) {
+      data.push_back(inputs[place].data() + start * model->RowBytes()[place]);
+    }
+    const auto begin = Clock::now();
+    const auto part = model->Predict(data, std::min(model->BatchRows(), rows - start));
+    milliseconds->push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    probabilities.insert(probabilities.end(), part.begin(), part.end());
+  }
+  return probabilities;
+}
+
+void WarmUp(const Options &options, DeepFmModel *model) {
+  std::vector<std::vector<char>> zeros;
+  for (const size_t row_bytes : model->RowBytes()) {
+    zeros.emplace_back(model->BatchRows() * row_bytes);
+  }
+  std::vector<double> ignored;
+  for (int batch = 0; batch < options.warmup; ++batch) {
+    PredictRows(zeros, model->BatchRows(), model, &ignored);
+  }
+}
+
+void Run(const Options &options) {
+  const auto folders = Folders(options);
+  const auto names = ListBinFiles(folders[0]);
+  if (folders.size() > 1 && ListBinFiles(folders[1]) != names) {
+    throw Error(Text(folders[0], " and ", folders[1], " must hold files of the same names"));
+  }
+  DeepFmModel model(options);
+  OutputFolder output(options.output_path);
+  WarmUp(options, &model);
+  std::vector<double> milliseconds;
+  std::vector<std::vector<char>> inputs;
+  size_t rows = 0;
+  for (const auto &name : names) {
+    const size_t own_rows = ReadInputs(folders, name, model, &inputs);
+    output.Write(name, PredictRows(inputs, own_rows, &model, &milliseconds));
+    rows += own_rows;
+  }
+  output.Commit();
+  std::cout << "rows: " << rows << ", files: " << names.size() << "\n"
+            << DescribeTimes(milliseconds, model.BatchRows(), rows) << std::endl;
+}
+
+// MindSpore Lite logs to stderr unless the environment says otherwise before the program starts; so it starts again.
+void SilenceRuntime(char **argv) {
+  if (std::getenv("GLOG_v") == nullptr) {
+    setenv("GLOG_v", "4", 1);
+    execv("/proc/self/exe", argv);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  SilenceRuntime(argv);
+  try {
+    const Options options = ParseOptions(argc, argv);
+    if (options.help) {
+      std::cout << kUsage;
+      return 0;
+    }
+    Run(options);
+  } catch (const std::exception &error) {
+    std::cerr << "error: " << error.what() << std::endl;
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <memory>
+
+#include "include/api/context.h"
+
+#include "error.h"
+
+namespace {
+
+std::shared_ptr<mindspore::Context> MakeContext(const Options &options) {
+  auto context = std::make_shared<mindspore::Context>();
+  context->SetThreadNum(options.threads);
+  if (options.device_target == "Ascend") {
+    auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
+    ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
+    ascend->SetPrecisionMode("enforce_origin");  // else float16 takes the place of the model's own types
+    context->MutableDeviceInfo().push_back(ascend);
+  } else {
+    context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
+  }
+  return context;
+}
+
+// Where an input stands among all: under its name, or, as converters rename inputs, as the only one of its type.
+size_t FindInput(const std::vector<mindspore::MSTensor> &inputs, const std::string &name, mindspore::DataType type) {
+  const auto named = std::find_if(inputs.begin(), inputs.end(), [&](const auto &input) { return input.Name() == name; });
+  if (named != inputs.end()) {
+    return static_cast<size_t>(named - inputs.begin());
+  }
+  const auto is_typed = [&](const auto &input) { return input.DataType() == type; };
+  if (std::count_if(inputs.begin(), inputs.end(), is_typed) != 1) {
+    throw Error(Text("the model has no input ", name));
+  }
+  return static_cast<size_t>(std::find_if(inputs.begin(), inputs.end(), is_typed) - inputs.begin());
+}
+
+}  // namespace
+
+DeepFmModel::DeepFmModel(const Options &options) {
+  if (!std::ifstream(options.mindir_path)) {
+    throw Error(Text(options.mindir_path, ": cannot be read"));
+  }
+  const mindspore::Status status = model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options));
+  if (status.IsError()) {
+    throw Error(Text(options.mindir_path, ": MindSpore Lite cannot build it (", status.GetErrDescription(),
+                     "). If the runtime is older than MindSpore 2.3, as on Ascend 310, export it with ",
+                     "export.py --mindir_version=1; GLOG_v=2 shows its own log"));
+  }
+  const std::vector<mindspore::MSTensor> all = model_.GetInputs();
+  const size_t wanted = options.input1_path.empty() ? 1 : 2;
+  if (all.size() != wanted) {
+    throw Error(Text(options.mindir_path, " has ", all.size(), " inputs, but ", wanted, " folders of them are given"));
+  }
+  inputs_.push_back(all[FindInput(all, "sparse_ids", mindspore::DataType::kNumberTypeInt32)]);
+  CheckInput(inputs_[0], mindspore::DataType::kNumberTypeInt32, "sparse ids, int32 [B, S]");
+  if (wanted == 2) {
+    inputs_.push_back(all[FindInput(all, "dense_values", mindspore::DataType::kNumberTypeFloat32)]);
+    CheckInput(inputs_[1], mindspore::DataType::kNumberTypeFloat32, "dense values, float32 [B, N]");
+  }
+}
+
+void DeepFmModel::CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *what) {
+  const std::vector<int64_t> &shape = input.Shape();
+  if (input.DataType() != type || shape.size() != 2) {
+    throw Error(Text("the model's input ", input.Name(), " does not take ", what));
+  }
+  if (shape[0] < 1 || shape[1] < 1) {
+    throw Error("the model's batch size is not fixed; export it with export.py --batch_size=1000 or another number");
+  }
+  const auto rows = static_cast<size_t>(shape[0]);
+  const size_t row_bytes = static_cast<size_t>(shape[1]) * 4;
+  if (input.DataSize() != rows * row_bytes || (batch_rows_ != 0 && rows != batch_rows_)) {
+    throw Error(Text("the model's input ", input.Name(), " is of ", input.DataSize(), " bytes and ", rows, " rows"));
+  }
+  batch_rows_ = rows;
+  row_bytes_.push_back(row_bytes);
+}
+
+std::vector<float> DeepFmModel::Predict(const std::vector<const char *> &inputs, size_t rows) {
+  for (size_t place = 0; place < inputs_.size(); ++place) {
+    auto *data = static_cast<char *>(inputs_[place].MutableData());
+    if (data == nullptr) {
+      throw Error(Text("MindSpore Lite has no memory for the input ", inputs_[place].Name()));
+    }
+    const size_t bytes = rows * row_bytes_[place];
+    std::memcpy(data, inputs[place], bytes);
+    std::memset(data + bytes, 0, inputs_[place].DataSize() - bytes);
+  }
+  const mindspore::Status status = model_.Predict(inputs_, &outputs_);
+  if (status.IsError()) {
+    throw Error(Text("MindSpore Lite cannot run the model: ", status.GetErrDescription()));
+  }
+  if (outputs_.size() != 1 || outputs_[0].DataType() != mindspore::DataType::kNumberTypeFloat32 ||
+      outputs_[0].DataSize() != batch_rows_ * sizeof(float)) {
+    throw Error("the model's output is not float32 [B, 1]");
+  }
+  std::vector<float> probabilities(rows);
+  std::memcpy(probabilities.data(), outputs_[0].MutableData(), rows * sizeof(float));
+  return probabilities;
+}

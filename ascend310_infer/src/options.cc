@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <charconv>
+#include <map>
+#include <string_view>
+
+#include "error.h"
+
+const char kUsage[] =
+    "usage: main --mindir_path=FILE --input0_path=DIR [--input1_path=DIR] [--output_path=DIR]\n"
+    "  --mindir_path    exported model, its batch size fixed\n"
+    "  --input0_path    folder of .bin files of sparse ids, int32 [n, S]\n"
+    "  --input1_path    folder of .bin files of dense values, float32 [n, N], of the same names and rows\n"
+    "  --output_path    folder for the probabilities, float32 [n] (default: ./result_Files); made anew\n"
+    "  --device_target  Ascend or CPU (default: Ascend)\n"
+    "  --device_id      of the Ascend card (default: 0)\n"
+    "  --threads        of the runtime (default: 2)\n"
+    "  --warmup         batches before the timing starts (default: 1)\n";
+
+namespace {
+
+int ToNumber(const std::string &name, const std::string &text, int least) {
+  int number = 0;
+  const char *end = text.data() + text.size();
+  const auto [rest, code] = std::from_chars(text.data(), end, number);
+  if (code != std::errc() || rest != end || number < least) {
+    throw Error(Text(name, "=", text, ": must be a whole number of at least ", least));
+  }
+  return number;
+}
+
+}  // namespace
+
+Options ParseOptions(int argc, char **argv) {
+  Options options;
+  const std::map<std::string, std::string *> texts = {
+      {"--mindir_path", &options.mindir_path}, {"--input0_path", &options.input0_path},
+      {"--input1_path", &options.input1_path}, {"--output_path", &options.output_path},
+      {"--device_target", &options.device_target}};
+  const std::map<std::string, int *> numbers = {
+      {"--device_id", &options.device_id}, {"--threads", &options.threads}, {"--warmup", &options.warmup}};
+  for (int place = 1; place < argc; ++place) {
+    const std::string argument = argv[place];
+    if (argument == "--help") {
+      options.help = true;
+      return options;
+    }
+    const size_t equals = argument.find('=');
+    const std::string name = argument.substr(0, equals);
+    const std::string value = equals == std::string::npos ? "" : argument.substr(equals + 1);
+    if (const auto text = texts.find(name); text != texts.end()) {
+      *text->second = value;
+    } else if (const auto number = numbers.find(name); number != numbers.end()) {
+      *number->second = ToNumber(name, value, name == "--threads" ? 1 : 0);
+    } else {
+      throw Error(Text("unknown argument ", name, "; --help lists the arguments"));
+    }
+  }
+  for (const char *name : {"--mindir_path", "--input0_path", "--output_path"}) {
+    if (texts.at(name)->empty()) {
+      throw Error(Text(name, " is missing; --help lists the arguments"));
+    }
+  }
+  if (options.device_target != "Ascend" && options.device_target != "CPU") {
+    throw Error(Text("--device_target=", options.device_target, ": must be Ascend or CPU"));
+  }
+  return options;
+}

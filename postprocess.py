@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score the files that ascend310_infer wrote: python postprocess.py --result_path=... --label_path=..."""
+
+from src.config import load_config
+from src.errors import exit_on_user_error
+from src.inference_files import read_outputs
+from src.metrics import roc_auc
+
+
+def main(argv=None):
+    config = load_config(argv, description="Score the predictions of the C++ runner.")
+    print(f"auc : {roc_auc(*read_outputs(config.result_path, config.label_path))}")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the test split as .bin files for ascend310_infer: python preprocess.py --dataset_path=... --result_path=..."""
+
+from src.config import load_config
+from src.dataset_meta import DatasetMeta
+from src.errors import exit_on_user_error
+from src.inference_files import write_inputs
+
+
+def main(argv=None):
+    config = load_config(argv, description="Write the test split as files for the C++ runner.")
+    meta = DatasetMeta.load(config.dataset_path)
+    manifest = write_inputs(config.dataset_path, meta, config.result_path)
+    print(f"{config.result_path}: {manifest['rows']:,} rows in {len(manifest['files'])} files of each input")
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

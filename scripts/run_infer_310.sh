@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Predict the test split with the C++ runner and MindSpore Lite, and score it.
+# usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS [DEVICE_ID]
+# for example: bash scripts/run_infer_310.sh deepfm.mindir /data/mindrecord y 0
+# NEED_PREPROCESS: y to write the test split to preprocess_Result/, n to use what is there.  DEVICE_ID: 0 unless given.
+# LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU it runs without Ascend, and a runtime is brought if need be.
+# The score goes to acc.log, predictions to result_Files/, all else to infer.log.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+
+# Runs a step with its output in infer.log; if it fails, shows the end of that.  $1: what it is; then the command.
+step() {
+  local name="$1"
+  shift
+  echo "${name} ..."
+  if ! "$@" >> infer.log 2>&1; then
+    echo "error: ${name} failed; the end of infer.log:" >&2
+    tail -n 5 infer.log >&2
+    exit 1
+  fi
+}
+
+main() {
+  (( $# == 3 || $# == 4 )) || usage
+  local mindir="$1" dataset="$2" need_preprocess="$3" device_id="${4:-0}" target="${DEVICE_TARGET:-Ascend}"
+  [[ -f "${mindir}" ]] || { echo "error: MINDIR_PATH ${mindir}: no such file" >&2; usage; }
+  check_folder "${dataset}" DATASET_PATH
+  [[ "${need_preprocess}" =~ ^[yn]$ ]] || { echo "error: NEED_PREPROCESS ${need_preprocess}: must be y or n" >&2; usage; }
+  check_number "${device_id}" DEVICE_ID
+  [[ "${target}" =~ ^(Ascend|CPU)$ ]] || { echo "error: DEVICE_TARGET ${target}: must be Ascend or CPU" >&2; usage; }
+  find_mindspore
+  rm -rf infer.log acc.log result_Files
+  if [[ -z "${LITE_HOME:-${MS_LITE_HOME:-}}" && "${target}" == CPU ]]; then
+    LITE_HOME="$(bash "${project}/scripts/get_mindspore_lite.sh")"
+    export LITE_HOME
+  fi
+  if [[ "${need_preprocess}" == y ]]; then
+    step "preprocess" python "${project}/preprocess.py" --dataset_path="${dataset}" --result_path=./preprocess_Result
+  fi
+  step "build" bash "${project}/ascend310_infer/build.sh"
+  local inputs=(--input0_path=./preprocess_Result/00_sparse_ids)
+  [[ ! -d preprocess_Result/01_dense_values ]] || inputs+=(--input1_path=./preprocess_Result/01_dense_values)
+  step "infer" "${project}/ascend310_infer/out/main" --mindir_path="${mindir}" "${inputs[@]}" \
+    --output_path=./result_Files --device_target="${target}" --device_id="${device_id}"
+  tail -n 1 infer.log
+  if ! python "${project}/postprocess.py" --result_path=./result_Files --label_path=./preprocess_Result/02_labels \
+    > acc.log 2>> infer.log; then
+    echo "error: scoring failed; the end of infer.log:" >&2
+    tail -n 5 infer.log >&2
+    exit 1
+  fi
+  cat acc.log
+}
+
+main "$@"

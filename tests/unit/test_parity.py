@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from src.dataset_meta import DatasetMeta
+from src.errors import UserError
+from src.parity import compare, predict_all, read_rows
+from tests.records import read_rows as read_all_rows
+
+LABELS = np.array([[0.0], [1.0], [0.0], [1.0], [1.0]], np.float32)
+PROBABILITIES = np.array([[0.1], [0.9], [0.2], [0.8], [0.15]], np.float32)
+INPUTS = [np.arange(10, dtype=np.int32).reshape(5, 2), np.zeros((5, 1), np.float32)]
+
+
+def model(ids, values):
+    """Look the probabilities up by the first id of a row; rows of zeros are filling."""
+    assert ids.shape[0] == values.shape[0]
+    return PROBABILITIES[ids[:, 0] // 2]
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 2, 5, 7])
+def test_all_rows_are_predicted_in_their_order(batch_size):
+    sizes = []
+
+    def run(ids, values):
+        sizes.append(len(ids))
+        return model(ids, values)
+
+    np.testing.assert_array_equal(predict_all(run, INPUTS, batch_size), PROBABILITIES)
+    assert set(sizes) == ({batch_size} if batch_size else {5})
+
+
+def test_a_model_that_predicts_the_same_passes():
+    line = compare(PROBABILITIES, model, INPUTS, LABELS, 2)
+    assert line.endswith("on 5 rows: largest difference of a probability 0.0e+00, of the AUC 0.0e+00")
+
+
+@pytest.mark.parametrize("error", [2e-5, -0.3, np.nan])
+def test_a_model_that_differs_in_one_row_is_refused(error):
+    def run(ids, values):
+        return model(ids, values) + np.where(ids[:, :1] == 6, np.float32(error), 0)
+
+    with pytest.raises(UserError, match="does not predict as the checkpoint does, so it is not kept"):
+        compare(PROBABILITIES, run, INPUTS, LABELS, 0)
+
+
+def test_rows_are_those_of_the_valid_split_without_padding(dataset):
+    meta = DatasetMeta.load(dataset)
+    (ids, values), labels = read_rows(dataset, meta)
+    assert len(labels) == meta.splits["valid"].rows
+    for column, expected in zip((ids, values, labels), read_all_rows(dataset, "valid")):
+        np.testing.assert_array_equal(column, expected.reshape(-1, column.shape[1])[: len(labels)])
