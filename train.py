@@ -3,56 +3,71 @@
 
 import dataclasses
 
+from src.stopping import Stopped, StopSignals, hold_signals
+
+if __name__ == "__main__":
+    hold_signals()
+
 from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.device import dense_dtype, place, set_seed
+from src.device import dense_dtype, set_seed, set_up
 from src.errors import exit_on_user_error
 from src.logs import TrainLogs
 from src.run_record import RunRecord
 from src.schedule import LearningRate
-from src.stopping import Stopped, StopSignals
 from src.trainer import Trainer, TrainPlan, TrainState
 from src.training import build_train_step, start_at_base_rate
 
+LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
+
 
 def main(argv=None):
+    signals = StopSignals()
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    device = place(config.device_target, config.device_id)
+    device, ranks = set_up(config.device_target, config.device_id)
     set_seed(config.seed)
     meta = DatasetMeta.load(config.dataset_path)
-    train_data = create_dataset(config.dataset_path, "train", config.batch_size, training=True)
-    valid_data = create_valid_data(config, meta)
+    train_data = create_dataset(config.dataset_path, "train", config.batch_size, True, ranks.rank, ranks.count)
+    valid_data = create_valid_data(config, meta, ranks)
     plan = of_settings(TrainPlan, config, epochs=config.train_epochs, steps_per_epoch=train_data.get_dataset_size())
+    rows_per_step = config.batch_size * ranks.count
     logs = TrainLogs(
-        config.loss_file_name, config.eval_file_name, config.log_every, config.batch_size, plan.steps_per_epoch,
-        plan.epochs,
+        config.loss_file_name, config.eval_file_name, config.log_every, rows_per_step, plan.steps_per_epoch,
+        plan.epochs, writes=ranks.is_first,
     )  # fmt: skip
-    network = DeepFM(size_network(config, meta), config.seed, dense_dtype(config.convert_dtype, device))
-    start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
-    train_step = build_train_step(
-        network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay
-    )
-    record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device)
-    folder, state = open_run(config, meta, train_step, record, logs)
-    with StopSignals() as signals:
-        trainer = Trainer(
-            train_step, learning_rate(config, plan), plan, state, valid_data, folder, logs, record, signals
-        )
-        try:
-            trainer.fit(train_data)
-        except Stopped as stopped:
+    train_step = create_train_step(config, meta, device, ranks)
+    record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device, ranks.count)
+    folder, state = open_run(config, meta, train_step, record, logs, ranks)
+    state = state.in_steps_of(rows_per_step, plan.steps_per_epoch)
+    rate = learning_rate(config, plan, ranks.count)
+    trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks)
+    try:
+        trainer.fit(train_data)
+    except Stopped as stopped:
+        if state.step:
             stopped.way_on = "the same command with --resume=True goes on from there"
-            raise
-    print(f"best checkpoint: {folder.path / folder.best.file}")
+        raise
+    if ranks.is_first:
+        print(f"best checkpoint: {folder.path / folder.best.file}")
 
 
-def create_valid_data(config, meta):
+def create_train_step(config, meta, device, ranks):
+    """Return the TrainStep of a new network, which differs between the ranks in what dropout takes away."""
+    network = DeepFM(size_network(config, meta), config.seed + ranks.rank, dense_dtype(config.convert_dtype, device))
+    start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
+    return build_train_step(
+        network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
+        ranks.count,
+    )  # fmt: skip
+
+
+def create_valid_data(config, meta, ranks):
     """Return the valid split, or None if it is not to be scored or has no rows."""
     if config.do_eval and meta.splits["valid"].rows:
-        return create_dataset(config.dataset_path, "valid", config.batch_size)
+        return create_dataset(config.dataset_path, "valid", config.batch_size, False, ranks.rank, ranks.count)
     if config.do_eval:
         print("no valid split, so no scores while training; eval.py scores the test split")
     return None
@@ -75,19 +90,19 @@ def size_network(config, meta):
     )
 
 
-def learning_rate(config, plan):
+def learning_rate(config, plan, rank_count):
     """Return the schedule of the learning rate."""
     return LearningRate(
         config.lr_schedule,
-        config.learning_rate,
+        config.learning_rate * rank_count ** LR_SCALINGS[config.lr_scaling],
         plan.total_steps,
         round(config.warmup_ratio * plan.total_steps),
         config.lr_decay_factor,
     )
 
 
-def open_run(config, meta, train_step, record, logs):
-    """Return the ModelFolder and the TrainState to begin with.
+def open_run(config, meta, train_step, record, logs, ranks):
+    """Return the ModelFolder, which the first rank writes, and the TrainState to begin with.
 
     They are those of the run in ckpt_path if that is to go on, else new; a new run may start from the checkpoint of
     another one as if it were that one.
@@ -99,26 +114,28 @@ def open_run(config, meta, train_step, record, logs):
     elif config.checkpoint_path != AUTO:
         source, saved = find_start(config.checkpoint_path)
     else:
-        return create_folder(config, meta, train_step), TrainState()
+        return create_folder(config, meta, train_step, ranks), TrainState()
     source.check_data(meta, config.dataset_path)
     for note in record.compare(source.path):
         print(f"note: {note}")
     load_into(train_step, source.path / saved.file)
     state = TrainState(**saved.state)
     print(f"going on from {source.path / saved.file}, after step {state.step}")
+    ranks.wait()  # until all have read what the first one is going to change
     if not goes_on:
-        return create_folder(config, meta, train_step), state
-    source.cut(saved)
-    logs.cut(state.log_sizes)
+        return create_folder(config, meta, train_step, ranks), state
+    if ranks.is_first:
+        source.cut(saved)
+        logs.cut(state.log_sizes)
     return source, state
 
 
-def create_folder(config, meta, train_step):
+def create_folder(config, meta, train_step, ranks):
     """Return the ModelFolder of a new run."""
-    network = train_step.network.network.config
-    return ModelFolder.create(
-        config.ckpt_path, network, DataIdentity.of_dataset(meta), config.overwrite, config.keep_checkpoint_max
-    )
+    contents = config.ckpt_path, train_step.network.network.config, DataIdentity.of_dataset(meta)
+    if not ranks.is_first:
+        return ModelFolder(*contents)
+    return ModelFolder.create(*contents, config.overwrite, config.keep_checkpoint_max)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ raw_name() {
 }
 
 main() {
-  (( $# <= 1 )) && [[ "${1:-}" != -* ]] || usage
+  if (( $# > 1 )) || [[ "${1:-}" == -* ]]; then usage; fi
   local raw_file=""
   if (( $# == 1 )); then
     raw_file="$(realpath -- "$1")"

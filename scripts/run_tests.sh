@@ -10,7 +10,8 @@ main() {
   prepare_environment requirements-dev.txt
   "${python}" -m ruff check .
   "${python}" -m ruff format --check --quiet .
-  "${python}" -m pytest "$@"
+  # A test file stays in one process: its tests share what is slow to make.
+  "${python}" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
 }
 
 main "$@"

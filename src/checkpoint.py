@@ -182,25 +182,25 @@ class ModelFolder:
         beside.replace(self.path / MODEL_NAME)
 
 
-def find_checkpoint(path):
+def find_checkpoint(path, flag="--checkpoint_path"):
     """Return the ModelFolder and the SavedCheckpoint that `path` means: a .ckpt file, or a folder: its best one."""
-    folder, named = _find(path)
+    folder, named = _find(path, flag)
     return folder, named or folder.best
 
 
 def find_start(path):
     """Do as find_checkpoint, but for going on: a folder means the last of its checkpoints that is whole."""
-    folder, named = _find(path)
+    folder, named = _find(path, "--checkpoint_path")
     if named is None:
         return folder, folder.last_whole()
     folder.check_file(named)
     return folder, named
 
 
-def _find(path):
+def _find(path, flag):
     path = pathlib.Path(path)
     if not path.exists():
-        raise UserError(f"--checkpoint_path={path}: no such file or folder")
+        raise UserError(f"{flag}={path}: no such file or folder")
     folder = ModelFolder.load(path if path.is_dir() else path.parent)
     if not folder.checkpoints:
         raise UserError(f"{folder.path} holds no checkpoint")

@@ -13,13 +13,16 @@ import yaml
 from src.errors import ConfigError
 
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
-AUTO = "auto"
+AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 CHOICES = {
     "device_target": (AUTO, "Ascend", "GPU", "CPU"),
     "convert_dtype": (AUTO, "True", "False"),
     "dense_encoding": ("max", "log", "bucket", "log+bucket"),
+    "file_format": ("MINDIR", "ONNX", "AIR"),
+    "mindir_version": (1, 3),
     "l2_on": ("tables", "batch"),
+    "lr_scaling": ("none", "linear", "sqrt"),
     "lr_schedule": ("constant", "plateau", "one_cycle"),
 }
 RANGES = {
@@ -36,7 +39,7 @@ RANGES = {
     "split_seed": (0, 2**63 - 1),
     "max_bad_line_ratio": (0, 1),
     "memory_limit": (0, math.inf),
-    "batch_size": (1, math.inf),
+    "batch_size": (0, math.inf),
     "embedding_size": (1, math.inf),
     "hidden_sizes": (1, math.inf),
     "keep_prob": (0, 1),
@@ -188,7 +191,7 @@ def _to_ints(value):
 
 def _check_range(key, value):
     if key in CHOICES and value not in CHOICES[key]:
-        raise ValueError(f"must be one of {', '.join(CHOICES[key])}")
+        raise ValueError(f"must be one of {', '.join(map(str, CHOICES[key]))}")
     if key in RANGES:
         least, largest = RANGES[key]
         numbers = value if isinstance(value, tuple) else (value,)

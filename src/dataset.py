@@ -18,7 +18,8 @@ def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1
 
     sparse_ids: int32 [B, S].  dense_values: float32 [B, N].  labels: float32 [B, 1], -1 for padding.  B: batch_size.
     training: whole records in an order that mindspore.dataset.config.set_seed fixes, another one each epoch, without
-    those that do not fill a batch.  Otherwise every row once, the last batches filled up with padding.
+    those that do not fill a batch of every rank; all ranks together read what one would with larger batches.
+    Otherwise every row once, the last batches filled up with padding.
     rank, rank_count: this reader's share of the records; every rank gets the same number of batches.
     Raises UserError if the records cannot make such batches.
     """
@@ -38,6 +39,8 @@ def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1
         **padding,
     )
     dataset = dataset.batch(records_per_batch, drop_remainder=training, num_parallel_workers=workers)
+    if training and rank_count > 1:  # records that do not divide among the ranks come twice
+        dataset = dataset.take(split_meta.records // (records_per_batch * rank_count))
     shapes = {
         "sparse_ids": (np.int32, len(meta.sparse_fields)),
         "dense_values": (np.float32, len(meta.dense_fields)),
@@ -60,6 +63,8 @@ class _Unpack:
 
 def _records_per_batch(meta, split, batch_size, training_ranks):
     rows = meta.rows_per_record
+    if batch_size == 0:
+        raise UserError("--batch_size=0 is for export.py alone")
     if batch_size % rows:
         raise UserError(
             f"--batch_size={batch_size} cannot be made of records of {rows} rows; use a multiple of {rows}, "

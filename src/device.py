@@ -1,15 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the network runs."""
+"""Where a process runs, and with which others: Ascend, GPU or CPU, and the launchers that start several processes."""
 
 import glob
+import os
 
 import mindspore as ms
 import mindspore.dataset as ds
+from mindspore.communication import get_group_size, get_rank, init
 
 from src.errors import UserError
+from src.ranks import Ranks
 
 # In order of preference: the device files that the driver makes.
 DEVICE_FILES = {"Ascend": ("/dev/*davinci[0-9]*",), "GPU": ("/dev/nvidia[0-9]*", "/dev/dxg")}
+
+
+def set_up(target, device_id):
+    """Select the device, for graph mode, and join the other ranks if a launcher started this process as one of several.
+
+    target: "auto" takes an accelerator if there is one.  device_id: of which card, unless the launcher says.
+    Return the target and the Ranks.  To be called before any parameter is made.
+    """
+    launcher = find_launcher(os.environ)
+    chosen = place(target, find_device_id(os.environ, launcher, device_id))
+    if launcher is None:
+        return chosen, Ranks()
+    if launcher != "rank table":
+        os.environ.pop("RANK_TABLE_FILE", None)  # with it MindSpore would not number the devices of this machine
+    init()
+    ranks = Ranks(get_rank(), get_group_size())
+    print(f"rank {ranks.rank} of {ranks.count}")
+    if ranks.count > 1:
+        ms.set_auto_parallel_context(
+            parallel_mode=ms.ParallelMode.DATA_PARALLEL,
+            gradients_mean=True,
+            device_num=ranks.count,
+            parameter_broadcast=True,
+        )
+    return chosen, ranks
+
+
+def find_launcher(environment):
+    """Return what started this process as one of several: "msrun", "mpirun" or "rank table"; None if it is alone."""
+    if "MS_ROLE" in environment:
+        return "msrun"
+    if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+        return "mpirun"
+    if "RANK_TABLE_FILE" in environment and int(environment.get("RANK_SIZE", "1")) > 1:
+        return "rank table"
+    return None
+
+
+def find_device_id(environment, launcher, device_id):
+    """Return the id of the card, None if it is msrun that gives each rank its own.  device_id: what the user says.
+
+    ASCEND_DEVICE_ID is set by ModelArts, DEVICE_ID by whoever starts ranks.
+    """
+    if launcher == "msrun":
+        return None
+    if "ASCEND_DEVICE_ID" in environment:
+        return int(environment["ASCEND_DEVICE_ID"])
+    if launcher == "mpirun":
+        return int(environment["OMPI_COMM_WORLD_LOCAL_RANK"])
+    return device_id if launcher is None else int(environment["DEVICE_ID"])
 
 
 def place(target, device_id):
@@ -28,7 +81,7 @@ def place(target, device_id):
             f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
         ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
-    print(f"device: {chosen}" + (f" {device_id}" if chosen != "CPU" else ""))
+    print(f"device: {chosen}" + (f" {device_id}" if chosen != "CPU" and device_id is not None else ""))
     return chosen
 
 

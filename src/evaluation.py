@@ -9,17 +9,18 @@ from src.metrics import calibration, drop_padding, log_loss, roc_auc, score
 COMMONEST_VALUES = 20
 
 
-def evaluate(predictor, dataset, between_batches=None):
+def evaluate(predictor, dataset, ranks, between_batches=None):
     """Return the scores of src.metrics on all rows of `dataset`, batches that end with the labels.
 
-    predictor: a DeepFMPredict.  between_batches: called after each batch; what it raises ends the evaluation.
+    predictor: a DeepFMPredict.  ranks: the Ranks, each with a share of the rows; all get the scores of all rows.
+    between_batches: called after each batch; what it raises ends the evaluation.
     """
-    labels, probabilities = predict(predictor, dataset, between_batches=between_batches)
-    return score(labels, probabilities)
+    columns = predict(predictor, dataset, between_batches=between_batches)
+    return score(*drop_padding(*map(ranks.gather, columns)))
 
 
 def predict(predictor, dataset, field=None, between_batches=None):
-    """Return labels and click probabilities of the rows of `dataset` that are not padding, both float32 [n].
+    """Return labels, -1 for padding, and click probabilities of the rows of `dataset`, both float32 [n].
 
     field: the place of a sparse field whose ids, int32 [n], are to come as well.
     """
@@ -34,7 +35,7 @@ def predict(predictor, dataset, field=None, between_batches=None):
                 between_batches()
     finally:
         predictor.network.set_train(was_training)
-    return drop_padding(*(np.concatenate([column.ravel() for column in columns]) for columns in zip(*parts)))
+    return [np.concatenate([column.ravel() for column in columns]) for columns in zip(*parts)]
 
 
 def score_by_id(labels, probabilities, ids):

@@ -25,40 +25,51 @@ def format_scores(scores):
 class TrainLogs:
     """What a run writes down of its steps and of its looks at valid, and the progress that it shows."""
 
-    def __init__(self, loss_path, eval_path, every, batch_size, steps_per_epoch, epochs):
-        """every: steps between two lines of the loss log."""
+    def __init__(self, loss_path, eval_path, every, rows_per_step, steps_per_epoch, epochs, writes=True):
+        """every: steps between two lines of the loss log.  writes: False for a rank that leaves that to another."""
         self._loss_path, self._eval_path, self._every = loss_path, eval_path, every
-        self._batch_size, self._steps_per_epoch, self._epochs = batch_size, steps_per_epoch, epochs
+        self._rows_per_step, self._steps_per_epoch, self._epochs = rows_per_step, steps_per_epoch, epochs
+        self._writes = writes
         self._progress = None
 
     def start(self, step):
         """Begin to show progress, `step` steps of an earlier run being done."""
-        self._progress = Progress("train", self._epochs * self._steps_per_epoch * self._batch_size)
+        if not self._writes:
+            return
+        self._progress = Progress("train", self._epochs * self._steps_per_epoch * self._rows_per_step)
         if step:
-            self._progress.advance(step * self._batch_size, "some of it by an earlier run")
+            self._progress.advance(step * self._rows_per_step, "some of it by an earlier run")
 
     def close(self):
-        self._progress.close()
+        if self._progress is not None:
+            self._progress.close()
 
-    def after_step(self, step, loss):
-        """Take in the loss, a scalar Tensor, of a step counted from 1; UserError if it is not finite."""
-        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+    def is_due(self, step):
+        """Tell whether the loss of a step counted from 1 is logged."""
+        _, step_in_epoch = place_of(step, self._steps_per_epoch)
+        return step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch
+
+    def add_step(self, step, loss=None):
+        """Take in a step counted from 1, and its loss if it is due; UserError if that is not finite."""
         note = ""
-        if step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch:
-            number = loss.asnumpy().item()
-            append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {number:.7g}")
-            note = f"epoch {epoch}/{self._epochs}, loss {number:.4f}"
-            check_finite(number, "loss", epoch, step_in_epoch)
-        self._progress.advance(self._batch_size, note)
+        if loss is not None:
+            epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+            if self._writes:
+                append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
+            note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
+            check_finite(loss, "loss", epoch, step_in_epoch)
+        if self._progress is not None:
+            self._progress.advance(self._rows_per_step, note)
 
-    def after_look(self, step, scores):
+    def add_look(self, step, scores):
         """Take in the scores on valid after a step counted from 1; UserError if they are not finite."""
         epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
         check_finite(scores["log_loss"], "log loss on valid", epoch, step_in_epoch)
         place = f"epoch: {epoch}" if step_in_epoch == self._steps_per_epoch else f"epoch: {epoch} step: {step_in_epoch}"
         line = f"{place} valid {format_scores(scores)}"
-        append_line(self._eval_path, line)
-        tqdm.write(line)  # above the progress bar, if there is one
+        if self._writes:
+            append_line(self._eval_path, line)
+            tqdm.write(line)  # above the progress bar, if there is one
 
     def sizes(self):
         """Return how long the logs are, in bytes."""

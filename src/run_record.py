@@ -27,7 +27,7 @@ class RunRecord:
     settings: the configuration as a dict.  meta: the DatasetMeta of the data.
     """
 
-    def __init__(self, path, settings, meta, device):
+    def __init__(self, path, settings, meta, device, rank_count=1):
         self._path = pathlib.Path(path, RUN_NAME)
         self._content = {
             "settings": json.loads(json.dumps(settings)),
@@ -41,7 +41,13 @@ class RunRecord:
                 "numpy": np.__version__,
                 "git_commit": _git_commit(),
             },
-            "host": {"name": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "device": device},
+            "host": {
+                "name": platform.node(),
+                "system": platform.platform(),
+                "cores": os.cpu_count(),
+                "device": device,
+                "ranks": rank_count,
+            },
         }
 
     def compare(self, folder):

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import threading
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -20,36 +21,26 @@ class Stopped(Exception):
         return f"stopped by {name}; {self.way_on}" if self.way_on else f"stopped by {name}"
 
 
-class StopSignals:
-    """While it is entered, SIGTERM and SIGINT are noted; a second one ends the process at once.
+def hold_signals():
+    """Keep SIGTERM and SIGINT for a StopSignals: this thread, and those it starts from now on, do not get them.
 
-    While MindSpore compiles or runs a graph, a handler of its own is in the place that makes SIGTERM of SIGINT; what
-    is left of that afterwards, check() mends.
+    To be called before MindSpore is imported: while that runs a graph, a handler of its own makes SIGTERM of SIGINT.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+class StopSignals:
+    """The signals that hold_signals() keeps: the first one is noted, a second one ends the process at once."""
 
     def __init__(self):
-        self._noted = None
-        self._earlier = {}
-
-    def __enter__(self):
-        self._earlier = self._install()
-        return self
-
-    def __exit__(self, *error):
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
+        self.number = 0  # of the first signal that has come
+        threading.Thread(target=self._wait, daemon=True).start()
 
     def check(self):
         """Raise Stopped if a signal has come."""
-        self._install()
-        if self._noted is not None:
-            raise Stopped(self._noted)
+        if self.number:
+            raise Stopped(self.number)
 
-    def _install(self):
-        return {number: signal.signal(number, self._note) for number in SIGNALS}
-
-    def _note(self, number, frame):
-        if self._noted is not None:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self._noted = number
+    def _wait(self):
+        self.number = signal.sigwait(SIGNALS)
+        os._exit(128 + signal.sigwait(SIGNALS))

@@ -7,6 +7,7 @@ import time
 from src.deepfm import DeepFMPredict
 from src.evaluation import evaluate
 from src.logs import place_of
+from src.ranks import AgreedStop
 from src.stopping import Stopped
 
 
@@ -34,12 +35,14 @@ class TrainPlan:
 class TrainState:
     """How far a run is: together with the parameters of the train step, all that it takes to go on.
 
-    step: steps done.  looked_at: the step of the last look at valid.  decays, looks_without_gain: looks that brought
-    no improvement, in all and in a row.  best_log_loss: on valid.  log_sizes: of the logs, in bytes.  history: a dict
-    for each look, or each epoch if there is no valid split.
+    step: steps done, of rows_per_step rows, steps_per_epoch of them an epoch.  looked_at: the step of the last look at
+    valid.  decays, looks_without_gain: looks that brought no improvement, in all and in a row.  best_log_loss: on
+    valid.  log_sizes: of the logs, in bytes.  history: a dict for each look, or each epoch if there is no valid split.
     """
 
     step: int = 0
+    rows_per_step: int = 0
+    steps_per_epoch: int = 0
     looked_at: int = 0
     decays: int = 0
     looks_without_gain: int = 0
@@ -47,24 +50,38 @@ class TrainState:
     log_sizes: list = dataclasses.field(default_factory=list)
     history: list = dataclasses.field(default_factory=list)
 
+    def in_steps_of(self, rows_per_step, steps_per_epoch):
+        """Return the state counted in other steps, as of another number of ranks; part of a step counts as not done."""
+
+        def convert(step):
+            epochs, in_epoch = divmod(step, self.steps_per_epoch or steps_per_epoch)
+            done = in_epoch * self.rows_per_step // rows_per_step
+            return epochs * steps_per_epoch + min(done, steps_per_epoch)
+
+        others = {"rows_per_step": rows_per_step, "steps_per_epoch": steps_per_epoch}
+        return dataclasses.replace(self, step=convert(self.step), looked_at=convert(self.looked_at), **others)
+
 
 class Trainer:
     """Train by a plan from a state on.
 
     train_step: a TrainStep.  rate: a LearningRate.  valid_data: a dataset, or None.  folder: a ModelFolder.
     logs: a TrainLogs.  record: a RunRecord.  signals: a StopSignals.
+    ranks: the Ranks that train together; all of them do the same, and the first one writes.
     """
 
-    def __init__(self, train_step, rate, plan, state, valid_data, folder, logs, record, signals):
+    def __init__(self, train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks):
         self._train_step, self._rate, self._plan, self._state = train_step, rate, plan, state
         self._valid_data, self._folder, self._logs = valid_data, folder, logs
-        self._record, self._signals = record, signals
+        self._record, self._ranks = record, ranks
+        self._stop = AgreedStop(signals, ranks)
         self._predictor = DeepFMPredict(train_step.averaged)  # made once, as it is compiled at its first use
         train_step.set_train()
         self._saved_time = time.monotonic()
 
     def fit(self, train_data):
         """Run the steps that are left; on Stopped all that was done is in a checkpoint."""
+        self._stop.check()
         self._logs.start(self._state.step)
         try:
             self._look_if_due()  # an earlier run may have been stopped between a step and its look
@@ -72,6 +89,7 @@ class Trainer:
                 self._run_epochs(train_data)
         except Stopped:
             self._save()
+            self._ranks.wait()  # a launcher may end the others as soon as one has ended
             raise
         finally:
             self._logs.close()
@@ -90,8 +108,8 @@ class Trainer:
         self._train_step.set_learning_rate(self._rate.at(state.step, state.decays))
         loss = self._train_step(*batch)
         state.step += 1
-        self._logs.after_step(state.step, loss)
-        self._signals.check()
+        self._logs.add_step(state.step, self._ranks.mean(loss) if self._logs.is_due(state.step) else None)
+        self._stop.check()
         if not self._look_if_due() and self._is_save_due():
             self._save()
 
@@ -126,9 +144,9 @@ class Trainer:
 
     def _score(self):
         start = time.monotonic()
-        scores = evaluate(self._predictor, self._valid_data, between_batches=self._signals.check)
+        scores = evaluate(self._predictor, self._valid_data, self._ranks, between_batches=self._stop.check)
         scores["eval_time"] = time.monotonic() - start
-        self._logs.after_look(self._state.step, scores)
+        self._logs.add_look(self._state.step, scores)
         return {
             "auc": scores["AUC"],
             **{name: scores[name] for name in ("log_loss", "normalised_entropy", "calibration")},
@@ -136,6 +154,8 @@ class Trainer:
 
     def _save(self, scores=None):
         self._saved_time = time.monotonic()
+        if not self._ranks.is_first:
+            return
         self._state.log_sizes = self._logs.sizes()
         place = place_of(self._state.step, self._plan.steps_per_epoch)
         self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))

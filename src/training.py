@@ -23,11 +23,15 @@ class LossNetwork(nn.Cell):
 
     l2_on: "tables", or "batch": of the tables of sparse fields only the rows that the batch looks up count, as often as
     it does and divided by the number of its rows.
+    rank_count: how many processes have a batch each; the mean of their losses is then the loss of all their rows.
     """
 
-    def __init__(self, network, l2_coef, l2_on="tables"):
+    def __init__(self, network, l2_coef, l2_on="tables", rank_count=1):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.rank_count = rank_count
+        if rank_count > 1:
+            self.sum_of_ranks = ops.AllReduce(ops.ReduceOp.SUM)
         self.half_l2_coef = l2_coef / 2
         self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
         self.whole_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
@@ -39,7 +43,7 @@ class LossNetwork(nn.Cell):
         logits = self.network(*batch[:-1])  # [B, 1]
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
         total = self.log_loss(logits, labels, real, ops.ones_like(real))
-        row_count = ops.maximum(real.sum(), 1.0)
+        row_count = ops.maximum(self._mean_of_ranks(real.sum()), 1 / self.rank_count)
         loss = total / row_count
         if self.half_l2_coef > 0:
             for table in self.whole_tables:
@@ -48,6 +52,11 @@ class LossNetwork(nn.Cell):
                 squares = ops.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
                 loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
+
+    def _mean_of_ranks(self, row_count):
+        if self.rank_count == 1:
+            return row_count
+        return self.sum_of_ranks(ops.reshape(row_count, (1,)))[0] / self.rank_count
 
 
 class TrainStep(nn.TrainOneStepCell):
@@ -124,10 +133,15 @@ def _is_finite(gradient):
     return ops.isfinite(gradient).all()
 
 
-def build_train_step(network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0, ema_decay=0.0):
-    """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss."""
+def build_train_step(
+    network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0, ema_decay=0.0, rank_count=1
+):
+    """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss.
+
+    rank_count: how many processes train together, each with batches of its own.
+    """
     loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
-    loss_network = LossNetwork(network, l2_coef, l2_on)
+    loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
     with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
     return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()

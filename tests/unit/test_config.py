@@ -50,7 +50,7 @@ def test_file_goes_before_defaults_and_flag_before_file(tmp_path):
     ("argument", "message"),
     [
         ("--batchsize=3", "unknown argument --batchsize; did you mean --batch_size?"),
-        ("--batch_size=0", "--batch_size=0: must be at least 1"),
+        ("--batch_size=-1", "--batch_size=-1: must be at least 0"),
         ("--batch_size=1.5", "--batch_size=1.5: must be a whole number"),
         ("--hidden_sizes=8,0", "--hidden_sizes=8,0: must be at least 1"),
         ("--hidden_sizes=", "--hidden_sizes=: must be a list of whole numbers, such as 400,400"),

@@ -100,3 +100,26 @@ def test_batches_that_the_records_cannot_make_are_refused(dataset, batch_size, r
 def test_an_empty_split_is_refused(make_dataset):
     with pytest.raises(UserError, match="the test split has no rows; preprocess with --test_ratio above 0"):
         create_dataset(make_dataset("--test_ratio=0"), "test", 50)
+
+
+def test_a_batch_of_any_number_of_rows_is_for_export_alone(dataset):
+    with pytest.raises(UserError, match=r"--batch_size=0 is for export\.py alone"):
+        create_dataset(dataset, "train", 0, training=True)
+
+
+@pytest.mark.parametrize("rank_count", [2, 3])
+def test_ranks_together_read_the_batches_of_one(dataset, seeded, rank_count):
+    def epochs(batch_size, rank, count):
+        ds.config.set_seed(1)
+        data = create_dataset(dataset, "train", batch_size, True, rank, count)
+        batches = data.create_tuple_iterator(num_epochs=2, output_numpy=True)
+        return [[batch[0] for batch in batches] for _ in range(2)]
+
+    alone = epochs(50 * rank_count, 0, 1)
+    shares = [epochs(50, rank, rank_count) for rank in range(rank_count)]
+    for epoch in range(2):
+        assert len(alone[epoch]) > 3
+        for step, batch in enumerate(alone[epoch]):
+            together = np.concatenate([share[epoch][step] for share in shares])
+            np.testing.assert_array_equal(together, batch)
+        assert {len(share[epoch]) for share in shares} == {len(alone[epoch])}

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 
-import numpy as np
 import pytest
-from mindspore import Tensor
 
 from src.errors import UserError
 from src.logs import TrainLogs, append_line
@@ -14,7 +12,9 @@ SCORES = {"AUC": 0.75, "log_loss": 0.5, "rows": 10, "eval_time": 0.25}
 @pytest.fixture
 def logs(tmp_path):
     """The logs of 2 epochs of 25 steps."""
-    logs = TrainLogs(tmp_path / "loss.log", tmp_path / "auc.log", every=10, batch_size=4, steps_per_epoch=25, epochs=2)
+    logs = TrainLogs(
+        tmp_path / "loss.log", tmp_path / "auc.log", every=10, rows_per_step=4, steps_per_epoch=25, epochs=2
+    )
     logs.start(0)
     return logs
 
@@ -26,13 +26,9 @@ def texts(path):
     return [line[20:] for line in lines]
 
 
-def loss(value):
-    return Tensor(np.float32(value))
-
-
 def test_losses_are_logged_at_intervals_and_at_the_end_of_an_epoch(logs, tmp_path):
     for step in range(1, 51):
-        logs.after_step(step, loss(0.1 * step))
+        logs.add_step(step, 0.1 * step if logs.is_due(step) else None)
     assert texts(tmp_path / "loss.log") == [
         "epoch: 1 step: 10, loss is 1",
         "epoch: 1 step: 20, loss is 2",
@@ -44,8 +40,8 @@ def test_losses_are_logged_at_intervals_and_at_the_end_of_an_epoch(logs, tmp_pat
 
 
 def test_looks_are_logged_with_the_step_unless_they_end_an_epoch(logs, tmp_path, capsys):
-    logs.after_look(30, SCORES)
-    logs.after_look(50, SCORES)
+    logs.add_look(30, SCORES)
+    logs.add_look(50, SCORES)
     assert texts(tmp_path / "auc.log") == [
         "epoch: 2 step: 5 valid AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s",
         "epoch: 2 valid AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s",
@@ -56,21 +52,33 @@ def test_looks_are_logged_with_the_step_unless_they_end_an_epoch(logs, tmp_path,
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run(logs, value):
     with pytest.raises(UserError, match=f"the loss is {value} at epoch 1 step 10; earlier checkpoints are kept"):
-        logs.after_step(10, loss(value))
+        logs.add_step(10, value)
     with pytest.raises(UserError, match=f"the log loss on valid is {value} at epoch 2 step 25"):
-        logs.after_look(50, {**SCORES, "log_loss": value})
+        logs.add_look(50, {**SCORES, "log_loss": value})
 
 
 def test_what_came_after_a_checkpoint_is_cut_off(logs, tmp_path):
-    logs.after_step(10, loss(1))
+    logs.add_step(10, 1)
     sizes = logs.sizes()
-    logs.after_step(20, loss(2))
-    logs.after_look(25, SCORES)
+    logs.add_step(20, 2)
+    logs.add_look(25, SCORES)
     logs.cut(sizes)
     assert texts(tmp_path / "loss.log") == ["epoch: 1 step: 10, loss is 1"]
     assert texts(tmp_path / "auc.log") == []
     logs.cut([10_000, 10_000])  # nothing is there to cut off
     assert logs.sizes() == sizes
+
+
+def test_a_rank_that_leaves_writing_to_another_only_checks(tmp_path, capsys):
+    logs = TrainLogs(tmp_path / "loss.log", tmp_path / "auc.log", 1, 4, 25, 2, writes=False)
+    logs.start(3)
+    logs.add_step(4, 1.0)
+    logs.add_look(25, SCORES)
+    with pytest.raises(UserError, match="the loss is nan"):
+        logs.add_step(26, float("nan"))
+    logs.close()
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
 
 
 def test_lines_are_appended(tmp_path):

@@ -8,6 +8,7 @@ from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.logs import TrainLogs
+from src.ranks import Ranks
 from src.run_record import RunRecord
 from src.schedule import LearningRate
 from src.stopping import StopSignals
@@ -34,7 +35,8 @@ def fit(dataset, tmp_path):
         rate = LearningRate(*rate, plan.total_steps)
         record = RunRecord(folder.path, {}, meta, "CPU")
         train_step = build_train_step(network, 0.1, 1e-8, 0.0)
-        Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals()).fit(train_data)
+        trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals(), Ranks())
+        trainer.fit(train_data)
         return folder, state
 
     return run
@@ -92,3 +94,14 @@ def test_without_a_valid_split_each_epoch_is_saved(fit):
     history = json.loads((folder.path / "run.json").read_text())["history"]
     assert history == state.history
     assert [look["valid"] for look in history] == [{}, {}]
+
+
+def test_a_state_is_counted_in_the_steps_of_another_number_of_ranks():
+    state = TrainState(step=24 + 7, rows_per_step=400, steps_per_epoch=12, looked_at=24)
+    of_half = state.in_steps_of(200, 24)
+    assert (of_half.step, of_half.looked_at) == (2 * 24 + 14, 48)
+    assert of_half.in_steps_of(400, 12) == state
+    # 2,800 rows of the third epoch are 3 whole steps of 800 rows, of which an epoch has 6.
+    of_double = state.in_steps_of(800, 6)
+    assert (of_double.step, of_double.looked_at) == (2 * 6 + 3, 12)
+    assert TrainState().in_steps_of(400, 12) == TrainState(rows_per_step=400, steps_per_epoch=12)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start a script alone or as several ranks, and look after them: what the scripts of scripts/ do their work with.
+
+Each rank writes to a log of its own.  NODE_NUM and NODE_RANK say how many machines there are and which one this is,
+MASTER_ADDR and MASTER_PORT where their ranks find each other.
+"""
+
+import argparse
+import os
+import pathlib
+import socket
+import sys
+
+if __name__ == "__main__":  # started as a script: make `src` importable
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
+
+from src.errors import UserError, exit_on_user_error
+from src.rank_processes import Command, RankProcesses
+from src.rank_table import read_rank_table
+
+PYTHON = "python"  # of the PATH, as msrun takes it
+# A rank gets these from what starts it now, not from the shell that this was called in.
+LAUNCHER_VARIABLES = ("RANK_TABLE_FILE", "RANK_SIZE", "RANK_ID", "DEVICE_ID", "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM")
+MSRUN_LOGS = pathlib.Path("msrun_log")
+DEFAULT_PORT = "8118"  # that of msrun
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--log", required=True, help="of a rank; {rank} stands for its number")
+    parser.add_argument("--device_num", type=int, default=0, help="ranks on this machine; 0: one process alone")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="msrun", help="of several ranks")
+    parser.add_argument("--rank_table", help="of launcher rank_table")
+    parser.add_argument("script", nargs=argparse.REMAINDER, help="and its flags")
+    arguments = parser.parse_args()
+    if arguments.device_num == 0:
+        commands, logs = alone(arguments.script, pathlib.Path(arguments.log), os.environ)
+    else:
+        cluster = Cluster(arguments.device_num, os.environ)
+        logs = {rank: pathlib.Path(arguments.log.format(rank=rank)) for rank in cluster.ranks}
+        commands = LAUNCHERS[arguments.launcher](arguments, cluster, logs)
+    sys.exit(RankProcesses(commands, logs).run())
+
+
+class Cluster:
+    """The machines and the ranks on this one, told by the environment."""
+
+    def __init__(self, device_num, environment):
+        self.environment = without_launcher(environment)
+        self.device_num = device_num
+        self.machine_count = _number(environment, "NODE_NUM", 1)
+        self.machine = _number(environment, "NODE_RANK", 0)
+        if not 0 <= self.machine < self.machine_count:
+            raise UserError(f"NODE_RANK={self.machine}: must be from 0 to NODE_NUM - 1, {self.machine_count - 1}")
+        self.rank_count = device_num * self.machine_count
+        self.ranks = range(self.machine * device_num, (self.machine + 1) * device_num)
+
+
+def alone(script, log, environment):
+    """Return the command of one process that is not one of several, and its log."""
+    return [Command([PYTHON, "-u", *script], {**without_launcher(environment), "RANK_ID": "0"}, log, rank=0)], {0: log}
+
+
+def by_rank_table(arguments, cluster, logs):
+    """Return a command for each Ascend device of this machine in the rank table."""
+    path = pathlib.Path(arguments.rank_table)
+    devices = read_rank_table(path, cluster.machine, cluster.machine_count, cluster.device_num)
+    common = {"RANK_TABLE_FILE": str(path.resolve()), "RANK_SIZE": str(cluster.rank_count)}
+    return [
+        Command(
+            [PYTHON, "-u", *arguments.script],
+            {**cluster.environment, **common, "RANK_ID": str(rank), "DEVICE_ID": str(device)},
+            logs[rank],
+            rank,
+        )
+        for rank, device in devices
+    ]
+
+
+def by_msrun(arguments, cluster, logs):
+    """Return the one command that starts all ranks of this machine by msrun; their logs are links to those of msrun."""
+    for rank, log in logs.items():
+        _make_way(log)
+        log.symlink_to(os.path.relpath(MSRUN_LOGS / f"worker_{rank}.log", log.parent))
+    address = cluster.environment.get("MASTER_ADDR", "127.0.0.1")
+    port = cluster.environment.get("MASTER_PORT") or (DEFAULT_PORT if cluster.machine_count > 1 else find_free_port())
+    msrun = [
+        "msrun", f"--worker_num={cluster.rank_count}", f"--local_worker_num={cluster.device_num}",
+        f"--master_addr={address}", f"--master_port={port}", f"--node_rank={cluster.machine}",
+        f"--log_dir={MSRUN_LOGS}", "--join=True",
+        f"--tail_worker_log={cluster.rank_count}",  # no such rank: it is to show the log of none
+    ]  # fmt: skip
+    return [Command([*msrun, PYTHON, "-u", *arguments.script], cluster.environment, MSRUN_LOGS / "msrun.log")]
+
+
+def by_mpirun(arguments, cluster, logs):
+    """Return the one command that starts all ranks by OpenMPI, each with its output in its log."""
+    if cluster.machine_count > 1:
+        raise UserError("LAUNCHER=mpirun is for one machine; several are for msrun")
+    for log in logs.values():
+        _make_way(log)
+    log = arguments.log.format(rank="${OMPI_COMM_WORLD_RANK}")
+    mpirun = ["mpirun", *(["--allow-run-as-root"] if os.getuid() == 0 else []), "-n", str(cluster.rank_count)]
+    redirected = ["bash", "-c", f'exec "$@" > {log} 2>&1', "bash", PYTHON, "-u", *arguments.script]
+    return [Command([*mpirun, *redirected], cluster.environment, logs[0].with_name("mpirun.log"))]
+
+
+LAUNCHERS = {"msrun": by_msrun, "mpirun": by_mpirun, "rank_table": by_rank_table}
+
+
+def without_launcher(environment):
+    """Return the environment without what launchers set."""
+    return {name: value for name, value in environment.items() if name not in LAUNCHER_VARIABLES}
+
+
+def find_free_port():
+    """Return a port of this machine that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _number(environment, name, default):
+    text = environment.get(name, str(default))
+    if not text.isdecimal():
+        raise UserError(f"{name}={text}: must be a whole number")
+    return int(text)
+
+
+def _make_way(log):
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+
+from src.errors import UserError
+from src.rank_table import read_rank_table
+
+TWO_MACHINES = {
+    "version": "1.0",
+    "server_count": "2",
+    "server_list": [
+        {
+            "server_id": "10.0.0.1",
+            "device": [
+                {"device_id": "1", "device_ip": "192.1.0.1", "rank_id": "1"},
+                {"device_id": "0", "device_ip": "192.1.0.0", "rank_id": "0"},
+            ],
+        },
+        {
+            "server_id": "10.0.0.2",
+            "device": [
+                {"device_id": "4", "device_ip": "192.2.0.4", "rank_id": "2"},
+                {"device_id": "5", "device_ip": "192.2.0.5", "rank_id": "3"},
+            ],
+        },
+    ],
+    "status": "completed",
+}
+
+
+def read(tmp_path, table, machine=0, machine_count=2, device_count=2):
+    path = tmp_path / "table.json"
+    path.write_text(table if isinstance(table, str) else json.dumps(table))
+    return read_rank_table(path, machine, machine_count, device_count)
+
+
+def test_each_machine_gets_its_ranks_and_devices(tmp_path):
+    assert read(tmp_path, TWO_MACHINES) == [(0, 0), (1, 1)]
+    assert read(tmp_path, TWO_MACHINES, machine=1) == [(2, 4), (3, 5)]
+
+
+def changed(*path, to):
+    """Return the table with one value changed."""
+    table = json.loads(json.dumps(TWO_MACHINES))
+    place = table
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return table
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", '"version" must be "1.0"'),
+        (changed("version", to="2.0"), '"version" must be "1.0"'),
+        (changed("server_count", to=2), '"server_count" its length, as a string'),
+        (changed("server_count", to="3"), '"server_count" its length, as a string'),
+        (changed("server_list", to={}), '"server_list" must be a list'),
+        (changed("status", to="initializing"), '"status" must be "completed"'),
+        (changed("server_list", 1, to="10.0.0.2"), r'server_list\[1\] has no list "device"'),
+        (changed("server_list", 0, "device", 1, "rank_id", to=0), r'\[0\] device\[1\]: "rank_id" must be a string'),
+        (changed("server_list", 0, "device", 1, "device_ip", to=None), '"device_ip" must be a string'),
+        (changed("server_list", 0, "device", 0, "device_id", to="one"), '"device_id" must be a number in quotes'),
+        (changed("server_list", 0, "device", 0, "device_id", to="0"), r"server_list\[0\] names a device_id twice"),
+        (
+            changed("server_list", 1, "device", 1, "rank_id", to="4"),
+            r"server_list\[1\] are \[2, 4\]; they must be 2 to 3",
+        ),
+        (
+            changed("server_list", 1, "device", 1, "rank_id", to="2"),
+            r"server_list\[1\] are \[2, 2\]; they must be 2 to 3",
+        ),
+        (changed("server_list", 1, "device", to=[]), r"server_list\[1\] has 0 devices, DEVICE_NUM says 2"),
+    ],
+)
+def test_a_fault_is_named(tmp_path, table, message):
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, table)
+
+
+def test_another_number_of_machines_is_refused(tmp_path):
+    with pytest.raises(UserError, match="server_list has 2 machines, NODE_NUM says 1"):
+        read(tmp_path, TWO_MACHINES, machine_count=1)
+    with pytest.raises(UserError, match=r"RANK_TABLE_FILE .*none\.json: No such file"):
+        read_rank_table(tmp_path / "none.json", 0, 1, 1)
