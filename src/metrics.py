@@ -22,7 +22,12 @@ def drop_padding(labels, *columns):
 
 
 def score(labels, probabilities):
-    """Return all scores by name.  labels: [n] of 0 or 1.  probabilities: [n] in [0, 1]."""
+    """Return all scores by name, the same for any order of the rows.
+
+    labels: [n] of 0 or 1.  probabilities: [n] in [0, 1].
+    """
+    order = np.lexsort((labels, probabilities))  # a sum depends on the order in its last digits
+    labels, probabilities = labels[order], probabilities[order]
     return {
         "AUC": roc_auc(labels, probabilities),
         "AUC_interval": auc_interval(labels, probabilities),

@@ -117,6 +117,16 @@ def test_the_interval_of_few_rows_is_wide():
     assert np.isnan(auc_interval(np.ones(4), np.arange(4))).all()
 
 
+def test_the_scores_are_the_same_for_any_order_of_the_rows():
+    random = np.random.default_rng(5)
+    probabilities = random.random(5000, np.float32)
+    labels = (random.random(5000) < probabilities).astype(np.float32)
+    expected = score(labels, probabilities)
+    for _ in range(20):
+        order = random.permutation(5000)
+        assert score(labels[order], probabilities[order]) == expected
+
+
 def test_millions_of_rows_take_seconds():
     random = np.random.default_rng(7)
     probabilities = random.random(4_600_000, dtype=np.float32)
