@@ -96,9 +96,12 @@ class RankProcesses:
         self._seen[process][1] = len(self._signals)
 
     def _end_all(self):
-        for process in {*_descendants(), *self._seen}:
+        processes = {*_descendants(), *self._seen}
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        # Giving its memory back takes a process a while.  Those that we have started are waited for by run().
+        psutil.wait_procs(processes - set(psutil.Process().children()), timeout=GRACE_SECONDS)
 
     def _last_words(self):
         """Return what a rank says of being stopped."""
@@ -138,5 +141,10 @@ def _rank_of(process):
         return None
     if environment.get("MS_ROLE") == "MS_SCHED":
         return None
+    return find_rank(environment)
+
+
+def find_rank(environment):
+    """Return which rank a process with this environment is; None if no launcher has said so."""
     rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("RANK_ID")
     return None if rank is None else int(rank)
