@@ -5,7 +5,7 @@ import pathlib
 import time
 
 from src.checkpoint import find_checkpoint
-from src.config import AUTO, NONE, load_config
+from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.deepfm import DeepFMPredict
@@ -15,10 +15,17 @@ from src.evaluation import describe_by_value, predict, score_by_id
 from src.features import Vocabulary
 from src.logs import append_line, format_scores
 from src.metrics import drop_padding, score
+from src.modelarts import open_job
+from src.preprocess_data import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
+    with open_job(config, ("eval_file_name",), "checkpoint_path", make_records) as job:
+        evaluate(job.config)
+
+
+def evaluate(config):
     device, ranks = set_up(config.device_target, config.device_id)
     folder, saved = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     meta = DatasetMeta.load(config.dataset_path)
@@ -42,8 +49,8 @@ def main(argv=None):
 
 
 def find_field(name, meta):
-    """Return the place of a sparse field among the ids of a row; None for the name "none"."""
-    if name == NONE:
+    """Return the place of a sparse field among the ids of a row; None for None."""
+    if name is None:
         return None
     if name not in meta.sparse_fields:
         raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(meta.sparse_fields)}")

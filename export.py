@@ -6,18 +6,25 @@ import pathlib
 from mindspore import Tensor
 
 from src.checkpoint import find_checkpoint
-from src.config import NONE, load_config
+from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.device import set_up
 from src.errors import UserError, exit_on_user_error
 from src.exported import SUFFIXES, check_wanted, open_exported, write
+from src.modelarts import open_job
 from src.parity import compare, predict_all, read_rows
+from src.preprocess_data import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Write a checkpoint as MindIR, ONNX or AIR.")
-    if config.ckpt_file == NONE:
+    with open_job(config, ("file_name",), "ckpt_file", make_records) as job:
+        export(job.config)
+
+
+def export(config):
+    if config.ckpt_file is None:
         raise UserError("--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint")
     device, _ = set_up(config.device_target, config.device_id)
     check_wanted(config.file_format, config.batch_size, config.mindir_version, device)

@@ -16,17 +16,26 @@ from src.deepfm import DeepFM, DeepFMConfig
 from src.device import dense_dtype, set_seed, set_up
 from src.errors import exit_on_user_error
 from src.logs import TrainLogs
+from src.modelarts import open_job
+from src.preprocess_data import make_records
 from src.run_record import RunRecord
 from src.schedule import LearningRate
 from src.trainer import Trainer, TrainPlan, TrainState
 from src.training import build_train_step, start_at_base_rate
 
+RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name")  # settings that name them
 LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
 
 
 def main(argv=None):
     signals = StopSignals()
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
+    with open_job(config, RESULTS, "checkpoint_path", make_records) as job:
+        train(job.config, signals, job.publish)
+
+
+def train(config, signals, publish):
+    """Train by the settings.  publish() is called when there are new results."""
     device, ranks = set_up(config.device_target, config.device_id)
     set_seed(config.seed)
     meta = DatasetMeta.load(config.dataset_path)
@@ -43,7 +52,7 @@ def main(argv=None):
     folder, state = open_run(config, meta, train_step, record, logs, ranks)
     state = state.in_steps_of(rows_per_step, plan.steps_per_epoch)
     rate = learning_rate(config, plan, ranks.count)
-    trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks)
+    trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, publish)
     try:
         trainer.fit(train_data)
     except Stopped as stopped:

@@ -15,6 +15,8 @@ from src.errors import ConfigError
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
 AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
+MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
+OPTIONAL = ("data_url", "train_url", "checkpoint_url", "by_field", "ckpt_file")  # None if it is "none"
 CHOICES = {
     "device_target": (AUTO, "Ascend", "GPU", "CPU"),
     "convert_dtype": (AUTO, "True", "False"),
@@ -68,12 +70,18 @@ def load_config(argv=None, description=None):
     argv: flags as in sys.argv[1:], the default.  ConfigErrors name the file or flag, the rule and the way out.
     """
     defaults = _read_yaml(DEFAULTS_PATH)
-    flags = _parse_flags(defaults, argv, description)
+    flags, unknown = _parse_flags(defaults, argv, description)
     settings = {}
     if "config_path" in flags:
         path = flags.pop("config_path")
         settings.update(_check(defaults, _read_yaml(path), lambda key: f"{path}: {key}"))
     settings.update(_check(defaults, flags, lambda key: f"--{key}"))
+    if settings.get("enable_modelarts"):
+        settings = MODELARTS_DEFAULTS | settings
+        _note_unknown(unknown, defaults)
+    elif unknown:
+        name = unknown[0]
+        raise ConfigError(f"unknown argument {name}{_suggestion(name.lstrip('-'), [*defaults, 'config_path'], '--')}")
     config_type = dataclasses.make_dataclass("Config", list(defaults), frozen=True)
     return config_type(**{**_check(defaults, defaults, lambda key: f"{DEFAULTS_PATH}: {key}"), **settings})
 
@@ -91,7 +99,7 @@ def _read_yaml(path):
 
 
 def _parse_flags(defaults, argv, description):
-    """Return the flags that were given, by key, as text."""
+    """Return the flags that were given, by key, as text, and the names of those that are unknown."""
     parser = _Parser(
         description=description,
         allow_abbrev=False,
@@ -107,10 +115,15 @@ def _parse_flags(defaults, argv, description):
             help=f"{comments[key]} (default: {default})".replace("%", "%%"),
         )
     flags, unknown = parser.parse_known_args(argv)
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        raise ConfigError(f"unknown argument {name}{_suggestion(name.lstrip('-'), [*defaults, 'config_path'], '--')}")
-    return vars(flags)
+    return vars(flags), [text.partition("=")[0] for text in unknown]
+
+
+def _note_unknown(unknown, defaults):
+    """Say which flags are ignored: a platform adds some of its own.  Their values may be secrets."""
+    names = [name + (f" (did you mean --{near[0]}?)" if (near := _nearest(name, defaults)) else "")
+             for name in unknown if name.startswith("--")]  # fmt: skip
+    if names:
+        print(f"ignored, not settings of this script: {', '.join(names)}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,10 +146,16 @@ def _check(defaults, settings, place):
             raise ConfigError(f"{place(key)}: unknown key{_suggestion(str(key), defaults)}")
         try:
             checked[key] = _convert(value, defaults[key])
+            if key in OPTIONAL and checked[key] == NONE:
+                checked[key] = None
             _check_range(key, checked[key])
         except ValueError as error:
             raise ConfigError(f"{place(key)}={value}: {error}") from None
     return checked
+
+
+def _nearest(name, known):
+    return difflib.get_close_matches(name.lstrip("-"), known, n=1, cutoff=0.8)
 
 
 def _suggestion(name, known, prefix=""):

@@ -116,7 +116,11 @@ def partial_path(folder):
 
 def file_sha256(path):
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
+    return file_digest(path, hashlib.sha256())
+
+
+def file_digest(path, digest):
+    """Return a digest of a file, in hexadecimal.  digest: of hashlib, a new one."""
     with open(path, "rb") as file:
         while block := file.read(DIGEST_BLOCK_BYTES):
             digest.update(block)

@@ -71,7 +71,11 @@ class KeySplits:
 
 
 def main(argv=None):
-    config = load_config(argv, description="Turn raw Criteo rows into MindRecord.")
+    make_records(load_config(argv, description="Turn raw Criteo rows into MindRecord."))
+
+
+def make_records(config):
+    """Make the MindRecord folder of settings, unless it is there, and say what is in it."""
     if config.valid_ratio + config.test_ratio >= 1:
         raise UserError(
             f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on"

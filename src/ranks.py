@@ -57,6 +57,10 @@ class AgreedStop:
         self._signals, self._ranks = signals, ranks
         self._answer = None
 
+    def begin(self):
+        """Let a signal from now on stop the ranks together, not each of them at once."""
+        self._signals.begin()
+
     def check(self):
         """Raise Stopped if the ranks are to stop; to be called by all of them."""
         if self._ranks.count == 1:

@@ -18,7 +18,11 @@ FIXED_SETTINGS = (
     "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "ema_decay",
 )  # fmt: skip
 # These say where and how long, not what is learned.
-FREE_SETTINGS = ("device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite")
+FREE_SETTINGS = (
+    "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
+    "loss_file_name", "eval_file_name", "enable_modelarts", "data_url", "train_url", "checkpoint_url", "data_path",
+    "output_path", "load_path",
+)  # fmt: skip
 
 
 class RunRecord:

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import sys
 import threading
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -30,11 +31,20 @@ def hold_signals():
 
 
 class StopSignals:
-    """The signals that hold_signals() keeps: the first one is noted, a second one ends the process at once."""
+    """The signals that hold_signals() keeps.
+
+    Until begin() the first one ends the process, as there is nothing to save yet.  Then it is noted, and a second one
+    ends the process.
+    """
 
     def __init__(self):
         self.number = 0  # of the first signal that has come
+        self._has_begun = False
         threading.Thread(target=self._wait, daemon=True).start()
+
+    def begin(self):
+        """From now on note the first signal."""
+        self._has_begun = True
 
     def check(self):
         """Raise Stopped if a signal has come."""
@@ -42,5 +52,9 @@ class StopSignals:
             raise Stopped(self.number)
 
     def _wait(self):
-        self.number = signal.sigwait(SIGNALS)
+        number = signal.sigwait(SIGNALS)
+        if not self._has_begun:
+            print(Stopped(number), file=sys.stderr, flush=True)
+            os._exit(128 + number)
+        self.number = number
         os._exit(128 + signal.sigwait(SIGNALS))

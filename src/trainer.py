@@ -67,13 +67,17 @@ class Trainer:
 
     train_step: a TrainStep.  rate: a LearningRate.  valid_data: a dataset, or None.  folder: a ModelFolder.
     logs: a TrainLogs.  record: a RunRecord.  signals: a StopSignals.
-    ranks: the Ranks that train together; all of them do the same, and the first one writes.
+    ranks: the Ranks that train together; all of them do the same, and the first one writes.  after_save: to be called
+    by that one after each checkpoint.
     """
 
-    def __init__(self, train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks):
+    def __init__(
+        self, train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, after_save=None
+    ):
         self._train_step, self._rate, self._plan, self._state = train_step, rate, plan, state
         self._valid_data, self._folder, self._logs = valid_data, folder, logs
         self._record, self._ranks = record, ranks
+        self._after_save = after_save or (lambda: None)
         self._stop = AgreedStop(signals, ranks)
         self._predictor = DeepFMPredict(train_step.averaged)  # made once, as it is compiled at its first use
         train_step.set_train()
@@ -81,7 +85,7 @@ class Trainer:
 
     def fit(self, train_data):
         """Run the steps that are left; on Stopped all that was done is in a checkpoint."""
-        self._stop.check()
+        self._stop.begin()
         self._logs.start(self._state.step)
         try:
             self._look_if_due()  # an earlier run may have been stopped between a step and its look
@@ -160,3 +164,4 @@ class Trainer:
         place = place_of(self._state.step, self._plan.steps_per_epoch)
         self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))
         self._record.write(self._state)
+        self._after_save()

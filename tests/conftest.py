@@ -44,6 +44,32 @@ def run():
     return run_script
 
 
+@pytest.fixture(scope="session")
+def s3_server():
+    """A real S3 server with an empty store."""
+    from tests.s3_server import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """The address of a new bucket of the S3 server, which the environment names."""
+    import uuid
+
+    from src.object_store import open_store
+
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid.uuid4()}"
+    open_store(s3_server.environment)._files.mkdir(name)
+    s3_server.requests.clear()
+    s3_server.released.clear()
+    return f"obs://{name}"
+
+
 def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):
     """Return raw rows with missing values, negative integers, skewed categories and some that are not ASCII."""
     dice = random.Random(seed)

@@ -17,6 +17,7 @@ from src.stopping import Stopped, StopSignals, hold_signals
 def main():
     signals = StopSignals()
     signals.check()
+    {first}
     os.kill(os.getpid(), {number})
     while True:
         try:
@@ -31,8 +32,8 @@ exit_on_user_error(main)
 """
 
 
-def run(number, then):
-    code = PROGRAM.format(number=int(number), then=then)
+def run(number, then, first="signals.begin()"):
+    code = PROGRAM.format(number=int(number), then=then, first=first)
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
     )
@@ -42,6 +43,13 @@ def run(number, then):
 def test_a_signal_is_noted_and_raised_at_the_next_check(number):
     finished = run(number, "signals.check()")
     assert (finished.returncode, finished.stderr) == (128 + number, f"stopped by {number.name}\n")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_there_is_something_to_save_the_first_signal_ends_the_process(number):
+    finished = run(number, "print('not reached')", first="")
+    assert (finished.returncode, finished.stderr) == (128 + number, f"stopped by {number.name}\n")
+    assert finished.stdout == ""
 
 
 def test_a_second_signal_ends_the_process():
