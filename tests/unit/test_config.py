@@ -104,3 +104,24 @@ def test_help_shows_every_flag_with_meaning_and_default_in_the_files_order(capsy
 def test_every_key_has_a_comment(capsys):
     for line in DEFAULTS_PATH.read_text().splitlines():
         assert not line or line.startswith("#") or re.match(r"\w+: .*\S\s+# \S", line), line
+
+
+def test_a_job_ignores_the_flags_that_a_platform_adds_and_does_not_show_their_values(capsys):
+    config = load_config(
+        ["--enable_modelarts=True", "--platform_token=secret", "--other", "secret", "--bach_size=5", "--batch_size=100"]
+    )
+    assert config.batch_size == 100
+    assert capsys.readouterr().out == (
+        "ignored, not settings of this script: --platform_token, --other, --bach_size (did you mean --batch_size?)\n"
+    )
+
+
+def test_a_job_has_its_data_where_the_platform_has_room():
+    assert load_config([]).data_path == "./data/"
+    assert load_config(["--enable_modelarts=True"]).data_path == "/cache/data"
+    assert load_config(["--enable_modelarts=True", "--data_path=./here"]).data_path == "./here"
+
+
+def test_what_is_not_given_is_none():
+    config = load_config(["--data_url=obs://bucket/data", "--train_url=none"])
+    assert (config.data_url, config.train_url, config.checkpoint_url) == ("obs://bucket/data", None, None)
