@@ -12,7 +12,8 @@ from src.object_store import RefusedError
 from src.transfer import FIRST_DELAY, LONGEST_DELAY, PATIENCE_SECONDS, LocalCopy, retry, send
 
 NEVER_CHANGED = (".ckpt", ".mindir", ".onnx", ".air")  # these files are replaced, not written again
-UNFINISHED = ("*.tmp", "*.partial*")
+UNSENT_NAME = ".unsent"  # in the folder, so that it goes with it
+NOT_RESULTS = ("*.tmp", "*.partial*", UNSENT_NAME)
 
 
 class ResultsCopy:
@@ -20,7 +21,7 @@ class ResultsCopy:
 
     def __init__(self, store, url, folder):
         self.store, self.url, self.folder = store, url.rstrip("/"), pathlib.Path(folder)
-        self._unsent = self.folder.with_name(f"{self.folder.name}.unsent")
+        self._unsent = self.folder / UNSENT_NAME
         self.sent = {}  # what is at the address as it is here: names and what stamp_of() says
 
     def restore(self, results):
@@ -28,15 +29,12 @@ class ResultsCopy:
 
         If the last one was on this machine and could not send everything, the folder stays as it is.
         """
-        if self._unsent.exists():
-            earlier = self._unsent.read_text(encoding="utf-8")
-            if earlier != self.url:
-                raise UserError(f"{self.folder} holds results that were not sent to {earlier}; save or delete them, "
-                                f"and then {self._unsent}")  # fmt: skip
-            print(f"{self.folder} holds results of an earlier start that were not sent yet; going on from these")
+        is_unsent = self._unsent.exists()
+        if is_unsent and (earlier := self._unsent.read_text(encoding="utf-8")) != self.url:
+            raise UserError(f"{self.folder} holds results that were not sent to {earlier}; move or delete this folder")
         files = retry(lambda: self.store.list(self.url), PATIENCE_SECONDS)
         ours = {name: file for name, file in files.items() if any(_is_in(name, result) for result in results)}
-        if self._unsent.exists():
+        if is_unsent:
             self.sent = dict.fromkeys(ours)  # nobody knows which of them are as they are here
             return
         LocalCopy(self.store, self.url, self.folder).update(ours)
@@ -147,8 +145,8 @@ class Outbox:
 
 
 def files_in(folder):
-    """Return the files in a folder, not those that are being written."""
-    return [path for path in folder.rglob("*") if path.is_file() and not any(map(path.match, UNFINISHED))]
+    """Return the files of results in a folder, not those that are being written."""
+    return [path for path in folder.rglob("*") if path.is_file() and not any(map(path.match, NOT_RESULTS))]
 
 
 def stamp_of(path):

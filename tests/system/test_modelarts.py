@@ -169,7 +169,6 @@ def test_killed_while_downloading_training_and_uploading(s3_server, bucket, data
     kill(process)
     with s3_server.failing(for_a_while("hold", 1, "PUT", "model.json")):
         shutil.rmtree(tmp_path / "cache" / "train")  # as on another machine: all that is left is at the address
-        (tmp_path / "cache" / "train.unsent").unlink()
         before = s3_server.count("PUT", "model.json")
         process = start("train.py", *flags, cache=cache)
         wait_until(lambda: s3_server.count("PUT", "model.json") > before)

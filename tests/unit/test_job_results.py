@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -136,6 +137,19 @@ def test_what_was_never_sent_is_said_and_gone_on_with(copy, s3_server, bucket):
     other = ResultsCopy(copy.store, f"{bucket}/other", copy.folder)
     other.restore(RESULTS)  # all was sent, so the folder is free for another job
     assert content_of(copy.folder) == {}
+
+
+def test_a_folder_that_was_lost_is_restored_and_nothing_removed_at_the_address(copy, tmp_path):
+    outbox = Outbox(copy)
+    work(copy.folder, 1)
+    outbox.close(20)
+    copy.mark()
+    before = at_address(copy)
+    shutil.rmtree(copy.folder)
+    again = ResultsCopy(copy.store, copy.url, copy.folder)
+    again.restore(RESULTS)
+    Outbox(again).close(20)
+    assert at_address(copy) == content_of(copy.folder) == before
 
 
 def test_results_of_another_job_that_were_not_sent_are_not_lost(copy, bucket):
