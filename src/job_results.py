@@ -82,7 +82,13 @@ class Outbox:
         threading.Thread(target=self._run, daemon=True).start()
 
     def post(self):
-        """Let the results go out as they are now."""
+        """Let the results go out as they are now; what is in the way is said and does not matter yet."""
+        try:
+            self._take_snapshot()
+        except OSError as error:
+            print(f"note: results are not sent for now: {error}", flush=True)
+
+    def _take_snapshot(self):
         self._count += 1
         snapshot = self._outgoing / str(self._count)
         snapshot.mkdir(parents=True)
@@ -95,14 +101,14 @@ class Outbox:
                 shutil.copy2(path, place)
         with self._change:
             if self._newest not in (None, self._going):
-                shutil.rmtree(self._newest)
+                shutil.rmtree(self._newest, ignore_errors=True)
             self._newest = snapshot
             self._change.notify_all()
 
     def close(self, patience):
         """Send everything, for `patience` seconds at the most; raises OSError if it has not arrived then."""
         deadline = time.monotonic() + patience
-        self.post()
+        self._take_snapshot()
         with self._change:
             while self._newest is not None:
                 left = deadline - time.monotonic()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results that go out while a job runs, to a real S3 server, and come back at its next start."""
 
+import errno
 import json
 import os
 import shutil
@@ -117,6 +118,22 @@ def test_what_arrived_of_an_upload_that_failed_goes_when_it_is_gone_here(copy, s
         assert "checkpoint/deepfm-1.ckpt" in at_address(copy)
         (copy.folder / "checkpoint" / "deepfm-1.ckpt").unlink()
         work(copy.folder, 4)
+    outbox.close(20)
+    assert at_address(copy) == content_of(copy.folder)
+
+
+def test_a_disk_without_room_for_a_snapshot_does_not_stop_the_work(copy, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    outbox = Outbox(copy)
+    work(copy.folder, 1)
+    with monkeypatch.context() as full:
+        full.setattr(job_results.os, "link", refuse)
+        outbox.post()
+        assert "not sent for now: [Errno 28] No space" in capsys.readouterr().out
+        with pytest.raises(OSError, match="No space"):
+            outbox.close(20)
     outbox.close(20)
     assert at_address(copy) == content_of(copy.folder)
 
