@@ -133,8 +133,8 @@ class Outbox:
                     self._newest = None
                 self._going, self._error = None, error
                 self._change.notify_all()
-            if error is not None:
-                time.sleep(delay)
+                if error is not None:
+                    self._change.wait(delay)  # a new snapshot ends it
             delay = FIRST_DELAY if error is None else min(2 * delay, LONGEST_DELAY)
 
     def _try(self, snapshot):

@@ -18,7 +18,7 @@ from src.progress import Progress
 
 AT_ONCE = 8
 PATIENCE_SECONDS = 300  # with a store that fails
-FIRST_DELAY, LONGEST_DELAY = 0.5, 20
+FIRST_DELAY, LONGEST_DELAY = 0.5, 5
 FREE_SHARE = 0.02  # of a disk that is left free
 
 

@@ -77,3 +77,17 @@ def test_a_checkpoint_is_found_and_comes_with_its_index(settings, bucket, tmp_pa
 def test_a_checkpoint_without_its_index(settings, bucket):
     with pytest.raises(UserError, match=r"data holds no model\.json"):
         run_job(settings(f"--checkpoint_url={bucket}/data"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--data_url=none",), "--data_url is missing; a job of ModelArts needs it"),
+        (("--data_url=none_such",), "none_such: no such file or folder"),
+        (("--ckpt_path=/abs",), "--ckpt_path=/abs: with --enable_modelarts=True a path below"),
+        (("--ckpt_path=../out",), "--ckpt_path=../out: with --enable_modelarts=True a path below"),
+    ],
+)
+def test_mistakes(settings, flags, message):
+    with pytest.raises(UserError, match=message):
+        run_job(settings(*flags))
