@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
 
-import pathlib
-import time
+import sys
 
+from src.by_value import describe_by_value, score_values, strongest_fields
 from src.checkpoint import find_checkpoint
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
-from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
+from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.device import dense_dtype, set_up
 from src.errors import UserError, exit_on_user_error
-from src.evaluation import describe_by_value, predict, score_by_id
-from src.features import Vocabulary
+from src.evaluation import score_split
 from src.logs import append_line, format_scores
-from src.metrics import drop_padding, score
 from src.modelarts import open_job
 from src.preprocess_data import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name",), "checkpoint_path", make_records) as job:
+    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path", make_records) as job:
         evaluate(job.config)
 
 
@@ -30,31 +28,50 @@ def evaluate(config):
     folder, saved = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     meta = DatasetMeta.load(config.dataset_path)
     folder.check_data(meta, config.dataset_path)
-    field = find_field(config.by_field, meta)
+    fields = find_fields(config.by_field, meta)
     network = folder.load_network(saved, dense_dtype(config.convert_dtype, device))
     test_data = create_dataset(config.dataset_path, "test", config.batch_size, False, ranks.rank, ranks.count)
-    start = time.monotonic()
-    columns = predict(DeepFMPredict(network), test_data, field)
-    labels, probabilities, *ids = drop_padding(*map(ranks.gather, columns))
-    scores = score(labels, probabilities)
-    scores["eval_time"] = time.monotonic() - start
+    split = score_split("test", DeepFMPredict(network), test_data, ranks)
+    if config.report_path is not None:
+        fields += [field for field in strongest_fields(test_data, meta.sparse_fields, ranks) if field not in fields]
+    by_field = score_values(split, test_data, fields, meta.sparse_fields, config.dataset_path, ranks)
     if not ranks.is_first:
         return
-    append_line(config.eval_file_name, f"{saved.file} test {format_scores(scores)}")
-    if ids:
-        vocabulary = Vocabulary.load(pathlib.Path(config.dataset_path, VOCABULARY_NAME))
-        print(describe_by_value(config.by_field, score_by_id(labels, probabilities, *ids), vocabulary))
-    print(f"checkpoint: {folder.path / saved.file}, test rows: {scores.pop('rows')}")
-    print({"result": scores})
+    append_line(config.eval_file_name, f"{saved.file} test {format_scores(split.scores)}")
+    if config.by_field is not None:
+        print(describe_by_value(config.by_field, by_field[config.by_field]))
+    if config.report_path is not None:
+        from src.report import write_report  # here, as matplotlib takes its time
+
+        write_report(config.report_path, split, by_field, folder, saved, meta)
+    print(describe(split, folder.path / saved.file, config.report_path))
 
 
-def find_field(name, meta):
-    """Return the place of a sparse field among the ids of a row; None for None."""
+def describe(split, checkpoint, report_path):
+    """Return the summary of an evaluation; for other programs a line that holds the scores as a Python dict follows."""
+    scores = dict(split.scores)
+    low, high = scores["AUC_interval"]
+    lines = [
+        f"{split.name:12} {scores.pop('rows'):,} rows, {int(split.labels.sum()):,} clicks, {scores['eval_time']:.1f} s",
+        f"AUC          {scores['AUC']:.4f}  (95 %: {low:.4f} to {high:.4f})",
+        f"log loss     {scores['log_loss']:.4f}  (normalised entropy {scores['normalised_entropy']:.4f})",
+        f"calibration  {scores['calibration']:.4f}  (expected calibration error {scores['calibration_error']:.4f})",
+        f"checkpoint   {checkpoint}",
+    ]
+    if report_path is not None:
+        lines.append(f"report       {report_path}")
+    if not sys.stdout.isatty():
+        lines.append(str({"result": scores}))
+    return "\n".join(lines)
+
+
+def find_fields(name, meta):
+    """Return a list with the place of a sparse field among the ids of a row; an empty one for None."""
     if name is None:
-        return None
+        return []
     if name not in meta.sparse_fields:
         raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(meta.sparse_fields)}")
-    return meta.sparse_fields.index(name)
+    return [meta.sparse_fields.index(name)]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from src.stopping import Stopped, StopSignals, hold_signals
 if __name__ == "__main__":
     hold_signals()
 
+from src.by_value import score_values, strongest_fields
 from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
@@ -23,7 +24,7 @@ from src.schedule import LearningRate
 from src.trainer import Trainer, TrainPlan, TrainState
 from src.training import build_train_step, start_at_base_rate
 
-RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name")  # settings that name them
+RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path")  # settings that name them
 LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
 
 
@@ -59,8 +60,35 @@ def train(config, signals, publish):
         if state.step:
             stopped.way_on = "the same command with --resume=True goes on from there"
         raise
+    if config.report_path is not None:
+        report(config, meta, trainer, folder, valid_data, ranks)
     if ranks.is_first:
-        print(f"best checkpoint: {folder.path / folder.best.file}")
+        print(describe(folder, state, config.report_path))
+
+
+def report(config, meta, trainer, folder, valid_data, ranks):
+    """Write report.html on the training and on the best checkpoint."""
+    from src.report import write_report  # here, as matplotlib takes its time
+
+    split, saved = trainer.score_best()
+    by_field = {}
+    if split is not None:
+        fields = strongest_fields(valid_data, meta.sparse_fields, ranks)
+        by_field = score_values(split, valid_data, fields, meta.sparse_fields, config.dataset_path, ranks)
+    if ranks.is_first:
+        write_report(config.report_path, split, by_field, folder, saved, meta)
+
+
+def describe(folder, state, report_path):
+    """Return the summary of a training."""
+    best = folder.best
+    scores = f": valid AUC {best.valid['auc']:.4f}, log loss {best.valid['log_loss']:.4f}" if best.valid else ""
+    lines = [
+        f"trained      {state.step:,} steps of {state.rows_per_step:,} rows",
+        f"best         epoch {best.epoch}, step {best.step}{scores}",
+        f"checkpoint   {folder.path / best.file}",
+    ]
+    return "\n".join([*lines, *([f"report       {report_path}"] if report_path else [])])
 
 
 def create_train_step(config, meta, device, ranks):
@@ -125,10 +153,10 @@ def open_run(config, meta, train_step, record, logs, ranks):
     else:
         return create_folder(config, meta, train_step, ranks), TrainState()
     source.check_data(meta, config.dataset_path)
-    for note in record.compare(source.path):
+    state = TrainState(**saved.state)
+    for note in record.go_on_from(source.path, state.step / state.steps_per_epoch):
         print(f"note: {note}")
     load_into(train_step, source.path / saved.file)
-    state = TrainState(**saved.state)
     print(f"going on from {source.path / saved.file}, after step {state.step}")
     ranks.wait()  # until all have read what the first one is going to change
     if not goes_on:

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from src.features import LABEL, FieldSchema
-from src.metrics import PROBABILITY_FLOOR, auc_components, drop_padding, log_loss, roc_auc
+from src.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
 from src.preprocess_data import KeySplits
 from src.raw_columns import MISSING, to_texts
 from src.raw_rows import BadLines, parse_block, read_blocks
@@ -149,11 +149,12 @@ def predict_test(dataset_path, checkpoints):
     from src.deepfm import DeepFMPredict
     from src.device import place
     from src.evaluation import predict
+    from src.ranks import Ranks
 
     place("CPU", 0)
     model, saved = find_checkpoint(checkpoints)
     test = create_dataset(dataset_path, "test", 10_000)
-    _, probabilities = drop_padding(*predict(DeepFMPredict(model.load_network(saved)), test))
+    _, probabilities = predict(DeepFMPredict(model.load_network(saved)), test, Ranks(), "test")
     return probabilities.astype(np.float64)
 
 

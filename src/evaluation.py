@@ -1,72 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a network on a split, and on the rows of each value of a field."""
+"""Score a network on a split."""
+
+import dataclasses
+import time
 
 import numpy as np
-import polars as pl
 
-from src.metrics import calibration, drop_padding, log_loss, roc_auc, score
-
-COMMONEST_VALUES = 20
+from src.metrics import drop_padding, score
+from src.progress import Progress
 
 
-def evaluate(predictor, dataset, ranks, between_batches=None):
-    """Return the scores of src.metrics on all rows of `dataset`, batches that end with the labels.
+@dataclasses.dataclass(frozen=True)
+class ScoredSplit:
+    """Predictions for the rows of the split `name`.
 
-    predictor: a DeepFMPredict.  ranks: the Ranks, each with a share of the rows; all get the scores of all rows.
-    between_batches: called after each batch; what it raises ends the evaluation.
+    labels, probabilities: float32 [n].  scores: those of metrics.score, and eval_time in seconds.
     """
-    columns = predict(predictor, dataset, between_batches=between_batches)
-    return score(*drop_padding(*map(ranks.gather, columns)))
+
+    name: str
+    labels: np.ndarray
+    probabilities: np.ndarray
+    scores: dict
 
 
-def predict(predictor, dataset, field=None, between_batches=None):
-    """Return labels, -1 for padding, and click probabilities of the rows of `dataset`, both float32 [n].
+def score_split(name, predictor, dataset, ranks, between_batches=None):
+    """Return the ScoredSplit of `dataset`; for the arguments see predict."""
+    start = time.monotonic()
+    labels, probabilities = predict(predictor, dataset, ranks, name, between_batches)
+    scores = score(labels, probabilities)
+    scores["eval_time"] = time.monotonic() - start
+    return ScoredSplit(name, labels, probabilities, scores)
 
-    field: the place of a sparse field whose ids, int32 [n], are to come as well.
+
+def predict(predictor, dataset, ranks, title, between_batches=None):
+    """Return labels and click probabilities of all rows of `dataset`, both float32 [n].
+
+    predictor: a DeepFMPredict.  dataset: of batches that end with the labels.  ranks: the Ranks, each with a share of
+    the rows; all of them get what all have.  title: of the progress.  between_batches: called after each batch; what it
+    raises ends the work.
     """
     was_training = predictor.network.training
     predictor.set_train(False)
+    progress = Progress(title, dataset.get_dataset_size(), "batches", passing=True, silent=not ranks.is_first)
     parts = []
     try:
         for *inputs, labels in dataset.create_tuple_iterator(num_epochs=1):
-            part = [labels.asnumpy(), predictor(*inputs).asnumpy()]
-            parts.append(part if field is None else [*part, inputs[0].asnumpy()[:, field]])
+            parts.append((labels.asnumpy(), predictor(*inputs).asnumpy()))
+            progress.advance(1)
             if between_batches is not None:
                 between_batches()
     finally:
+        progress.close()
         predictor.network.set_train(was_training)
-    return [np.concatenate([column.ravel() for column in columns]) for columns in zip(*parts)]
+    return drop_padding(*(ranks.gather(join(column)) for column in zip(*parts)))
 
 
-def score_by_id(labels, probabilities, ids):
-    """Return a frame of the commonest ids: id, rows, click_rate, AUC, log_loss, calibration; all columns [n]."""
-    rows = pl.DataFrame({"label": labels, "probability": probabilities, "id": ids})
-    commonest = rows["id"].value_counts(sort=True).sort("count", "id", descending=[True, False])
-    scores = []
-    for id_ in commonest["id"].head(COMMONEST_VALUES):
-        own = rows.filter(id=id_)
-        columns = own["label"].to_numpy(), own["probability"].to_numpy()
-        scores.append(
-            {
-                "id": id_,
-                "rows": own.height,
-                "click_rate": float(columns[0].mean()),
-                "AUC": roc_auc(*columns),
-                "log_loss": log_loss(*columns),
-                "calibration": calibration(*columns),
-            }
-        )
-    return pl.DataFrame(scores)
-
-
-def describe_by_value(field, scores, vocabulary):
-    """Return a table of the frame that score_by_id gives; the ids of `field` become the values they stand for."""
-    values = dict(zip(vocabulary.table["id"], vocabulary.table["value"]))
-    lines = [f"{field:20} {'rows':>12} {'clicks':>8} {'AUC':>8} {'log loss':>9} {'calibration':>12}"]
-    for row in scores.iter_rows(named=True):
-        value = values.get(row["id"], str(row["id"])) or "(missing)"
-        lines.append(
-            f"{value:20.20} {row['rows']:12,} {row['click_rate']:8.4f} {row['AUC']:8.4f} {row['log_loss']:9.4f} "
-            f"{row['calibration']:12.4f}"
-        )
-    return "\n".join(lines)
+def join(arrays):
+    """Return the numbers of all arrays, one behind the other, [n]."""
+    return np.concatenate([array.ravel() for array in arrays])

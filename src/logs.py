@@ -30,7 +30,7 @@ class TrainLogs:
         self._loss_path, self._eval_path, self._every = loss_path, eval_path, every
         self._rows_per_step, self._steps_per_epoch, self._epochs = rows_per_step, steps_per_epoch, epochs
         self._writes = writes
-        self._progress = None
+        self._progress, self._note = None, ""
 
     def start(self, step):
         """Begin to show progress, `step` steps of an earlier run being done."""
@@ -49,17 +49,18 @@ class TrainLogs:
         _, step_in_epoch = place_of(step, self._steps_per_epoch)
         return step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch
 
-    def add_step(self, step, loss=None):
-        """Take in a step counted from 1, and its loss if it is due; UserError if that is not finite."""
-        note = ""
-        if loss is not None:
-            epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
-            if self._writes:
-                append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
-            note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
-            check_finite(loss, "loss", epoch, step_in_epoch)
+    def add_loss(self, step, loss, learning_rate):
+        """Take in the loss of a step counted from 1, and the rate that it had; UserError if it is not finite."""
+        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+        if self._writes:
+            append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
+        self._note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
+        check_finite(loss, "loss", epoch, step_in_epoch)
+
+    def add_step(self):
+        """Show that a step is done."""
         if self._progress is not None:
-            self._progress.advance(self._rows_per_step, note)
+            self._progress.advance(self._rows_per_step, self._note)
 
     def add_look(self, step, scores):
         """Take in the scores on valid after a step counted from 1; UserError if they are not finite."""

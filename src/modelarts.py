@@ -46,6 +46,7 @@ def open_job(config, results, checkpoint_key, preprocess):
             raise UserError(f"--{key} is missing; a job of ModelArts needs it")
     urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
     store = open_store(os.environ) if any(map(is_remote, urls)) else None
+    results = [key for key in results if getattr(config, key) is not None]
     with one_at_a_time(config.data_path):
         settings = _bring_inputs(config, checkpoint_key, store, preprocess)
         copy, folder = _open_results(config, results, store)

@@ -10,21 +10,26 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """Count units of work towards `total` (0: unknown), with the rate and the time left."""
+    """Count units of work towards `total` (0: unknown), with the rate and the time left.
 
-    def __init__(self, title, total, unit="rows"):
-        self._title, self._total, self._unit = title, total, unit
+    passing: nothing is left of it on the screen, nor said in the end.  silent: nothing is shown at all.
+    """
+
+    def __init__(self, title, total, unit="rows", passing=False, silent=False):
+        self._title, self._total, self._unit, self._passing, self._silent = title, total, unit, passing, silent
         self._done, self._note = 0, ""
         self._start = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
-            self._bar = tqdm(desc=title, total=total or None, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
+        if sys.stderr.isatty() and not silent:
+            self._bar = tqdm(
+                desc=title, total=total or None, unit=f" {unit}", unit_scale=True, dynamic_ncols=True, leave=not passing
+            )
 
     def close(self):
         """End the bar, or print the last line."""
         if self._bar is not None:
             self._bar.close()
-        else:
+        elif not self._passing:
             self._print_line()
 
     def advance(self, count, note=""):
@@ -38,6 +43,8 @@ class Progress:
             self._print_line()
 
     def _print_line(self):
+        if self._silent:
+            return
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
         rate = self._done / max(seconds, 1e-9)

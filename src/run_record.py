@@ -5,7 +5,9 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
+import sys
 
 import mindspore as ms
 import numpy as np
@@ -20,8 +22,8 @@ FIXED_SETTINGS = (
 # These say where and how long, not what is learned.
 FREE_SETTINGS = (
     "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
-    "loss_file_name", "eval_file_name", "enable_modelarts", "data_url", "train_url", "checkpoint_url", "data_path",
-    "output_path", "load_path",
+    "loss_file_name", "eval_file_name", "report_path", "enable_modelarts", "data_url", "train_url",
+    "checkpoint_url", "data_path", "output_path", "load_path",
 )  # fmt: skip
 
 
@@ -34,6 +36,7 @@ class RunRecord:
     def __init__(self, path, settings, meta, device, rank_count=1):
         self._path = pathlib.Path(path, RUN_NAME)
         self._content = {
+            "command": this_command(),
             "settings": json.loads(json.dumps(settings)),
             "data": {
                 "vocabulary_sha256": meta.vocabulary_sha256,
@@ -53,18 +56,20 @@ class RunRecord:
                 "ranks": rank_count,
             },
         }
+        self._losses = []
 
-    def compare(self, folder):
-        """Compare with the run.json in a folder; return a note on each setting that differs.
+    def go_on_from(self, folder, epochs_done):
+        """Go on, after so many epochs, with the run whose run.json is in a folder; return a note on each other setting.
 
-        Raises UserError if going on would not be the same run.
+        Raises UserError if that would not be the same run.
         """
         path = pathlib.Path(folder, RUN_NAME)
         try:
             earlier = json.loads(path.read_text(encoding="utf-8"))
-            settings, data = earlier["settings"], earlier["data"]
+            settings, data, losses = earlier["settings"], earlier["data"], earlier["losses"]
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} is missing or damaged, so this run cannot be gone on with") from error
+        self._losses = [loss for loss in losses if loss[0] <= epochs_done]
         ours = self._content["settings"]
         changed = [key for key in ours if key not in FREE_SETTINGS and ours[key] != settings.get(key)]
         for key in FIXED_SETTINGS:
@@ -74,12 +79,29 @@ class RunRecord:
             raise UserError(f"--dataset_path={ours['dataset_path']}: the run in {folder} has other data")
         return [f"--{key}={ours[key]} from here on; it was {settings.get(key)}" for key in changed]
 
+    def add_loss(self, epochs_done, loss, learning_rate):
+        """Take in the loss of a step, and the rate that it had."""
+        self._losses.append((epochs_done, loss, learning_rate))
+
     def write(self, state):
-        """Write run.json with the history of a TrainState."""
-        content = {**self._content, "history": state.history}
+        """Write run.json with the losses so far and the history of a TrainState."""
+        content = {**self._content, "history": state.history, "losses": self._losses}
         beside = self._path.with_name(f"{RUN_NAME}.tmp")
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         beside.replace(self._path)
+
+
+def read_run(folder):
+    """Return the content of the run.json in a folder; {} if there is none that can be read."""
+    try:
+        return json.loads(pathlib.Path(folder, RUN_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def this_command():
+    """Return the command that runs, as one would type it."""
+    return shlex.join(["python", *sys.argv])
 
 
 def _git_commit():

@@ -4,8 +4,9 @@
 import dataclasses
 import time
 
+from src.checkpoint import find_checkpoint, load_into
 from src.deepfm import DeepFMPredict
-from src.evaluation import evaluate
+from src.evaluation import score_split
 from src.logs import place_of
 from src.ranks import AgreedStop
 from src.stopping import Stopped
@@ -98,6 +99,18 @@ class Trainer:
         finally:
             self._logs.close()
 
+    def score_best(self):
+        """Return the ScoredSplit of valid, and the SavedCheckpoint that is the best one; the network gets its weights.
+
+        The split is None if there is none.
+        """
+        self._ranks.wait()  # until the first one has saved the last checkpoint
+        folder, saved = find_checkpoint(self._folder.path)
+        if self._valid_data is None:
+            return None, saved
+        load_into(self._predictor.network, folder.path / saved.file)
+        return self._score_valid(), saved
+
     def _run_epochs(self, train_data):
         train_data.set_init_step(self._state.step)
         batches = train_data.create_tuple_iterator(num_epochs=self._plan.epochs)
@@ -109,13 +122,22 @@ class Trainer:
 
     def _run_step(self, batch):
         state = self._state
-        self._train_step.set_learning_rate(self._rate.at(state.step, state.decays))
+        rate = self._rate.at(state.step, state.decays)
+        self._train_step.set_learning_rate(rate)
         loss = self._train_step(*batch)
         state.step += 1
-        self._logs.add_step(state.step, self._ranks.mean(loss) if self._logs.is_due(state.step) else None)
+        if self._logs.is_due(state.step):
+            loss = self._ranks.mean(loss)
+            self._logs.add_loss(state.step, loss, rate)
+            self._record.add_loss(self._epochs_done, loss, rate)
+        self._logs.add_step()
         self._stop.check()
         if not self._look_if_due() and self._is_save_due():
             self._save()
+
+    @property
+    def _epochs_done(self):
+        return self._state.step / self._plan.steps_per_epoch
 
     def _is_over(self):
         patience = self._plan.early_stop_patience
@@ -137,7 +159,15 @@ class Trainer:
         state.looked_at = state.step
         epoch, _ = place_of(state.step, plan.steps_per_epoch)
         rate = self._rate.at(state.step - 1, state.decays)
-        state.history.append({"epoch": epoch, "step": state.step, "learning_rate": rate, "valid": scores})
+        state.history.append(
+            {
+                "epoch": epoch,
+                "step": state.step,
+                "epochs_done": self._epochs_done,
+                "learning_rate": rate,
+                "valid": scores,
+            }
+        )
         if scores and (state.best_log_loss is None or scores["log_loss"] < state.best_log_loss):
             state.best_log_loss, state.looks_without_gain = scores["log_loss"], 0
         elif scores:
@@ -146,10 +176,11 @@ class Trainer:
         self._save(scores)
         return True
 
+    def _score_valid(self):
+        return score_split("valid", self._predictor, self._valid_data, self._ranks, self._stop.check)
+
     def _score(self):
-        start = time.monotonic()
-        scores = evaluate(self._predictor, self._valid_data, self._ranks, between_batches=self._stop.check)
-        scores["eval_time"] = time.monotonic() - start
+        scores = self._score_valid().scores
         self._logs.add_look(self._state.step, scores)
         return {
             "auc": scores["AUC"],

@@ -21,7 +21,7 @@ from tests.unit.test_unpacking import pack
 
 MODEL = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--train_epochs=3",
          "--learning_rate=0.01", "--log_every=1", "--save_checkpoint_steps=10", "--eval_every_steps=12",
-         "--keep_checkpoint_max=2")  # fmt: skip
+         "--keep_checkpoint_max=2", "--report_path=none")  # fmt: skip
 RAW = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
 
 

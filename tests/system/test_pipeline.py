@@ -104,6 +104,17 @@ def test_train_writes_what_the_model_zoos_users_expect(small, run):
     assert "device: CPU" in finished.stdout
     assert re.search(r"train: 9,000 rows in [\d.]+ s, [\d,]+ rows/s", finished.stdout)
     assert finished.stderr == ""
+    best = model["checkpoints"][1]
+    assert finished.stdout.splitlines()[-4:] == [
+        "trained      18 steps of 500 rows",
+        f"best         epoch 2, step 9: valid AUC {best['valid']['auc']:.4f}, log loss {best['valid']['log_loss']:.4f}",
+        "checkpoint   checkpoint/deepfm-2_9.ckpt",
+        "report       ./report.html",
+    ]
+    report = (folder / "report.html").read_text()
+    assert "DeepFM on the valid split" in report
+    assert f"<strong>{best['valid']['log_loss']:.4f}</strong>" in report
+    assert f"{run_record['losses'][-1][1]:.4f}" in report
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run):
@@ -148,12 +159,16 @@ def test_eval_scores_every_row_of_the_test_split(small, run):
             ROOT / "eval.py", f"--dataset_path={small / 'data' / 'mindrecord'}", "--device_target=CPU",
             "--checkpoint_path=./checkpoint/deepfm-1_9.ckpt", f"--batch_size={batch_size}", cwd=folder,
         )  # fmt: skip
-        assert f"test rows: {rows}" in finished.stdout
+        assert re.search(rf"^test         {rows} rows, \d+ clicks, [\d.]+ s$", finished.stdout, re.M)
+        assert max(map(len, finished.stdout.splitlines()[:-1])) <= 80
         result = ast.literal_eval(finished.stdout.splitlines()[-1])["result"]
         assert result.keys() == {"AUC", "AUC_interval", "log_loss", "normalised_entropy", "calibration",
                                  "calibration_error", "eval_time"}  # fmt: skip
         assert result["AUC_interval"][0] < result["AUC"] < result["AUC_interval"][1]
         results.append(result)
+    report = (folder / "report.html").read_text()
+    assert "DeepFM on the test split" in report
+    assert f"<strong>{results[1]['AUC']:.4f}</strong>" in report
     assert results[0]["AUC"] == pytest.approx(results[1]["AUC"], abs=1e-6)
     assert results[0]["log_loss"] == pytest.approx(results[1]["log_loss"], abs=1e-6)
 

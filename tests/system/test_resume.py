@@ -18,7 +18,7 @@ from tests.system.test_mistakes import check
 KILLS = 5
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
          "--learning_rate=0.01", "--train_epochs=4", "--log_every=1", "--eval_every_steps=11", "--lr_schedule=plateau",
-         "--warmup_ratio=0.1", "--clip_norm=1", "--save_checkpoint_steps=4", "--keep_checkpoint_max=3")  # fmt: skip
+         "--warmup_ratio=0.1", "--clip_norm=1", "--save_checkpoint_steps=4", "--keep_checkpoint_max=3", "--report_path=none")  # fmt: skip
 STEPS = 4 * 24
 
 
@@ -33,9 +33,10 @@ def outcome(folder):
     }
     losses = [line.split(" ", 2)[2] for line in (folder / "loss.log").read_text().splitlines()]
     looks = [line.split(" ", 2)[2].split(", eval_time")[0] for line in (folder / "auc.log").read_text().splitlines()]
-    history = json.loads((folder / "checkpoint" / "run.json").read_text())["history"]
+    record = json.loads((folder / "checkpoint" / "run.json").read_text())
+    assert [f"{loss:.7g}" for _, loss, _ in record["losses"]] == [line.rsplit(" ", 1)[1] for line in losses]
     best = json.loads((folder / "checkpoint" / "model.json").read_text())["best"]
-    return checkpoints, losses, looks, history, best
+    return checkpoints, losses, looks, record["history"], best
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ def texts(path):
 
 def test_losses_are_logged_at_intervals_and_at_the_end_of_an_epoch(logs, tmp_path):
     for step in range(1, 51):
-        logs.add_step(step, 0.1 * step if logs.is_due(step) else None)
+        if logs.is_due(step):
+            logs.add_loss(step, 0.1 * step, 0.01)
     assert texts(tmp_path / "loss.log") == [
         "epoch: 1 step: 10, loss is 1",
         "epoch: 1 step: 20, loss is 2",
@@ -52,15 +53,15 @@ def test_looks_are_logged_with_the_step_unless_they_end_an_epoch(logs, tmp_path,
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run(logs, value):
     with pytest.raises(UserError, match=f"the loss is {value} at epoch 1 step 10; earlier checkpoints are kept"):
-        logs.add_step(10, value)
+        logs.add_loss(10, value, 0.01)
     with pytest.raises(UserError, match=f"the log loss on valid is {value} at epoch 2 step 25"):
         logs.add_look(50, {**SCORES, "log_loss": value})
 
 
 def test_what_came_after_a_checkpoint_is_cut_off(logs, tmp_path):
-    logs.add_step(10, 1)
+    logs.add_loss(10, 1, 0.01)
     sizes = logs.sizes()
-    logs.add_step(20, 2)
+    logs.add_loss(20, 2, 0.01)
     logs.add_look(25, SCORES)
     logs.cut(sizes)
     assert texts(tmp_path / "loss.log") == ["epoch: 1 step: 10, loss is 1"]
@@ -72,10 +73,10 @@ def test_what_came_after_a_checkpoint_is_cut_off(logs, tmp_path):
 def test_a_rank_that_leaves_writing_to_another_only_checks(tmp_path, capsys):
     logs = TrainLogs(tmp_path / "loss.log", tmp_path / "auc.log", 1, 4, 25, 2, writes=False)
     logs.start(3)
-    logs.add_step(4, 1.0)
+    logs.add_loss(4, 1.0, 0.01)
     logs.add_look(25, SCORES)
     with pytest.raises(UserError, match="the loss is nan"):
-        logs.add_step(26, float("nan"))
+        logs.add_loss(26, float("nan"), 0.01)
     logs.close()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
