@@ -24,7 +24,7 @@ from src.schedule import LearningRate
 from src.trainer import Trainer, TrainPlan, TrainState
 from src.training import build_train_step, start_at_base_rate
 
-RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path")  # settings that name them
+RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")  # settings that name them
 LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
 
 
@@ -46,7 +46,7 @@ def train(config, signals, publish):
     rows_per_step = config.batch_size * ranks.count
     logs = TrainLogs(
         config.loss_file_name, config.eval_file_name, config.log_every, rows_per_step, plan.steps_per_epoch,
-        plan.epochs, writes=ranks.is_first,
+        plan.epochs, ranks.is_first, config.tensorboard_dir,
     )  # fmt: skip
     train_step = create_train_step(config, meta, device, ranks)
     record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device, ranks.count)

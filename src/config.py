@@ -16,7 +16,15 @@ DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config
 AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
-OPTIONAL = ("data_url", "train_url", "checkpoint_url", "by_field", "ckpt_file", "report_path")  # None if it is "none"
+OPTIONAL = (
+    "data_url",
+    "train_url",
+    "checkpoint_url",
+    "by_field",
+    "ckpt_file",
+    "report_path",
+    "tensorboard_dir",
+)  # None if it is "none"
 CHOICES = {
     "device_target": (AUTO, "Ascend", "GPU", "CPU"),
     "convert_dtype": (AUTO, "True", "False"),

@@ -8,6 +8,7 @@ import time
 from tqdm import tqdm
 
 from src.errors import UserError
+from src.events import Events
 from src.progress import Progress
 
 
@@ -25,17 +26,24 @@ def format_scores(scores):
 class TrainLogs:
     """What a run writes down of its steps and of its looks at valid, and the progress that it shows."""
 
-    def __init__(self, loss_path, eval_path, every, rows_per_step, steps_per_epoch, epochs, writes=True):
-        """every: steps between two lines of the loss log.  writes: False for a rank that leaves that to another."""
+    def __init__(
+        self, loss_path, eval_path, every, rows_per_step, steps_per_epoch, epochs, writes=True, events_dir=None
+    ):
+        """every: steps between two lines of the loss log.  writes: False for a rank that leaves that to another.
+
+        events_dir: for TensorBoard; None for none.
+        """
         self._loss_path, self._eval_path, self._every = loss_path, eval_path, every
         self._rows_per_step, self._steps_per_epoch, self._epochs = rows_per_step, steps_per_epoch, epochs
-        self._writes = writes
-        self._progress, self._note = None, ""
+        self._writes, self._events_dir = writes, events_dir
+        self._progress, self._events, self._note = None, None, ""
 
     def start(self, step):
         """Begin to show progress, `step` steps of an earlier run being done."""
         if not self._writes:
             return
+        if self._events_dir is not None:
+            self._events = Events(self._events_dir, step)
         self._progress = Progress("train", self._epochs * self._steps_per_epoch * self._rows_per_step)
         if step:
             self._progress.advance(step * self._rows_per_step, "some of it by an earlier run")
@@ -43,6 +51,8 @@ class TrainLogs:
     def close(self):
         if self._progress is not None:
             self._progress.close()
+        if self._events is not None:
+            self._events.close()
 
     def is_due(self, step):
         """Tell whether the loss of a step counted from 1 is logged."""
@@ -56,6 +66,8 @@ class TrainLogs:
             append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
         self._note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
         check_finite(loss, "loss", epoch, step_in_epoch)
+        if self._events is not None:
+            self._events.add_loss(step, loss, learning_rate)
 
     def add_step(self):
         """Show that a step is done."""
@@ -71,6 +83,13 @@ class TrainLogs:
         if self._writes:
             append_line(self._eval_path, line)
             tqdm.write(line)  # above the progress bar, if there is one
+        if self._events is not None:
+            self._events.add_look(step, scores)
+
+    def flush(self):
+        """Bring to the disk what is not there yet; loss.log and auc.log always are."""
+        if self._events is not None:
+            self._events.flush()
 
     def sizes(self):
         """Return how long the logs are, in bytes."""

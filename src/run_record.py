@@ -22,7 +22,7 @@ FIXED_SETTINGS = (
 # These say where and how long, not what is learned.
 FREE_SETTINGS = (
     "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
-    "loss_file_name", "eval_file_name", "report_path", "enable_modelarts", "data_url", "train_url",
+    "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir", "enable_modelarts", "data_url", "train_url",
     "checkpoint_url", "data_path", "output_path", "load_path",
 )  # fmt: skip
 

@@ -191,8 +191,9 @@ class Trainer:
         self._saved_time = time.monotonic()
         if not self._ranks.is_first:
             return
+        self._logs.flush()
         self._state.log_sizes = self._logs.sizes()
         place = place_of(self._state.step, self._plan.steps_per_epoch)
+        self._record.write(self._state)  # first: what it has too much can be cut off
         self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))
-        self._record.write(self._state)
         self._after_save()
