@@ -11,11 +11,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
 # Runs a step with its output in infer.log; if it fails, shows the end of that.  $1: what it is; then the command.
+# A terminal shows stderr itself: that is where progress is.
 step() {
   local name="$1"
   shift
   echo "${name} ..."
-  if ! "$@" >> infer.log 2>&1; then
+  if [[ -t 2 ]]; then
+    "$@" >> infer.log || { echo "error: ${name} failed" >&2; exit 1; }
+  elif ! "$@" >> infer.log 2>&1; then
     echo "error: ${name} failed; the end of infer.log:" >&2
     tail -n 5 infer.log >&2
     exit 1

@@ -19,6 +19,7 @@ import polars as pl
 
 from src.errors import UserError, exit_on_user_error
 from src.metrics import log_loss, roc_auc
+from src.progress import Progress
 from src.raw_columns import to_texts
 from src.splitmix import splitmix64, to_unit_interval
 
@@ -138,6 +139,7 @@ def write_rows(path, row_count, seed, chunk_rows=CHUNK_ROWS):
     model = ClickModel(seed)
     labels = np.empty(row_count, np.int8)
     probabilities = np.empty(row_count, np.float32)
+    progress = Progress("write", row_count, passing=True)
     with open(path, "wb") as out:
         for start in range(0, row_count, chunk_rows):
             rows = np.arange(start, min(start + chunk_rows, row_count), dtype=np.uint64)
@@ -145,6 +147,8 @@ def write_rows(path, row_count, seed, chunk_rows=CHUNK_ROWS):
             frame, probabilities[chunk] = model.sample(rows)
             labels[chunk] = frame["label"].to_numpy()
             frame.write_csv(out, separator="\t", include_header=False, null_value="", quote_style="never")
+            progress.advance(len(rows))
+    progress.close()
     scores = {
         "rows": row_count,
         "seed": seed,

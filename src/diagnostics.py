@@ -4,6 +4,7 @@
 import dataclasses
 import itertools
 import shutil
+import textwrap
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ SPILL_ROW_BYTES, VALUE_BYTES = 170, 4
 ROWS_PER_SECOND = 300_000  # measured on 2 cores; see benchmarks/preprocess.py
 COMMON_IDS = 100  # of a field, that its drift is judged by; the others count as one
 MOST_DRIFTING = 5
+TERMINAL_COLUMNS = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _report_ids(ids, train_rows, test_rows):
 
 
 def estimate(source, text_bytes, id_count, memory_limit, folder):
-    """Return a line that says what preprocessing will take, from the size of the text and its first lines.
+    """Return a text that says what preprocessing will take, from the size of the text and its first lines.
 
     id_count: sparse and dense fields of a row.  memory_limit: GiB.
     """
@@ -85,21 +87,23 @@ def estimate(source, text_bytes, id_count, memory_limit, folder):
     rows = round(text_bytes * sample.count(b"\n") / max(len(sample), 1))
     disk = rows * (SPILL_ROW_BYTES + VALUE_BYTES * (id_count + 1))
     memory = min(memory_limit, max(0.5, 8 * text_bytes / 2**30))
-    return (
+    text = (
         f"about {rows:,} rows: {rows / ROWS_PER_SECOND:,.0f} s on 2 cores, {memory:.1f} GiB of memory, "
         f"{disk / 1e9:.1f} GB of disk at the most, {disk / 2e9:.1f} GB in the end "
         f"({shutil.disk_usage(folder).free / 1e9:.1f} GB are free)"
     )
+    return textwrap.fill(text, TERMINAL_COLUMNS)
 
 
 def describe(meta, target, expected_lines):
     """Return the summary that is printed at the end of preprocessing."""
     lines = [f"{target / META_NAME}: {meta.lines:,} lines"]
     if expected_lines not in (0, meta.lines):
-        lines.append(f"note: --train_line_count={expected_lines} says that there should be {expected_lines:,} lines")
+        lines.append(f"note: --train_line_count={expected_lines} says that there should be {expected_lines:,}")
     lines += [f"malformed    {count:12,} lines ({reason})" for reason, count in meta.bad_lines.items()]
     if meta.first_bad_lines:
-        lines.append("first        " + ", ".join(f"{number} ({reason})" for number, reason in meta.first_bad_lines))
+        first = ", ".join(f"{number} ({reason})" for number, reason in meta.first_bad_lines)
+        lines.append(textwrap.fill(f"first        {first}", TERMINAL_COLUMNS, subsequent_indent=" " * 13))
     lines += [
         f"{name:12} {split.rows:12,} rows, {split.positives:,} clicks ({split.positives / max(split.rows, 1):.4f}), "
         f"{len(split.files)} files"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user can mend, and how an entry point ends when it meets it."""
 
+import os
 import sys
 
 from src.stopping import Stopped
@@ -31,5 +32,12 @@ def exit_on_user_error(main):
 
 
 def _report(error):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{_in_red('error:')} {' '.join(str(error).split())}", file=sys.stderr)
     return 2
+
+
+def _in_red(text):
+    """Return `text` as a terminal shows it in red; plain elsewhere, and where NO_COLOR (no-color.org) is set."""
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[1;31m{text}\033[0m"

@@ -14,6 +14,7 @@ import numpy as np
 
 from src.errors import UserError
 from src.metrics import PADDING_LABEL
+from src.progress import Progress
 
 FOLDERS = {"sparse_ids": "00_sparse_ids", "dense_values": "01_dense_values", "labels": "02_labels"}
 MANIFEST_NAME = "manifest.json"
@@ -33,14 +34,16 @@ def write_inputs(dataset_path, meta, result_path):
         (partial / FOLDERS[name]).mkdir(parents=True)
     batch_size = max(FILE_ROWS // meta.rows_per_record, 1) * meta.rows_per_record
     files = []
-    for number, batch in enumerate(
-        create_dataset(dataset_path, "test", batch_size).create_tuple_iterator(num_epochs=1)
-    ):
+    progress = Progress("write", meta.splits["test"].rows, passing=True)
+    batches = create_dataset(dataset_path, "test", batch_size).create_tuple_iterator(num_epochs=1)
+    for number, batch in enumerate(batches):
         columns = [column.asnumpy() for column in batch]
         real = columns[-1].ravel() != PADDING_LABEL
         files.append({"name": f"deepfm_{number:06d}.bin", "rows": int(real.sum())})
         for name, column in zip(names, columns):
             column[real].tofile(partial / FOLDERS[name] / files[-1]["name"])
+        progress.advance(files[-1]["rows"])
+    progress.close()
     manifest = {
         "rows": sum(file["rows"] for file in files),
         "inputs": {

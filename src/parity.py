@@ -6,6 +6,7 @@ import numpy as np
 from src.dataset import create_dataset
 from src.errors import UserError
 from src.metrics import PADDING_LABEL, roc_auc
+from src.progress import Progress
 
 ROWS = 10_000  # that are compared, about
 DYNAMIC_BATCH_ROWS = 1000
@@ -28,32 +29,35 @@ def read_rows(dataset_path, meta):
 
 
 def compare(expected, run, inputs, labels, batch_size):
-    """Run an exported model on rows; return a line that says how near it comes to the expected probabilities [n, 1].
+    """Run an exported model on rows; return a text that says how near it comes to the expected probabilities [n, 1].
 
     run: a function from numpy inputs to probabilities.  batch_size: of the model, 0 if it is not fixed.
     Raises UserError if it does not come near.
     """
     found = predict_all(run, inputs, batch_size)
     difference = float(np.abs(found - expected).max())
-    line = f"against the checkpoint, on {len(labels):,} rows: largest difference of a probability {difference:.1e}"
+    text = f"compared with the checkpoint on {len(labels):,} rows:\n  probabilities differ by at most {difference:.1e}"
     is_near = difference <= LARGEST_DIFFERENCE  # False for NaN
     if is_near and 0 < labels.sum() < len(labels):
         auc_difference = abs(roc_auc(labels.ravel(), found.ravel()) - roc_auc(labels.ravel(), expected.ravel()))
-        line += f", of the AUC {auc_difference:.1e}"
+        text += f", the AUC by {auc_difference:.1e}"
         is_near = auc_difference <= LARGEST_DIFFERENCE
     if not is_near:
-        raise UserError(f"the exported file does not predict as the checkpoint does, so it is not kept: {line}")
-    return f"exported; {line}"
+        raise UserError(f"the exported file does not predict as the checkpoint does, so it is not kept: {text}")
+    return f"exported; {text}"
 
 
 def predict_all(run, inputs, batch_size):
     """Return run(...) of all rows, [n, 1], in batches; a fixed batch is filled up with zeros, others vary in size."""
     rows = batch_size or DYNAMIC_BATCH_ROWS
     parts = []
+    progress = Progress("compare", len(inputs[0]), passing=True)
     for start in range(0, len(inputs[0]), rows):
         batch = [column[start : start + rows] for column in inputs]
         count = len(batch[0])
         if batch_size:
             batch = [np.pad(column, ((0, rows - count), (0, 0))) for column in batch]
         parts.append(run(*batch)[:count])
+        progress.advance(count)
+    progress.close()
     return np.concatenate(parts)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 
 from src.errors import UserError
+from src.progress import Progress
 from src.transfer import check_room
 
 PIECE_BYTES = 1 << 20
@@ -28,11 +29,14 @@ def unpack(archive, folder):
             for member in members:
                 _check(archive, member)
             check_room(folder, sum(member.file_size for member in members), archive)
+            progress = Progress("unpack", len(members), "files", passing=True)
             for member in members:
                 path = pathlib.Path(folder, member.filename)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, open(path, "wb") as file:
                     shutil.copyfileobj(packed, file, PIECE_BYTES)
+                progress.advance(1)
+            progress.close()
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{archive} is damaged or not a zip that can be read: {error}") from error
 

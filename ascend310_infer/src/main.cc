@@ -71,6 +71,31 @@ void WarmUp(const Options &options, DeepFmModel *model) {
   }
 }
 
+// On a terminal says how many files are done, and takes that back in the end.
+class FileCounter {
+ public:
+  explicit FileCounter(size_t total) : total_(total), shows_(isatty(STDERR_FILENO) != 0) {}
+  ~FileCounter() {
+    if (shows_) {
+      std::cerr << "\r\033[K" << std::flush;
+    }
+  }
+  FileCounter(const FileCounter &) = delete;
+  FileCounter &operator=(const FileCounter &) = delete;
+
+  void Advance() {
+    ++done_;
+    if (shows_) {
+      std::cerr << "\rpredict: " << done_ << " of " << total_ << " files" << std::flush;
+    }
+  }
+
+ private:
+  size_t total_;
+  size_t done_ = 0;
+  bool shows_;
+};
+
 void Run(const Options &options) {
   const auto folders = Folders(options);
   const auto names = ListBinFiles(folders[0]);
@@ -83,10 +108,12 @@ void Run(const Options &options) {
   std::vector<double> milliseconds;
   std::vector<std::vector<char>> inputs;
   size_t rows = 0;
+  FileCounter counter(names.size());
   for (const auto &name : names) {
     const size_t own_rows = ReadInputs(folders, name, model, &inputs);
     output.Write(name, PredictRows(inputs, own_rows, &model, &milliseconds));
     rows += own_rows;
+    counter.Advance();
   }
   output.Commit();
   std::cout << "rows: " << rows << ", files: " << names.size() << "\n"

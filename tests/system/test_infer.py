@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import sys
@@ -44,11 +45,13 @@ def export(run, work, *flags):
     )  # fmt: skip
 
 
-def infer(work, *arguments, **variables):
-    environment = {**os.environ, "DEVICE_TARGET": "CPU", **variables}
+def infer(work, *arguments, stderr=subprocess.PIPE):
+    environment = {**os.environ, "DEVICE_TARGET": "CPU"}
     environment["PATH"] = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", ROOT / "scripts" / "run_infer_310.sh", *arguments]
-    return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(
+        command, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=600
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def inferred(trained, run):
         flags = (f"--batch_size={BATCH_ROWS}", f"--mindir_version={version}", f"--file_name={name}")
         finished = export(run, trained, *flags)
         assert finished.returncode == 0, finished.stderr
-        assert re.search(r"on \d+ rows: largest difference of a probability \d\.\de", finished.stdout)
+        assert re.search(r"on \d+ rows:\n  probabilities differ by at most \d\.\de", finished.stdout)
     finished = infer(trained, "model.mindir", "data/mindrecord", "y")
     assert finished.returncode == 0, finished.stderr + (trained / "infer.log").read_text()
     assert re.search(r"batches of 64 rows: \d+, ms each: mean [\d.]+, p50 [\d.]+, p90 .*; rows/s \d+", finished.stdout)
@@ -73,6 +76,17 @@ def test_the_runner_scores_as_eval_does(inferred, run):
     )  # fmt: skip
     assert name == "auc"
     assert float(auc) == pytest.approx(float(re.search(r"'AUC': ([\d.]+)", evaluated.stdout)[1]), abs=1e-6)
+
+
+def test_a_terminal_shows_how_far_the_runner_is(inferred):
+    controller, terminal = pty.openpty()
+    infer(inferred, "model.mindir", "data/mindrecord", "n", stderr=terminal)
+    os.close(terminal)
+    shown = os.read(controller, 10_000).decode()
+    os.close(controller)
+    assert "\rpredict: 1 of 1 files" in shown
+    assert shown.endswith("\r\033[K")
+    assert "predict:" not in (inferred / "infer.log").read_text()
 
 
 def test_the_runner_s_probabilities_are_those_of_the_checkpoint(inferred, cpu):

@@ -61,7 +61,9 @@ def test_rows_of_another_kind_drift():
 def test_estimate_comes_close_to_the_number_of_rows(tmp_path):
     path = tmp_path / "train.txt"
     path.write_text(make_rows(40_000, 3, 4, seed=1))
-    line = estimate(path, path.stat().st_size, 10, 4.0, tmp_path)
+    text = estimate(path, path.stat().st_size, 10, 4.0, tmp_path)
+    assert max(map(len, text.splitlines())) <= 80
+    line = text.replace("\n", " ")
     rows = int(re.match(r"about ([\d,]+) rows: ", line)[1].replace(",", ""))
     assert rows == pytest.approx(40_000, rel=0.05)
     assert re.search(r"[\d.]+ GiB of memory, [\d.]+ GB of disk at the most", line)

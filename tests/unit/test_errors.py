@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import pty
+import subprocess
+import sys
+
 import pytest
 
 from src.errors import ConfigError, UserError, exit_on_user_error
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("error", [UserError("a\nb"), ConfigError("a b"), PermissionError(13, "a b")])
@@ -16,6 +22,25 @@ def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert "a b" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"TERM": "xterm"}, "\033[1;31merror:\033[0m a b"),
+        ({"TERM": "xterm", "NO_COLOR": ""}, "\033[1;31merror:\033[0m a b"),  # no-color.org: empty is not set
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "error: a b"),
+        ({"TERM": "dumb"}, "error: a b"),
+    ],
+)
+def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
+    code = "from src.errors import *\ndef main():\n raise UserError('a b')\nexit_on_user_error(main)"
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    controller, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=terminal, env=inherited | environment, check=False)
+    os.close(terminal)
+    assert os.read(controller, 1000).decode() == f"{line}\r\n"
+    os.close(controller)
 
 
 def test_a_mistake_of_ours_keeps_its_traceback():

@@ -31,8 +31,8 @@ def test_all_rows_are_predicted_in_their_order(batch_size):
 
 
 def test_a_model_that_predicts_the_same_passes():
-    line = compare(PROBABILITIES, model, INPUTS, LABELS, 2)
-    assert line.endswith("on 5 rows: largest difference of a probability 0.0e+00, of the AUC 0.0e+00")
+    text = compare(PROBABILITIES, model, INPUTS, LABELS, 2)
+    assert text.endswith("on 5 rows:\n  probabilities differ by at most 0.0e+00, the AUC by 0.0e+00")
 
 
 @pytest.mark.parametrize("error", [2e-5, -0.3, np.nan])

@@ -206,7 +206,7 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
 
 def test_a_different_line_count_is_reported(make_dataset, capsys):
     make_dataset("--train_line_count=45840617")
-    assert "note: --train_line_count=45840617 says that there should be 45,840,617 lines" in capsys.readouterr().out
+    assert "note: --train_line_count=45840617 says that there should be 45,840,617\n" in capsys.readouterr().out
 
 
 def test_a_complete_result_of_the_same_file_and_settings_is_used_again(make_dataset, capsys):

@@ -35,3 +35,26 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     assert "rows/s" in shown
     assert "loss 0.4" in shown
     assert "\n" in shown
+
+
+def test_what_passes_leaves_nothing_behind(monkeypatch, capsys):
+    Progress("valid", 3, passing=True).close()
+    assert capsys.readouterr().out == ""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = Progress("valid", 3, passing=True)
+    progress.advance(3)
+    progress.close()
+    assert "valid" in terminal.getvalue()
+    assert terminal.getvalue().rsplit("\r", 1)[1].strip() == ""
+    assert "\n" not in terminal.getvalue()
+
+
+def test_a_silent_one_shows_nothing(monkeypatch, capsys):
+    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress("valid", 3, silent=True)
+    progress.advance(3)
+    progress.close()
+    assert capsys.readouterr() == ("", "")
