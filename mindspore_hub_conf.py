@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What MindSpore Hub asks for: create_network("deepfm")"""
+
+import pathlib
+
+from src.checkpoint import ModelFolder, find_checkpoint
+from src.deepfm import DeepFM, DeepFMConfig
+from src.model_zoo import load_model_zoo
+
+# The model zoo's network for Criteo: its 184,965 ids less those of the dense fields.
+CRITEO = {
+    "vocabulary_size": 184_952,
+    "sparse_field_count": 26,
+    "dense_field_count": 13,
+    "embedding_size": 80,
+    "hidden_sizes": (1024, 512, 256, 128),
+}
+
+
+def create_network(name, *args, **kwargs):
+    """Return the network `name`, a cell from sparse_ids int32 [B, S] and dense_values float32 [B, N] to logits [B, 1].
+
+    name: "deepfm"; others raise NotImplementedError.
+    ckpt_file: a checkpoint of train.py, or a folder: its best one; or a .ckpt file of the model zoo's DeepFM, for which
+    dense_field_count says how many of its fields are dense, 13 unless given.
+    Without it the other arguments are fields of src.deepfm.DeepFMConfig; those left out are as for Criteo.
+    """
+    if name != "deepfm":
+        raise NotImplementedError(f"{name}: the only network here is deepfm")
+    return _create_deepfm(*args, **kwargs)
+
+
+def _create_deepfm(ckpt_file=None, **sizes):
+    if ckpt_file is None:
+        return DeepFM(DeepFMConfig(**CRITEO | sizes))
+    path = pathlib.Path(ckpt_file)
+    if path.is_file() and not ModelFolder.exists(path.parent):
+        return load_model_zoo(path, **sizes)
+    folder, saved = find_checkpoint(path, "ckpt_file")
+    return folder.load_network(saved, **sizes).set_train(False)
