@@ -36,6 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="of each (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
+    parser.add_argument("--most_rows", type=int, default=max(BATCHES), help="in a batch (default: %(default)s)")
     arguments = parser.parse_args()
     place("CPU", 0)
     ms.runtime.dispatch_threads_num(arguments.threads)
@@ -47,6 +48,8 @@ def main():
         describe_folding(network, folder)
         print(f"{'batch':>6} {'':16} " + " ".join(f"{name:>10}" for name in STATISTICS))
         for batch_rows, count in BATCHES.items():
+            if batch_rows > arguments.most_rows:
+                break
             systems = prepare(network, batch_rows, count, folder, runner, arguments.threads)
             results = {name: [] for name in systems}
             for _ in range(arguments.rounds):

@@ -6,6 +6,8 @@ and the time of the whole as a multiple of read_csv's. These two take turns, as 
 """
 
 import argparse
+import contextlib
+import io
 import pathlib
 import statistics
 import sys
@@ -52,7 +54,8 @@ def measure_whole(path, runs):
     for _ in range(runs):
         plain.append(seconds_of(lambda: pl.read_csv(path, separator="\t", has_header=False)))
         flags = [f"--data_path={path.parent}", "--train_line_count=0", "--overwrite=True"]
-        whole.append(seconds_of(lambda flags=flags: preprocess_data.main(flags)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            whole.append(seconds_of(lambda flags=flags: preprocess_data.main(flags)))
         path.touch()  # else the result would be recognised
     return plain, whole
 

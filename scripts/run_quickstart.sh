@@ -41,7 +41,7 @@ main() {
     "${python}" -m src.criteo_like --rows=200000 --seed=1 --out="${origin}/train.txt"
   fi
   local flags=(--config_path=config/quickstart.yaml --dataset_path="${work}/data/mindrecord"
-               --eval_file_name="${work}/auc.log")
+               --eval_file_name="${work}/auc.log" --report_path="${work}/report.html")
   "${python}" src/preprocess_data.py "${flags[@]}" --data_path="${work}/data"
   "${python}" train.py "${flags[@]}" --ckpt_path="${work}/checkpoint" --loss_file_name="${work}/loss.log"
   "${python}" eval.py "${flags[@]}" --checkpoint_path="${work}/checkpoint" | tee "${work}/eval.txt"

@@ -47,6 +47,7 @@ def summarise(work):
             ("data", "data/mindrecord"),
             ("checkpoint", f"checkpoint/{model['best']}"),
             ("logs", "loss.log, auc.log"),
+            ("report", "report.html"),
         )
     ]
     return "\n".join(lines)

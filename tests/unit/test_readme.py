@@ -1,17 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The READMEs against what they describe, and against each other."""
+
 import re
+
+import pytest
 
 from src.config import DEFAULTS_PATH
 from tests.conftest import ROOT
 
-
-def test_the_flags_are_those_of_the_configuration():
-    rows = re.findall(r"^\| `--(\w+)` \| `(.*)` \| (.*) \|$", (ROOT / "README.md").read_text(), re.M)
-    assert rows == re.findall(r"^(\w+): (.*?)\s+# (.*)$", DEFAULTS_PATH.read_text(), re.M)
+READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_CN.md")}
 
 
-def test_the_file_map_names_what_is_there():
-    text = (ROOT / "README.md").read_text().split("## Files")[1].split("```")[1]
+def blocks(text, language=None):
+    """Return the code blocks of a language, or all, without what comments say."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [content for name, content in found if language in (None, name)]
+
+
+def without_comments(block):
+    return re.sub(r" *# .*", "", block)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_flags_are_those_of_the_configuration(name):
+    rows = re.findall(r"^\| `--(\w+)` \| `(.*)` \| (.*) \|$", READMES[name], re.M)
+    expected = re.findall(r"^(\w+): (.*?)\s+# (.*)$", DEFAULTS_PATH.read_text(), re.M)
+    if name == "README.md":
+        assert rows == expected
+    assert [row[:2] for row in rows] == [row[:2] for row in expected]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_file_map_names_what_is_there(name):
+    text = next(block for block in blocks(READMES[name]) if "src/config.py" in block)
     named = set(re.findall(r"\b(\w+)\.py\b", text))
     there = {path.stem for folder in ("", "src", "benchmarks") for path in (ROOT / folder).glob("*.py")} - {"__init__"}
     assert named == there
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name):
+    text = READMES[name]
+    headings = {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for target in targets:
+        path, _, heading = target.partition("#")
+        if not path:
+            assert heading in headings, target
+        elif not path.startswith("https://"):
+            assert (ROOT / path).is_file(), target
+
+
+def slug(heading):
+    """Return what a heading is called in a link."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_both_have_the_same_headings_tables_and_lists():
+    shapes = []
+    for text in READMES.values():
+        prose = re.sub(r"^```.*?^```$", "code", text, flags=re.MULTILINE | re.DOTALL)
+        shapes.append(re.findall(r"^(#+(?= )|- |\| |code|!\[|<img)", prose, re.M))
+    assert shapes[0] == shapes[1]
+
+
+def test_both_have_the_same_commands_and_outputs():
+    english, chinese = ([without_comments(block) for block in blocks(text) if "src/config.py" not in block]
+                        for text in READMES.values())  # fmt: skip
+    assert english == chinese
+
+
+def test_both_have_the_same_figures():
+    """All numbers, heading by heading; in Chinese some small ones are words."""
+    english, chinese = (
+        [numbers(section) for section in re.split(r"^## ", text, flags=re.M)] for text in READMES.values()
+    )
+    assert english == chinese
+
+
+def numbers(text):
+    """Return what is measured or set in a text, sorted: numbers with a point or of two digits and more."""
+    return sorted(re.findall(r"\d[\d,]*\.\d+|\d[\d,]*\d", text))
