@@ -87,6 +87,7 @@ def measure_stages(path):
         for _, columns in encoded:
             writer.add(columns)
         writer.close()
+        writer.meta()
         lap("write")
     return seconds
 

@@ -281,7 +281,9 @@ def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, t
             writers[split].add({name: values[name][part] for name in columns})
         progress.advance(len(keys))
     progress.close()
-    return {split: writer.close() for split, writer in writers.items()}
+    for writer in writers.values():
+        writer.close()
+    return {split: writer.meta() for split, writer in writers.items()}
 
 
 def encode_buckets(buckets, encoder):

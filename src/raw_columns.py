@@ -11,6 +11,7 @@ import polars as pl
 CODE_DIGITS = 8
 HEX_PAIRS = np.array([b"%02x" % octet for octet in range(256)], dtype="S2")
 MISSING = {pl.Int32: -(2**31), pl.Int64: -(2**63), pl.UInt32: 2**32 - 1, pl.String: ""}
+MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 
 def is_code(texts):
@@ -28,24 +29,32 @@ def to_text(code):
     return f"{code:0{CODE_DIGITS}x}"
 
 
-def is_odd_hexadecimal(octets):
-    """Return which signs, uint8 [n], parse as hexadecimal but do not occur in codes."""
-    return (octets - np.uint8(ord("A")) < len("ABCDEF")) | (octets == ord("+"))
+def to_codes(column):
+    """Return a text column, nulls for missing values, as codes if all its values are such, else as text."""
+    words = column.cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="big")  # null for other than 8 bytes
+    codes, are_codes = _read_digits(words.fill_null(MISSING_WORD).to_numpy())
+    missing_count = np.count_nonzero(codes == MISSING[pl.UInt32])
+    if words.null_count() == column.null_count() == missing_count and are_codes:
+        return pl.Series(column.name, codes)
+    return column.fill_null("")
 
 
-def to_codes(frame):
-    """Return a frame of text columns, nulls for missing values, with codes where all of a column are such.
+def _read_digits(words):
+    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and whether all are such.
 
-    The values must come from a block without a sign of is_odd_hexadecimal.
+    words: uint64 [n], each the 8 bytes of a text, the first one highest.  Its bytes are worked on side by side.
     """
-    missing = MISSING[pl.UInt32]
-    codes = frame.select(as_code(pl.all()).fill_null(missing))
-    whole = frame.select((pl.all().str.len_bytes() == CODE_DIGITS).all()).row(0)
-    gaps = codes.select((pl.all() == missing).sum()).row(0)  # missing, not a code, or the code that means missing
-    return pl.DataFrame(
-        codes[name] if is_whole and gap == frame[name].null_count() else frame[name].fill_null("")
-        for name, is_whole, gap in zip(frame.columns, whole, gaps)
-    )
+    is_letter = (words >> 6) & _in_each_byte(1)
+    digits = words - (_in_each_byte(ord("0")) + is_letter * np.uint64(ord("a") - 10 - ord("0")))
+    is_above_9 = ((digits + _in_each_byte(6)) >> 4) & _in_each_byte(1)
+    is_odd = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
+    for bits, kept in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
+        digits = (digits | (digits >> bits)) & np.uint64(kept)
+    return digits.astype(np.uint32), not is_odd.any()
+
+
+def _in_each_byte(octet):
+    return np.uint64(octet * 0x0101010101010101)
 
 
 def to_integers(column):

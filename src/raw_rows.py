@@ -18,7 +18,7 @@ import polars as pl
 
 from src.errors import UserError
 from src.features import KEY, LABEL
-from src.raw_columns import MISSING, is_odd_hexadecimal, to_codes, to_integers
+from src.raw_columns import MISSING, to_codes, to_integers
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 LISTED_BAD_LINES = 20
@@ -153,8 +153,7 @@ def _read_clean_block(data, octets, schema):
     if missing in frame.select(schema.integer_names).min().row(0):
         return None
     numbers = frame.select(pl.col(LABEL).cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
-    categories = frame.select(schema.category_names)
-    return numbers.hstack(to_codes(categories) if not _count(octets, is_odd_hexadecimal) else categories.fill_null(""))
+    return numbers.hstack([to_codes(frame[name]) for name in schema.category_names])
 
 
 def _count(octets, is_counted):

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import polars as pl
+import pytest
+
+from src.raw_columns import to_codes, to_texts
+
+CODE = "0a9f5c71"
+
+
+def is_code(text):
+    return re.fullmatch("[0-9a-f]{8}", text) is not None and text != "ffffffff"
+
+
+@pytest.mark.parametrize("place", range(len(CODE)))
+def test_a_column_is_codes_if_each_sign_is_a_lower_case_hexadecimal_digit(place):
+    for sign in map(chr, range(128)):
+        text = CODE[:place] + sign + CODE[place + 1 :]
+        column = to_codes(pl.Series([CODE, text, None]))
+        if is_code(text):
+            assert column.to_list() == [int(CODE, 16), int(text, 16), 2**32 - 1]
+        else:
+            assert column.to_list() == [CODE, text, ""]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "0a9f5c7", "0a9f5c710", "ffffffff", "fffffffff", "0a9f5cé", "é" * 8, "+a9f5c71"]
+)
+def test_one_other_value_makes_the_column_text(text):
+    assert to_codes(pl.Series([CODE, text, None])).to_list() == [CODE, text, ""]
+
+
+def test_codes_become_the_texts_that_they_were():
+    texts = ["00000000", "fffffffe", CODE, "", "deadbeef"]
+    codes = to_codes(pl.Series("C1", [text or None for text in texts]))
+    assert codes.dtype == pl.UInt32 and codes.name == "C1"
+    assert to_texts(codes).to_list() == texts
+
+
+def test_a_column_of_nothing_is_codes():
+    assert to_codes(pl.Series([None, None], dtype=pl.String)).to_list() == [2**32 - 1] * 2
+    assert to_codes(pl.Series([], dtype=pl.String)).dtype == pl.UInt32
