@@ -8,6 +8,7 @@ and the time of the whole as a multiple of read_csv's. These two take turns, as 
 import argparse
 import contextlib
 import io
+import os
 import pathlib
 import statistics
 import sys
@@ -15,6 +16,10 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from src import allocator
+
+os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)  # as preprocessing has it when started as a script
 
 import polars as pl
 

@@ -8,12 +8,17 @@ column.  Then the train values of one column after the other are counted, and ra
 
 import dataclasses
 import math
+import os
 import pathlib
 import sys
 from collections import Counter
 
 if __package__ in (None, ""):  # started as a script: make `src` importable
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
+
+    from src import allocator
+
+    os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
 
 import numpy as np
 import polars as pl
@@ -232,7 +237,7 @@ def parse_blocks(blocks, schema, splits, first_line):
         bad_lines = BadLines()
         frame, line_count = parse_block(block, first_line, schema, bad_lines)
         keys = splits.keys(frame[KEY].to_numpy())
-        frame = frame.with_columns(pl.Series(KEY, keys)).sort(KEY)
+        frame = frame.with_columns(pl.Series(KEY, keys)).sort(KEY, multithreaded=False)  # the blocks have threads
         labels = frame[LABEL].to_numpy()
         parts = splits.cut(frame[KEY].to_numpy())
         ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
