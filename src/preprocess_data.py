@@ -221,7 +221,7 @@ def read_rows(source, schema, splits, spill, block_bytes, expected_lines):
     if spill.notes:
         progress.advance(summary.lines, "some of it by an earlier run")
     blocks = in_background(read_blocks(source, block_bytes, skip_bytes=summary.bytes))
-    for frame, note in in_background(parse_blocks(blocks, schema, splits, summary.lines)):
+    for frame, note in parse_blocks(blocks, schema, splits, summary.lines):
         spill.add(frame, note)
         summary.add(note)
         progress.advance(note["lines"])
@@ -279,7 +279,7 @@ def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, t
     columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
     writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
     progress = Progress("write", row_count)
-    for keys, values in in_background(encode_buckets(buckets, encoder)):
+    for keys, values in encode_buckets(buckets, encoder):
         parts = splits.cut(keys)
         test_ids.add(values["sparse_ids"][parts["test"]])
         for split, part in parts.items():
