@@ -37,7 +37,7 @@ from src.splitmix import splitmix64
 from src.value_counts import count_values
 
 GIB = 1 << 30
-BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 16 << 20
+BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 24 << 20  # malloc is slower from 32 << 20 on
 BUCKET_SHARE, MOST_BUCKET_BITS = 1 / 8, 10
 MOST_CACHE_BITS = 7  # more buckets would only make for small reads
 WORKERS = 3  # threads that parse or encode; one more than two cores keeps both busy

@@ -37,7 +37,7 @@ class RankProcesses:
         self._commands, self._logs = commands, logs
         self._signals = []
         self._seen = {}  # the rank of each process that ever was one, and how many signals it was told
-        self._first_gone = None
+        self._first_gone = []  # ranks: one, or several if they ended at almost the same time
 
     def run(self):
         """Start all and wait for the end; return the exit status.
@@ -59,9 +59,11 @@ class RankProcesses:
         if self._signals:
             print(self._last_words(), file=sys.stderr)
             return 128 + self._signals[0]
-        command, status = next((failure for failure in failures if failure[0].rank == self._first_gone), failures[0])
-        rank = self._first_gone if command.rank is None else command.rank
-        self._show_end(rank, command)
+        first = [failure for failure in failures if failure[0].rank in self._first_gone] or failures[:1]
+        for command, _ in first:
+            for rank in (self._first_gone or [None]) if command.rank is None else [command.rank]:
+                self._show_end(rank, command)
+        command, status = first[0]
         return status if 0 < status < 128 and command.rank is not None else 1
 
     def _watch(self, processes):
@@ -83,9 +85,8 @@ class RankProcesses:
         """Return the processes that are ranks."""
         ranks = {process: rank for process in _descendants() if (rank := _rank_of(process)) is not None}
         self._seen.update({process: [rank, 0] for process, rank in ranks.items() if process not in self._seen})
-        gone = [rank for process, (rank, _) in self._seen.items() if process not in ranks]
-        if gone and self._first_gone is None:
-            self._first_gone = gone[0]
+        if not self._first_gone:
+            self._first_gone = [rank for process, (rank, _) in self._seen.items() if process not in ranks]
         return ranks
 
     def _pass_signals(self, process):
