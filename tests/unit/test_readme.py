@@ -70,6 +70,17 @@ def test_both_have_the_same_commands_and_outputs():
     assert english == chinese
 
 
+def test_both_mark_the_same_commands_as_not_tested():
+    marks = {
+        "# needs Ascend": "# 需要 Ascend",
+        "# needs GPU": "# 需要 GPU",
+        "# by hand, not in the tests": "# 手动运行",
+    }
+    english, chinese = ("".join(blocks(text, "bash")).splitlines() for text in READMES.values())
+    for line, theirs in zip(english, chinese, strict=True):
+        assert [mark in line for mark in marks] == [mark in theirs for mark in marks.values()], line
+
+
 def test_both_have_the_same_figures():
     """All numbers, heading by heading; in Chinese some small ones are words."""
     english, chinese = (
