@@ -49,37 +49,39 @@ class RankProcesses:
         processes = []
         try:
             processes += [_start(command) for command in self._commands]
-            self._watch(processes)
+            first = self._watch(processes)
         finally:
             self._end_all()
-        failures = [(command, process.wait()) for command, process in zip(self._commands, processes)]
-        failures = [(command, status) for command, status in failures if status != 0]
-        if not failures:
+        statuses = [process.wait() for process in processes]
+        if not any(statuses):
             return 0
         if self._signals:
             print(self._last_words(), file=sys.stderr)
             return 128 + self._signals[0]
-        first = [failure for failure in failures if failure[0].rank in self._first_gone] or failures[:1]
-        for command, _ in first:
+        first = first or [place for place, status in enumerate(statuses) if status][:1]
+        for command in (self._commands[place] for place in first):
             for rank in (self._first_gone or [None]) if command.rank is None else [command.rank]:
                 self._show_end(rank, command)
-        command, status = first[0]
-        return status if 0 < status < 128 and command.rank is not None else 1
+        status, is_rank = statuses[first[0]], self._commands[first[0]].rank is not None
+        return status if 0 < status < 128 and is_rank else 1
 
     def _watch(self, processes):
-        deadline = float("inf")
+        """Wait until all have ended or are to be ended; return the places of those that failed first, by themselves."""
+        failed, deadline = [], float("inf")
         while time.monotonic() < deadline:
             ranks = self._find_ranks()
             statuses = [process.poll() for process in processes]
+            failed = failed or [place for place, status in enumerate(statuses) if status]
             if None not in statuses:
-                return
-            if any(statuses):
+                break
+            if failed:
                 deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
             elif self._seen and not ranks:
                 deadline = min(deadline, time.monotonic() + LAUNCHER_SECONDS)
             for process in ranks:
                 self._pass_signals(process)
             time.sleep(POLL_SECONDS)
+        return failed
 
     def _find_ranks(self):
         """Return the processes that are ranks."""
