@@ -12,7 +12,7 @@ import math
 import numpy as np
 import polars as pl
 
-from src.raw_columns import MISSING, as_code, is_code
+from src.raw_columns import MISSING, read_codes
 from src.value_counts import COUNT, VALUE
 
 KEY, LABEL = "key", "label"
@@ -130,10 +130,8 @@ class Vocabulary:
 
 def _coded(kept):
     """Return those rows of a frame of VALUE (text) that are missing or a code, as such, UInt32."""
-    texts = pl.col(VALUE)
-    missing = pl.lit(MISSING[pl.UInt32], pl.UInt32)
-    codes = pl.when(texts == "").then(missing).when(is_code(texts)).then(as_code(texts))
-    return kept.with_columns(codes.alias(VALUE)).drop_nulls()
+    codes, are_codes = read_codes(kept[VALUE])
+    return kept.with_columns(pl.Series(VALUE, codes)).filter(are_codes | (kept[VALUE] == "").to_numpy())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,33 +14,25 @@ MISSING = {pl.Int32: -(2**31), pl.Int64: -(2**63), pl.UInt32: 2**32 - 1, pl.Stri
 MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 
-def is_code(texts):
-    """Return an expression that tells which texts are codes."""
-    return texts.str.contains(f"^[0-9a-f]{{{CODE_DIGITS}}}$") & (texts != to_text(MISSING[pl.UInt32]))
-
-
-def as_code(texts):
-    """Return an expression for the codes, UInt32, of texts for which is_code holds, and null for the others."""
-    return texts.str.to_integer(base=16, dtype=pl.UInt32, strict=False)
-
-
-def to_text(code):
-    """Return the text of one code."""
-    return f"{code:0{CODE_DIGITS}x}"
-
-
 def to_codes(column):
     """Return a text column, nulls for missing values, as codes if all its values are such, else as text."""
+    codes, are_codes = read_codes(column)
+    whole = np.count_nonzero(are_codes) == len(column) - column.null_count()
+    return pl.Series(column.name, codes) if whole else column.fill_null("")
+
+
+def read_codes(column):
+    """Return the codes, uint32 [n], of a text column, and which of its values are codes, bool [n].
+
+    What has not 8 bytes, and so a missing value, is given as the MISSING code.
+    """
     words = column.cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="big")  # null for other than 8 bytes
     codes, are_codes = _read_digits(words.fill_null(MISSING_WORD).to_numpy())
-    missing_count = np.count_nonzero(codes == MISSING[pl.UInt32])
-    if words.null_count() == column.null_count() == missing_count and are_codes:
-        return pl.Series(column.name, codes)
-    return column.fill_null("")
+    return codes, are_codes & (codes != MISSING[pl.UInt32])
 
 
 def _read_digits(words):
-    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and whether all are such.
+    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and which words are such, bool [n].
 
     words: uint64 [n], each the 8 bytes of a text, the first one highest.  Its bytes are worked on side by side.
     """
@@ -50,7 +42,7 @@ def _read_digits(words):
     is_odd = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
     for bits, kept in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
         digits = (digits | (digits >> bits)) & np.uint64(kept)
-    return digits.astype(np.uint32), not is_odd.any()
+    return digits.astype(np.uint32), is_odd == 0
 
 
 def _in_each_byte(octet):

@@ -35,7 +35,7 @@ class SplitWriter:
         self._shards = []  # name, records, bytes and the SHA-256 to come
         self._hasher = ThreadPoolExecutor(max_workers=1)
         self._writer, self._writer_records = None, 0
-        self._rows = self._positives = self._padded_rows = 0
+        self._rows = self._positives = 0
 
     def add(self, columns):
         """Append rows: a dict of sparse_ids [n, S], dense_values [n, N] if N > 0, and label [n]."""
@@ -52,13 +52,11 @@ class SplitWriter:
 
     def close(self):
         """Pad and write what is left; the digest of the last shard is still being made."""
-        self._padded_rows = -self._waiting_rows % self._rows_per_record
+        padded_rows = -self._waiting_rows % self._rows_per_record
         if self._waiting:
             some = self._waiting[0]
-            self._waiting.append(
-                {name: _fill(column, self._padded_rows, PADDING[name]) for name, column in some.items()}
-            )
-            self._waiting_rows += self._padded_rows
+            self._waiting.append({name: _fill(column, padded_rows, PADDING[name]) for name, column in some.items()})
+            self._waiting_rows += padded_rows
             self._write_group()
         self._close_shard()
 
@@ -66,7 +64,8 @@ class SplitWriter:
         """Return the SplitMeta; after close."""
         files = tuple(ShardFile(*shard, sha256.result()) for *shard, sha256 in self._shards)
         self._hasher.shutdown()
-        return SplitMeta(self._rows, self._positives, self._padded_rows, sum(file.records for file in files), files)
+        records = sum(file.records for file in files)
+        return SplitMeta(self._rows, self._positives, records * self._rows_per_record - self._rows, records, files)
 
     def _group_rows(self, columns):
         """Return how many rows, whole records, go to the writer in the next call.

@@ -5,7 +5,7 @@ import dataclasses
 
 import polars as pl
 
-from src.raw_columns import MISSING, as_code, is_code, to_texts
+from src.raw_columns import MISSING, read_codes, to_texts
 
 VALUE, COUNT = "value", "count"
 
@@ -58,9 +58,10 @@ def _join(pieces, at_once):
 def _disjoint(counted):
     """Return frames of VALUE and COUNT of which no two have a value in common, from such by type, none missing."""
     if pl.String in counted and pl.UInt32 in counted:
-        texts, codes = counted[pl.String], is_code(pl.col(VALUE))
-        coded = texts.filter(codes).with_columns(as_code(pl.col(VALUE)))
-        return [_merge([counted[pl.UInt32], coded]), texts.filter(~codes)]
+        texts = counted[pl.String]
+        codes, are_codes = read_codes(texts[VALUE])
+        coded = texts.with_columns(pl.Series(VALUE, codes)).filter(are_codes)
+        return [_merge([counted[pl.UInt32], coded]), texts.filter(~are_codes)]
     if pl.Int32 in counted and pl.Int64 in counted:
         return [_merge([counted[pl.Int32].cast({VALUE: pl.Int64}), counted[pl.Int64]])]
     return list(counted.values())
