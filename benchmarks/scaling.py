@@ -90,7 +90,13 @@ def start(flags, core):
 def two_ranks(flags):
     with tempfile.TemporaryDirectory() as folder:
         launch = [sys.executable, ROOT / "src" / "launch.py", "--device_num=2", "--log=log{rank}"]
-        subprocess.run([*launch, pathlib.Path(__file__).resolve(), *flags, "--core=0"], cwd=folder, check=True)
+        path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun is beside this Python
+        subprocess.run(
+            [*launch, pathlib.Path(__file__).resolve(), *flags, "--core=0"],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            check=True,
+        )
         return rate_of(pathlib.Path(folder, "log0").read_text())
 
 
