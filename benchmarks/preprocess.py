@@ -2,12 +2,14 @@
 """How fast preprocessing is, beside a plain polars.read_csv of the same file: python benchmarks/preprocess.py
 
 Prints rows/s of the whole (raw text to committed MindRecord, without the start of the process) and of each stage alone,
-and the time of the whole as a multiple of read_csv's. These two take turns, as machines change their speed.
+and the time of the whole as a multiple of read_csv's. These two take turns, as machines change their speed, each in a
+new process every time, as what one leaves in the memory is a burden or a help to the other.
 """
 
 import argparse
 import contextlib
 import io
+import multiprocessing
 import os
 import pathlib
 import shutil
@@ -44,29 +46,32 @@ def main():
         path = pathlib.Path(work, "train.txt")
         write_rows(path, arguments.rows, arguments.seed)
         print(f"{arguments.rows:,} generated rows, seed {arguments.seed}, {path.stat().st_size / 1e6:,.0f} MB")
-        plain, whole = measure_whole(path, arguments.runs)
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as new_process:
+            plain, whole = [], []
+            for _ in range(arguments.runs):
+                plain.append(new_process.apply(seconds_of_read_csv, [path]))
+                whole.append(new_process.apply(seconds_of_preprocessing, [path]))
+            stages = new_process.apply(seconds_of_stages, [path])
         rows = arguments.rows
         print(f"polars.read_csv   {rows / statistics.median(plain):12,.0f} rows/s")
         print(f"whole             {rows / statistics.median(whole):12,.0f} rows/s")
         ratios = sorted(ours / theirs for ours, theirs in zip(whole, plain))
         print(f"whole / read_csv  {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f} times")
-        for stage, seconds in measure_stages(path).items():
+        for stage, seconds in stages.items():
             print(f"{stage:17} {rows / seconds:12,.0f} rows/s alone")
 
 
-def measure_whole(path, runs):
-    """Return the seconds of read_csv and of preprocessing, `runs` of each, in turn."""
-    plain, whole = [], []
-    for _ in range(runs):
-        plain.append(seconds_of(lambda: pl.read_csv(path, separator="\t", has_header=False)))
-        shutil.rmtree(path.parent / "mindrecord", ignore_errors=True)
-        flags = [f"--data_path={path.parent}", "--train_line_count=0"]
-        with contextlib.redirect_stdout(io.StringIO()):
-            whole.append(seconds_of(lambda flags=flags: preprocess_data.main(flags)))
-    return plain, whole
+def seconds_of_read_csv(path):
+    return seconds_of(lambda: pl.read_csv(path, separator="\t", has_header=False))
 
 
-def measure_stages(path):
+def seconds_of_preprocessing(path):
+    shutil.rmtree(path.parent / "mindrecord", ignore_errors=True)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return seconds_of(lambda: preprocess_data.main([f"--data_path={path.parent}", "--train_line_count=0"]))
+
+
+def seconds_of_stages(path):
     """Return the seconds of each stage, one after the other: text to spill, counts to encoder, to arrays, to shards."""
     config = load_config([])
     schema = FieldSchema(config.dense_dim, config.slot_dim)

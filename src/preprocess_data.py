@@ -7,7 +7,9 @@ column.  Then the train values of one column after the other are counted, and ra
 """
 
 import dataclasses
+import itertools
 import math
+import operator
 import os
 import pathlib
 import sys
@@ -72,7 +74,7 @@ class KeySplits:
             int(np.searchsorted(sorted_keys, np.uint64(bound))) if bound < 2**KEY_BITS else len(sorted_keys)
             for bound in (self.valid_start, self.test_start)
         )
-        return {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, None)}
+        return {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, len(sorted_keys))}
 
 
 def main(argv=None):
@@ -276,19 +278,27 @@ def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, t
     """Encode and pack buckets of rows; return the SplitMeta of each split.  test_ids: counts those of test."""
     from src.record_writer import SplitWriter  # MindSpore takes seconds to import: not before the rows are known good
 
-    columns = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
-    writers = {split: SplitWriter(folder, split, rows_per_record, columns) for split in SPLITS}
+    names = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
+    writers = {split: SplitWriter(folder, split, rows_per_record, names) for split in SPLITS}
     progress = Progress("write", row_count)
-    for keys, values in encode_buckets(buckets, encoder):
-        parts = splits.cut(keys)
-        test_ids.add(values["sparse_ids"][parts["test"]])
-        for split, part in parts.items():
-            writers[split].add({name: values[name][part] for name in columns})
-        progress.advance(len(keys))
+    pieces = cut_buckets(encode_buckets(buckets, encoder), splits)
+    for split, own in itertools.groupby(pieces, key=operator.itemgetter(0)):
+        for _, columns in own:
+            if split == "test":
+                test_ids.add(columns["sparse_ids"])
+            writers[split].add({name: columns[name] for name in names})
+            progress.advance(len(columns["label"]))
+        writers[split].close()
     progress.close()
-    for writer in writers.values():
-        writer.close()
     return {split: writer.meta() for split, writer in writers.items()}
+
+
+def cut_buckets(encoded_buckets, splits):
+    """Yield the rows of what encode_buckets yields as the name of their split and the columns of a record by name."""
+    for keys, values in encoded_buckets:
+        for split, part in splits.cut(keys).items():
+            if part.start < part.stop:
+                yield split, {name: column[part] for name, column in values.items()}
 
 
 def encode_buckets(buckets, encoder):

@@ -40,9 +40,8 @@ def _read_digits(words):
     digits = words - (_in_each_byte(ord("0")) + is_letter * np.uint64(ord("a") - 10 - ord("0")))
     is_above_9 = ((digits + _in_each_byte(6)) >> 4) & _in_each_byte(1)
     is_odd = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
-    for bits, kept in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
-        digits = (digits | (digits >> bits)) & np.uint64(kept)
-    return digits.astype(np.uint32), is_odd == 0
+    pairs = (digits | (digits >> 4)).view(np.uint16).astype(np.uint8)  # the lower half of each two bytes
+    return pairs.view(np.uint32), is_odd == 0
 
 
 def _in_each_byte(octet):
