@@ -61,7 +61,7 @@ class SplitWriter:
         self._close_shard()
 
     def meta(self):
-        """Return the SplitMeta; after close."""
+        """Return the SplitMeta; after close, which a writer without rows does not need."""
         files = tuple(ShardFile(*shard, sha256.result()) for *shard, sha256 in self._shards)
         self._hasher.shutdown()
         records = sum(file.records for file in files)
