@@ -18,11 +18,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import polars as pl
 
+from src.bad_lines import BadLines
 from src.features import LABEL, FieldSchema
 from src.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
 from src.preprocess_data import KeySplits
 from src.raw_columns import MISSING, to_texts
-from src.raw_rows import BadLines, parse_block, read_blocks
+from src.raw_rows import parse_block, read_blocks
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
 BEST = "ours, best recipe"
@@ -80,7 +81,7 @@ def split_rows(path):
     """Return the well-formed rows with their split, in the order of their keys, as a frame."""
     schema, parts, line_count = FieldSchema(13, 26), [], 0
     for block in read_blocks(path, 1 << 24):
-        frame, lines = parse_block(block, line_count, schema, BadLines())
+        frame, lines = parse_block(block.data, line_count, schema, BadLines())
         parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
         line_count += lines
     splits = KeySplits.of_ratios(*SPLIT_FLAGS.values())

@@ -85,7 +85,7 @@ def seconds_of_stages(path):
             seconds[stage] = time.perf_counter() - start
             start = time.perf_counter()
 
-        rows = read_rows(path, schema, splits, spill, block_size(config.memory_limit), expected_lines=0)
+        rows = read_rows(path, schema, splits, spill, block_size(config.memory_limit))
         lap("read")
         counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
         train_rows = rows.count("train")

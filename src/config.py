@@ -32,6 +32,7 @@ CHOICES = {
     "file_format": ("MINDIR", "ONNX", "AIR"),
     "mindir_version": (1, 3),
     "l2_on": ("tables", "batch"),
+    "negative_label": (0, -1),
     "lr_scaling": ("none", "linear", "sqrt"),
     "lr_schedule": ("constant", "plateau", "one_cycle"),
 }
@@ -39,7 +40,7 @@ RANGES = {
     "device_id": (0, math.inf),
     "seed": (0, 2**31 - 1),
     "dense_dim": (0, 1000),
-    "slot_dim": (1, 1000),
+    "slot_dim": (0, 1000),
     "threshold": (0, math.inf),
     "max_vocab_size": (0, math.inf),
     "train_line_count": (0, math.inf),
@@ -91,7 +92,18 @@ def load_config(argv=None, description=None):
         name = unknown[0]
         raise ConfigError(f"unknown argument {name}{_suggestion(name.lstrip('-'), [*defaults, 'config_path'], '--')}")
     config_type = dataclasses.make_dataclass("Config", list(defaults), frozen=True)
-    return config_type(**{**_check(defaults, defaults, lambda key: f"{DEFAULTS_PATH}: {key}"), **settings})
+    config = config_type(**{**_check(defaults, defaults, lambda key: f"{DEFAULTS_PATH}: {key}"), **settings})
+    _check_columns(config)
+    return config
+
+
+def _check_columns(config):
+    """Refuse raw rows that give no sparse field, which the network cannot do without."""
+    if config.slot_dim == 0 and (config.dense_dim == 0 or "bucket" not in config.dense_encoding):
+        raise ConfigError(
+            f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "
+            "sparse field: without categories there must be integers and --dense_encoding=bucket or log+bucket"
+        )
 
 
 def _read_yaml(path):

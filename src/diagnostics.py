@@ -2,7 +2,6 @@
 """What a user should know of the data: what the work will take, and what came out of it."""
 
 import dataclasses
-import itertools
 import shutil
 import textwrap
 
@@ -40,14 +39,14 @@ class FieldReport:
 
 
 class IdCounter:
-    """How often each id of a vocabulary occurs."""
+    """How often each of `count` ids from `first_id` on occurs; a vocabulary may have none."""
 
-    def __init__(self, vocabulary):
-        self._first_id = vocabulary.table["id"][0] if len(vocabulary) else 0
-        self.counts = np.zeros(len(vocabulary), np.int64)
+    def __init__(self, first_id, count):
+        self._first_id = first_id
+        self.counts = np.zeros(count, np.int64)
 
     def add(self, ids):
-        """Count ids, of any shape; those before the first id of the vocabulary are not its own."""
+        """Count ids, of any shape, up to the last one; those before the first one are not counted."""
         own = ids[ids >= self._first_id] - self._first_id
         self.counts += np.bincount(own, minlength=len(self.counts))
 
@@ -83,8 +82,7 @@ def estimate(source, text_bytes, id_count, memory_limit, folder):
 
     id_count: sparse and dense fields of a row.  memory_limit: GiB.
     """
-    sample = next(itertools.islice(read_blocks(source, SAMPLE_BYTES), 1), b"")
-    rows = round(text_bytes * sample.count(b"\n") / max(len(sample), 1))
+    rows = next((round(block.data.count(b"\n") / block.fraction) for block in read_blocks(source, SAMPLE_BYTES)), 0)
     disk = rows * (SPILL_ROW_BYTES + VALUE_BYTES * (id_count + 1))
     memory = min(memory_limit, max(0.5, 8 * text_bytes / 2**30))
     text = (
@@ -99,7 +97,11 @@ def describe(meta, target, expected_lines):
     """Return the summary that is printed at the end of preprocessing."""
     lines = [f"{target / META_NAME}: {meta.lines:,} lines"]
     if expected_lines not in (0, meta.lines):
-        lines.append(f"note: --train_line_count={expected_lines} says that there should be {expected_lines:,}")
+        note = (
+            f"note: --train_line_count expects {expected_lines:,} lines, by default those of all of Criteo; for other "
+            "data set it to 0"
+        )
+        lines.append(textwrap.fill(note, TERMINAL_COLUMNS))
     lines += [f"malformed    {count:12,} lines ({reason})" for reason, count in meta.bad_lines.items()]
     if meta.first_bad_lines:
         first = ", ".join(f"{number} ({reason})" for number, reason in meta.first_bad_lines)

@@ -6,27 +6,36 @@ field, by falling count in the train rows and then by value.  An empty category 
 """
 
 import dataclasses
+import decimal
 import functools
+import itertools
 import math
 
 import numpy as np
 import polars as pl
 
+from src.errors import UserError
 from src.raw_columns import MISSING, read_codes
 from src.value_counts import COUNT, VALUE
 
 KEY, LABEL = "key", "label"
 OOV = "<OOV>"
 TABLE_SIZE = 1 << 14
+LARGEST_ID = 2**31 - 1  # ids are int32
+BUCKET_DIGITS = 50  # of the decimals that tell apart all buckets of 64-bit integers
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldSchema:
-    """The columns of a raw row: a label, `dense_dim` integers, `slot_dim` categories."""
+    """The columns of a raw row: a label, `dense_dim` integers, `slot_dim` categories.
+
+    negative_label: the label of a row without a click, 0 or -1; that of a row with one is 1.
+    """
 
     dense_dim: int
     slot_dim: int
     categories_are_ids: bool = False
+    negative_label: int = 0
 
     @property
     def integer_names(self):
@@ -72,6 +81,7 @@ class Vocabulary:
 
         kept_by_field: for each field a frame of VALUE (text) and COUNT.  row_count: how many rows were counted.
         max_size: how many values of a field may be kept, the most frequent ones; 0 for all of them.
+        Raises UserError if there are more values than ids.
         """
         kept = [
             counts.sort([COUNT, VALUE], descending=[True, False])
@@ -88,6 +98,7 @@ class Vocabulary:
             schema={"field": pl.String, VALUE: pl.String, COUNT: pl.Int64},
         )
         table = pl.concat([oov, *kept])
+        check_ids(first_id, table.height)
         ids = pl.Series("id", np.arange(first_id, first_id + table.height, dtype=np.int64), dtype=pl.Int32)
         return cls(table.with_columns(ids).select("field", VALUE, "id", COUNT))
 
@@ -126,6 +137,22 @@ class Vocabulary:
         """Return the id of a missing value."""
         kept = self._kept.get(field, self.table.clear())
         return next(iter(kept.filter(pl.col(VALUE) == "")["id"]), self._oov_ids[field])
+
+
+def check_ids(first_id, count):
+    """Raise UserError unless `count` ids from first_id on are int32.  first_id: 1 more than the largest category id."""
+    if first_id + count <= LARGEST_ID + 1:
+        return
+    if first_id == 0:
+        raise UserError(
+            f"the vocabulary has {count:,} values, and ids go up to {LARGEST_ID}; keep fewer values by a higher "
+            "--threshold or by --max_vocab_size"
+        )
+    raise UserError(
+        f"--skip_id_convert=1: the largest category id is {first_id - 1}; the buckets of the integers take at least "
+        f"{count} ids after it, and an id is at most {LARGEST_ID}. Number the categories from 0, or choose "
+        "--dense_encoding=log or max, which need no ids"
+    )
 
 
 def _coded(kept):
@@ -218,8 +245,11 @@ class _Integers:
 
     def __init__(self, column):
         values = column.to_numpy()
-        # As unsigned numbers, negative ones are large; all that is not small takes the last place of the table.
-        self.places = np.minimum(values.view(f"u{values.itemsize}"), TABLE_SIZE, dtype=np.intp, casting="unsafe")
+        # As unsigned numbers, negative ones are large: all integers that are not small get the last index of the table.
+        unsigned = values.view(f"u{values.itemsize}")
+        self.places = np.empty(len(values), np.intp)
+        # The minimum is taken in the unsigned type: a cast of a large number to an index first would make it negative.
+        np.minimum(unsigned, TABLE_SIZE, out=self.places, dtype=unsigned.dtype, casting="unsafe")
         self.other_rows = np.flatnonzero((self.places == TABLE_SIZE) & (values != MISSING[column.dtype]))
         self.others = values[self.other_rows].astype(np.int64)
 
@@ -256,6 +286,8 @@ def _fit_scale(counts, dense_encoding):
         return DenseScale(0.0, 1.0)
     if dense_encoding == "max":
         return DenseScale(0.0, float(np.abs(magnitudes).max()) or 1.0)
+    if magnitudes.min() == magnitudes.max():  # the mean of equal numbers is not always exactly their value
+        return DenseScale(float(magnitudes[0]), 1.0)
     weights = counts[COUNT].to_numpy()
     mean = np.average(magnitudes, weights=weights)
     return DenseScale(float(mean), math.sqrt(np.average((magnitudes - mean) ** 2, weights=weights)) or 1.0)
@@ -263,8 +295,19 @@ def _fit_scale(counts, dense_encoding):
 
 def _bucket(integers):
     """Return the buckets, int64 [n], of integers [n]."""
-    logarithmic = np.floor(np.log(np.maximum(integers, 1)) ** 2).astype(np.int64)
-    return np.where(integers > 2, logarithmic, integers)
+    return np.where(integers > 2, np.searchsorted(_bucket_starts(), integers, side="right"), integers)
+
+
+@functools.cache
+def _bucket_starts():
+    """Return the smallest int64 of each bucket from 1 on.
+
+    They are exact.  Logarithms in float64 put integers beside such a start, from 2,416,049,438,547 on, one bucket off.
+    """
+    with decimal.localcontext() as context:
+        context.prec = BUCKET_DIGITS
+        starts = (int(decimal.Decimal(bucket).sqrt().exp()) + 1 for bucket in itertools.count(1))
+        return np.array(list(itertools.takewhile(lambda start: start < 2**63, starts)))
 
 
 def _count_buckets(counts):

@@ -26,13 +26,14 @@ import numpy as np
 import polars as pl
 
 from src.background import in_background, map_ahead
+from src.bad_lines import BadLines
 from src.config import load_config
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.errors import UserError, exit_on_user_error
-from src.features import KEY, LABEL, FeatureEncoder, FieldSchema
+from src.features import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
 from src.progress import Progress
-from src.raw_rows import BadLines, count_lines, find_source, parse_block, read_blocks
+from src.raw_rows import count_lines, find_source, parse_block, read_blocks
 from src.result_folder import ResultFolder, identify, only_run
 from src.spill import KEY_BITS, Spill
 from src.splitmix import splitmix64
@@ -46,9 +47,14 @@ WORKERS = 3  # threads that parse or encode; one more than two cores keeps both 
 ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outweigh building the lookups
 COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
+LARGEST_COUNT = 1 << 31  # values that polars takes at once; it numbers the rows of a frame in 32 bits
+HOPELESS = 4  # times as many malformed lines as may be: read_rows stops early, as its estimate is not exact
 # What the parsed rows and the result depend on beside the file; the other settings only say where and how.
-SPILL_SETTINGS = ("dense_dim", "slot_dim", "skip_id_convert", "split_seed", "valid_ratio", "test_ratio")
+SPILL_SETTINGS = (
+    "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",
+)  # fmt: skip
 RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
+UNSAID = {"negative_label": 0}  # settings that are left out at these values, as results are that were made before them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +119,16 @@ def preprocess(source, folder, config):
 
 
 def _run_stages(source, folder, config):
-    schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert)
+    schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label)
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
     field_count = config.slot_dim + 2 * config.dense_dim
     print(estimate(source, text_size(source), field_count, config.memory_limit, config.data_path), flush=True)
     spill = Spill(folder.partial / "spill", identity)
-    rows = read_rows(source, schema, splits, spill, block_size(config.memory_limit), config.train_line_count)
+    rows = read_rows(source, schema, splits, spill, block_size(config.memory_limit), config.max_bad_line_ratio)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     check_splits(source, rows.split_labels, config)
+    check_ids(rows.largest_id + 1, config.dense_dim if "bucket" in config.dense_encoding else 0)
     counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
     encoder = FeatureEncoder.fit(
         schema,
@@ -134,7 +141,7 @@ def _run_stages(source, folder, config):
     )
     unfinished = folder.start()
     encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
-    test_ids = IdCounter(encoder.vocabulary)
+    test_ids = IdCounter(rows.largest_id + 1, len(encoder.vocabulary))
     buckets = spill.buckets(bucket_bits(source, rows.good_lines, config.memory_limit))
     split_metas = write_splits(buckets, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
     fields = report_fields(counts, encoder.vocabulary, test_ids.counts, rows.count("train"), rows.count("test"))
@@ -154,11 +161,14 @@ def _run_stages(source, folder, config):
         settings=result_settings(config),
     )
     folder.finish(meta)
+    if rows.bad_lines.count:
+        print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
 
 
 def result_settings(config, keys=RESULT_SETTINGS):
     """Return the settings that a result depends on, by key."""
-    return {key: getattr(config, key) for key in keys}
+    settings = {key: getattr(config, key) for key in keys}
+    return {key: value for key, value in settings.items() if key not in UNSAID or value != UNSAID[key]}
 
 
 def block_size(memory_limit):
@@ -209,24 +219,33 @@ class RowSummary:
     def good_lines(self):
         return self.lines - self.bad_lines.count
 
+    def describe_bad_lines(self, negative_label):
+        """Return in one line what is wrong with the malformed lines, of which there are some."""
+        good_labels = sorted(sum(self.split_labels.values(), Counter()))  # a sum of Counters leaves out what is 0
+        return self.bad_lines.describe(self.lines, good_labels, negative_label)
+
     def count(self, split):
         """Return the number of rows of a split."""
         return self.split_labels[split].total()
 
 
-def read_rows(source, schema, splits, spill, block_bytes, expected_lines):
-    """Parse what is not yet in the Spill; return the RowSummary."""
+def read_rows(source, schema, splits, spill, block_bytes, max_bad_line_ratio=1.0):
+    """Parse what is not yet in the Spill; return the RowSummary.
+
+    Raises UserError as soon as there are many more malformed lines than max_bad_line_ratio allows for all of the file.
+    """
     summary = RowSummary()
-    progress = Progress("read", expected_lines)
     for note in spill.notes:
         summary.add(note)
-    if spill.notes:
-        progress.advance(summary.lines, "some of it by an earlier run")
+    progress = Progress("read", 0, done=summary.lines)
     blocks = in_background(read_blocks(source, block_bytes, skip_bytes=summary.bytes))
     for frame, note in parse_blocks(blocks, schema, splits, summary.lines):
         spill.add(frame, note)
         summary.add(note)
-        progress.advance(note["lines"])
+        expected_lines = round(summary.lines / note["fraction"])
+        progress.advance(note["lines"], total=expected_lines)
+        if summary.bad_lines.count > HOPELESS * max_bad_line_ratio * expected_lines:
+            check_lines(source, summary, schema, max_bad_line_ratio)
     progress.close()
     return summary
 
@@ -237,7 +256,7 @@ def parse_blocks(blocks, schema, splits, first_line):
     def parse(numbered_block):
         block, first_line = numbered_block
         bad_lines = BadLines()
-        frame, line_count = parse_block(block, first_line, schema, bad_lines)
+        frame, line_count = parse_block(block.data, first_line, schema, bad_lines)
         keys = splits.keys(frame[KEY].to_numpy())
         frame = frame.with_columns(pl.Series(KEY, keys)).sort(KEY, multithreaded=False)  # the blocks have threads
         labels = frame[LABEL].to_numpy()
@@ -245,7 +264,8 @@ def parse_blocks(blocks, schema, splits, first_line):
         ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
         note = {
             "lines": line_count,
-            "bytes": len(block),
+            "bytes": len(block.data),
+            "fraction": block.fraction,
             "bad_lines": bad_lines.to_dict(),
             "labels": {split: np.bincount(labels[part], minlength=2).tolist() for split, part in parts.items()},
             "largest_id": max(ids.max().row(0), default=-1),
@@ -256,15 +276,15 @@ def parse_blocks(blocks, schema, splits, first_line):
 
 
 def number_lines(blocks, first_line):
-    """Yield each block and the number of its first line."""
+    """Yield each Block and the number of its first line."""
     for block in blocks:
         yield block, first_line
-        first_line += count_lines(block)
+        first_line += count_lines(block.data)
 
 
 def count_columns(spill, schema, rows, threshold, memory_limit):
     """Return the ValueCounts of the train rows by column: of integers all, of categories those above the threshold."""
-    counts, at_once = {}, int(memory_limit * GIB / COUNTED_VALUE_BYTES)
+    counts, at_once = {}, int(min(memory_limit * GIB / COUNTED_VALUE_BYTES, LARGEST_COUNT))
     progress = Progress("count", len(schema.counted_names), "fields")
     for name in schema.counted_names:
         least = threshold if name in schema.category_names else 0
@@ -317,12 +337,10 @@ def check_lines(source, rows, schema, max_bad_line_ratio):
     """Refuse a file that is empty or has too many malformed lines."""
     if rows.lines == 0:
         raise UserError(f"{source} is empty")
-    if rows.bad_lines.count > max_bad_line_ratio * rows.lines:
-        raise UserError(
-            f"{source}: of {rows.lines} lines {rows.bad_lines}; --max_bad_line_ratio={max_bad_line_ratio} allows "
-            f"fewer. A row has 1 label, --dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} "
-            "categories, separated by tabs"
-        )
+    allowed = int(max_bad_line_ratio * rows.lines)
+    if rows.bad_lines.count > allowed:
+        wrong = rows.describe_bad_lines(schema.negative_label)
+        raise UserError(f"{source}: {wrong}; --max_bad_line_ratio={max_bad_line_ratio} allows {allowed}")
 
 
 def check_splits(source, split_labels, config):

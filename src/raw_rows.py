@@ -6,67 +6,34 @@ A line ends with a newline; carriage returns at the end of a cell, and so of a l
 
 import codecs
 import contextlib
-import dataclasses
 import gzip
 import pathlib
 import tarfile
 import zlib
-from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from src.bad_lines import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, is_utf8
 from src.errors import UserError
-from src.features import KEY, LABEL
+from src.features import KEY, LABEL, LARGEST_ID
+from src.raw_cells import LONGEST_LABEL, read_integers, read_label
 from src.raw_columns import MISSING, to_codes, to_integers
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
-LISTED_BAD_LINES = 20
-TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
+TAB, NEWLINE = b"\t\n"
 FIRST_NON_ASCII = 0x80
 PIECE = 1 << 18
-LARGEST_ID = 2**31 - 1
-# Why a line is malformed; the place in this tuple is its code, 0 for a good line.
-REASONS = ("", "columns", "label", "encoding", "integer", "id")
-COLUMNS, LABEL_VALUE, ENCODING, INTEGER, ID = range(1, len(REASONS))
+ARCHIVE_BUFFER = 1 << 16
+NO_LABEL = -1
 
 
-@dataclasses.dataclass
-class BadLines:
-    """Malformed lines so far: how many for each reason, and the first of them by number, from 1."""
+class Block(NamedTuple):
+    """Lines of a raw file.  data: bytes that end at a line's end.  fraction: how much of the file has been read."""
 
-    counts: Counter = dataclasses.field(default_factory=Counter)
-    first: list = dataclasses.field(default_factory=list)
-
-    def add(self, line_numbers, reasons):
-        self.counts.update(REASONS[reason] for reason in reasons.tolist())
-        room = LISTED_BAD_LINES - len(self.first)
-        self.first += [
-            [number, REASONS[reason]] for number, reason in zip(line_numbers[:room].tolist(), reasons.tolist())
-        ]
-
-    def merge(self, later):
-        """Take in the malformed lines of a later part of the file."""
-        self.counts.update(later.counts)
-        self.first += later.first[: LISTED_BAD_LINES - len(self.first)]
-
-    def to_dict(self):
-        """Return this as a dict for JSON."""
-        return {"counts": dict(self.counts), "first": self.first}
-
-    @classmethod
-    def of_dict(cls, content):
-        """Return what to_dict made a dict of."""
-        return cls(Counter(content["counts"]), content["first"])
-
-    @property
-    def count(self):
-        return sum(self.counts.values())
-
-    def __str__(self):
-        kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
-        lines = ", ".join(f"{number} ({reason})" for number, reason in self.first)
-        return f"{self.count} malformed ({kinds}), first lines: {lines}"
+    data: bytes
+    fraction: float
 
 
 def find_source(data_path):
@@ -82,18 +49,20 @@ def find_source(data_path):
 
 
 def read_blocks(path, block_bytes, skip_bytes=0):
-    """Yield the text of `path` (plain, .gz, or train.txt within a .tar.gz) as bytes that end at a line's end.
+    """Yield the text of `path` (plain, .gz, or train.txt within a .tar.gz) as Blocks.
 
     skip_bytes: how many bytes of the text to leave out at its beginning.
     """
     try:
         with contextlib.ExitStack() as stack:
-            stream = _open(path, stack)
+            file = stack.enter_context(open(path, "rb"))
+            size = path.stat().st_size
+            stream = _open(path, file, stack)
             _skip(stream, skip_bytes, block_bytes)
             while data := stream.read(block_bytes):
                 if not data.endswith(b"\n"):
                     data += stream.readline()
-                yield data if data.endswith(b"\n") else data + b"\n"
+                yield Block(data if data.endswith(b"\n") else data + b"\n", min(file.tell() / size, 1.0))
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise UserError(f"{path} is damaged or cut off: {error}") from error
 
@@ -103,11 +72,11 @@ def _skip(stream, byte_count, block_bytes):
         byte_count -= len(data)
 
 
-def _open(path, stack):
+def _open(path, file, stack):
+    """Return the text in a file, which is open, as a stream of bytes."""
     if not path.name.endswith(".tar.gz"):
-        opener = gzip.open if path.suffix == ".gz" else open
-        return stack.enter_context(opener(path, "rb"))
-    archive = stack.enter_context(tarfile.open(path, "r|gz", bufsize=1 << 20))
+        return stack.enter_context(gzip.open(file)) if path.suffix == ".gz" else file
+    archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|gz", bufsize=ARCHIVE_BUFFER))
     for member in archive:
         if member.isfile() and pathlib.PurePosixPath(member.name).name == TEXT_NAME:
             return archive.extractfile(member)
@@ -147,12 +116,13 @@ def _read_clean_block(data, octets, schema):
         frame = _read_csv(data, columns)
     except pl.exceptions.PolarsError:
         return None
-    if frame.height != line_count or not frame[LABEL].is_in(["0", "1"]).fill_null(False).all():
+    labels = frame[LABEL]
+    if frame.height != line_count or not labels.is_in([str(schema.negative_label), "1"]).fill_null(False).all():
         return None
     missing = MISSING[pl.Int32]
     if missing in frame.select(schema.integer_names).min().row(0):
         return None
-    numbers = frame.select(pl.col(LABEL).cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
+    numbers = frame.select((pl.col(LABEL) == "1").cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
     return numbers.hstack([to_codes(frame[name]) for name in schema.category_names])
 
 
@@ -191,38 +161,43 @@ def _parse_line_by_line(data, octets, first_line, schema, bad_lines):
     """Do the work of parse_block for any block, judging each line apart."""
     ends = np.flatnonzero(octets == NEWLINE) + 1
     starts = np.concatenate([[0], ends[:-1]])
+    labels = _read_labels(data, starts, schema.negative_label)
     reasons = _line_reasons(data, octets, starts, ends, schema)
+    reasons[(labels == NO_LABEL) & (reasons != COLUMNS)] = LABEL_VALUE
     good = reasons == 0
     frame = _read_columns(octets, ends - starts, good, schema)
-    frame = frame.with_columns(pl.Series(KEY, first_line + np.flatnonzero(good), dtype=pl.UInt64))
+    keys = pl.Series(KEY, first_line + np.flatnonzero(good), dtype=pl.UInt64)
+    frame = frame.with_columns(keys, pl.Series(LABEL, labels[good]))
     frame, value_reasons = _convert_columns(frame, schema)
     reasons[good] = value_reasons
     bad = np.flatnonzero(reasons)
-    bad_lines.add(first_line + bad + 1, reasons[bad])
+
+    def line_at(index):
+        return data[starts[bad[index]] : ends[bad[index]] - 1]
+
+    bad_lines.add(first_line + bad + 1, reasons[bad], line_at, schema)
     return _hold(frame.filter(value_reasons == 0), schema), len(ends)
+
+
+def _read_labels(data, starts, negative_label):
+    """Return the labels of the lines that begin at `starts`, int8 [lines]: 0, 1, or NO_LABEL where there is none."""
+    cells = [data[start : start + LONGEST_LABEL + 1].split(b"\t", 1)[0] for start in starts.tolist()]
+    labels = {cell: read_label(cell, negative_label) for cell in set(cells)}
+    known = {cell: NO_LABEL if label is None else label for cell, label in labels.items()}
+    return np.array([known[cell] for cell in cells], np.int8)
 
 
 def _line_reasons(data, octets, starts, ends, schema):
     """Return the code of what is wrong with each line as bytes, uint8 [lines]."""
     reasons = np.zeros(len(starts), np.uint8)
-    if not _is_utf8(data):
+    if not is_utf8(data):
         suspects = np.flatnonzero(np.logical_or.reduceat(octets >= FIRST_NON_ASCII, starts))
         for line in suspects:
-            if not _is_utf8(data[starts[line] : ends[line]]):
+            if not is_utf8(data[starts[line] : ends[line]]):
                 reasons[line] = ENCODING
-    label, after = octets[starts], octets[np.minimum(starts + 1, len(octets) - 1)]
-    reasons[((label != DIGIT_0) & (label != DIGIT_1)) | (after != TAB)] = LABEL_VALUE
     tabs = np.add.reduceat(octets == TAB, starts, dtype=np.int32)
     reasons[tabs != schema.column_count - 1] = COLUMNS
     return reasons
-
-
-def _is_utf8(data):
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _read_columns(octets, lengths, good, schema):
@@ -237,21 +212,26 @@ def _read_columns(octets, lengths, good, schema):
 def _convert_columns(frame, schema):
     """Turn text to numbers; return the frame and the code of what is wrong with each row, uint8 [rows]."""
     integers, ids = schema.integer_names, schema.category_names if schema.categories_are_ids else []
-    numbers = frame.select(pl.col([*integers, *ids]).cast(pl.Int64, strict=False))
-    numbers = numbers.with_columns(pl.col(integers).replace(MISSING[pl.Int64], None))
+    numbers = {name: read_integers(frame[name]) for name in [*integers, *ids]}
     integer_wrong = _any_of(numbers[name].is_null() & frame[name].is_not_null() for name in integers)
     id_wrong = _any_of(~numbers[name].is_between(0, LARGEST_ID).fill_null(False) for name in ids)
     reasons = np.zeros(frame.height, np.uint8)
     reasons[id_wrong] = ID
     reasons[integer_wrong] = INTEGER
-    return frame.with_columns(*numbers, pl.col(LABEL).cast(pl.Int8)), reasons
+    return frame.with_columns(**numbers), reasons
 
 
 def _hold(frame, schema):
     """Return a frame of good rows, numbers as Int64, with its columns as src.raw_columns has them."""
-    ids = pl.col(schema.category_names)
-    categories = ids.cast(pl.Int32) if schema.categories_are_ids else ids.fill_null("")
-    return frame.with_columns(*(to_integers(frame[name]) for name in schema.integer_names), categories)
+    hold_category = _hold_id if schema.categories_are_ids else to_codes
+    return frame.with_columns(
+        *(to_integers(frame[name]) for name in schema.integer_names),
+        *(hold_category(frame[name]) for name in schema.category_names),
+    )
+
+
+def _hold_id(column):
+    return column.cast(pl.Int32)
 
 
 def _any_of(masks):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow references, row by row and pair by pair, written without the code that they judge."""
 
+import functools
 import math
 from collections import Counter
+from decimal import Decimal, InvalidOperation, localcontext
 
 MASK = 2**64 - 1
 
@@ -15,45 +17,62 @@ def splitmix64(seed, index):
     return state ^ (state >> 31)
 
 
-def parse_line(line, dense_dim, slot_dim, categories_are_ids=False):
+def parse_line(line, dense_dim, slot_dim, categories_are_ids=False, negative_label=0):
     """Return (row, None) or (None, reason) for a line of bytes without its newline."""
     cells = line.split(b"\t")
     if len(cells) != 1 + dense_dim + slot_dim:
         return None, "columns"
-    if cells[0] not in (b"0", b"1"):
+    label = parse_label(cells[0].decode("latin-1"), negative_label)
+    if label is None:
         return None, "label"
     try:
         texts = [cell.decode().rstrip("\r") for cell in cells]
     except UnicodeDecodeError:
         return None, "encoding"
-    integers = [_parse_integer(text) for text in texts[1 : 1 + dense_dim]]
+    integers = [parse_integer(text) for text in texts[1 : 1 + dense_dim]]
     if "bad" in integers:
         return None, "integer"
     categories = texts[1 + dense_dim :]
     if categories_are_ids:
-        categories = [_parse_integer(text) for text in categories]
+        categories = [parse_integer(text) for text in categories]
         if any(not isinstance(value, int) or not 0 <= value < 2**31 for value in categories):
             return None, "id"
-    return {"label": int(texts[0]), "integers": integers, "categories": categories}, None
+    return {"label": label, "integers": integers, "categories": categories}, None
 
 
-def _parse_integer(text):
+def parse_label(text, negative_label=0):
+    """The label as 0 or 1, None for none."""
+    number, point, zeros = text.partition(".")
+    if point and (zeros.strip("0") or not 1 <= len(zeros) <= 20):
+        return None
+    if negative_label == -1:
+        return {"-1": 0, "1": 1, "+1": 1}.get(number)
+    return {"0": 0, "1": 1}.get(number) if point else {"0": 0, "1": 1, "false": 0, "true": 1}.get(number.lower())
+
+
+def parse_integer(text):
+    """The integer, None for the empty text, "bad" for any other text."""
     if text == "":
         return None
-    digits = text[1:] if text[0] in "+-" else text
-    if not digits or any(digit not in "0123456789" for digit in digits) or not -(2**63) < int(text) < 2**63:
+    if any(character not in "0123456789+-.eE" for character in text):
         return "bad"
-    return int(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return "bad"
+    if not -(2**63) < number < 2**63 or number != number.to_integral_value():
+        return "bad"
+    return int(number)
 
 
-def parse_file(content, dense_dim, slot_dim, categories_are_ids=False):
+def parse_file(content, dense_dim, slot_dim, categories_are_ids=False, negative_label=0):
     """Return the good rows as (line number from 0, row), and the malformed lines as (line number from 1, reason)."""
     lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     good, bad = [], []
     for number, line in enumerate(lines):
-        row, reason = parse_line(line, dense_dim, slot_dim, categories_are_ids)
+        row, reason = parse_line(line, dense_dim, slot_dim, categories_are_ids, negative_label)
         if row is None:
             bad.append((number + 1, reason))
         else:
@@ -75,22 +94,31 @@ def split_rows(numbered_rows, seed, valid_ratio, test_ratio):
     return splits
 
 
+@functools.cache
 def bucket(value):
-    """The bucket of an integer, as text."""
+    """The bucket of an integer, as text; exact."""
     if value is None:
         return ""
-    return str(math.floor(math.log(value) ** 2) if value > 2 else value)
+    with localcontext() as context:
+        context.prec = 60
+        return str(math.floor(Decimal(value).ln() ** 2) if value > 2 else value)
 
 
 class Encoder:
-    """Ids and dense values of a row, learned from train rows, by dictionaries."""
+    """Ids and dense values of a row, learned from train rows, by dictionaries.
 
-    def __init__(self, train_rows, dense_dim, dense_encoding, threshold):
+    categories_are_ids: then those of the buckets come after the largest id of all_rows, the train rows by default.
+    """
+
+    def __init__(self, train_rows, dense_dim, dense_encoding, threshold, categories_are_ids=False, all_rows=None):
         self.dense_dim, self.dense_encoding = dense_dim, dense_encoding
+        self.categories_are_ids = categories_are_ids
         rows = [self._sparse_values(row) for row in train_rows]
         self.field_count = len(rows[0])
         self.ids = {}
-        next_id = self.field_count
+        known = [id_ for row in all_rows or train_rows for id_ in row["categories"]] if categories_are_ids else []
+        self.first_id = max(known, default=-1) + 1
+        next_id = self.first_id + self.field_count
         for field in range(self.field_count):
             counts = Counter(row[field] for row in rows)
             kept = [value for value in counts if counts[value] > threshold]
@@ -102,7 +130,7 @@ class Encoder:
 
     def _sparse_values(self, row):
         buckets = [bucket(value) for value in row["integers"]] if "bucket" in self.dense_encoding else []
-        return buckets + row["categories"]
+        return buckets if self.categories_are_ids else buckets + row["categories"]
 
     def _number(self, value):
         return value if self.dense_encoding == "max" else math.copysign(math.log1p(abs(value)), value)
@@ -111,13 +139,16 @@ class Encoder:
         numbers = [self._number(value) for value in values if value is not None]
         if not numbers:
             return 0.0, 1.0
+        if self.dense_encoding != "max" and len(set(numbers)) == 1:
+            return numbers[0], 1.0
         if self.dense_encoding == "max":
             return 0.0, max(abs(number) for number in numbers) or 1.0
         mean = sum(numbers) / len(numbers)
         return mean, math.sqrt(sum((number - mean) ** 2 for number in numbers) / len(numbers)) or 1.0
 
     def sparse_ids(self, row):
-        return [self.ids.get((field, value), field) for field, value in enumerate(self._sparse_values(row))]
+        ids = [self.ids.get(pair, self.first_id + pair[0]) for pair in enumerate(self._sparse_values(row))]
+        return ids + row["categories"] if self.categories_are_ids else ids
 
     def dense_values(self, row):
         if self.dense_encoding == "bucket":

@@ -5,10 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from src.bad_lines import BadLines
 from src.dataset_meta import DatasetMeta
 from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.features import FeatureEncoder, FieldSchema
-from src.raw_rows import BadLines, parse_block
+from src.raw_rows import parse_block
 from src.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
@@ -22,7 +23,7 @@ def test_by_hand():
                            0, schema, BadLines())  # fmt: skip
     counts = {name: count_values([frame[name]], 0, at_once=100) for name in schema.counted_names}
     encoder = FeatureEncoder.fit(schema, counts, 7, "log", threshold=1)
-    counter = IdCounter(encoder.vocabulary)
+    counter = IdCounter(0, len(encoder.vocabulary))
     counter.add(np.array([[1], [1], [0], [0]], np.int32))  # test: a twice and two that are OOV
     integer, category = report_fields(counts, encoder.vocabulary, counter.counts, train_rows=7, test_rows=4)
     assert (integer.name, integer.distinct, integer.missing_rate, integer.kept) == ("I1", 3, 0.0, None)

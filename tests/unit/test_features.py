@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import math
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from src import features
+from src.bad_lines import BadLines
+from src.errors import UserError
 from src.features import OOV, FeatureEncoder, FieldSchema, Vocabulary
-from src.raw_rows import BadLines, parse_block
+from src.raw_columns import concat
+from src.raw_rows import parse_block
 from src.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
@@ -160,3 +167,121 @@ def test_the_result_does_not_depend_on_how_the_rows_are_cut():
     whole, cut = fit(text, schema, "log+bucket", 2), fit(text, schema, "log+bucket", 2, pieces=7)
     assert whole.vocabulary.table.equals(cut.vocabulary.table)
     assert whole.dense_scales == cut.dense_scales
+
+
+EDGES = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    2**14 - 1,
+    2**14,
+    2**14 + 1,
+    2**31 - 1,
+    2**31,
+    2**31 + 1,
+    2**32 - 1,
+    2**32,
+    2**53 + 1,
+    2**63 - 1,
+)
+INTEGERS = st.one_of(
+    st.none(),
+    st.sampled_from([*EDGES, *(-edge for edge in EDGES)]),
+    st.integers(-20, 20),
+    st.integers(-(2**31) + 1, 2**31 - 1),
+    st.integers(-(2**63) + 1, 2**63 - 1),
+)
+STRANGE_TEXTS = (
+    "", OOV, "<oov>", "null", "NaN", "\\N", "None", "1", "-1", "21", "ffffffff", "00000000", "0000000a", "FFFFFFFF",
+    " x", "x ", "  ", '"', '"q"', "'", "a,b", "#", "\ufeff", "a\u2028b", "\u2029", "a\x85", "\x0b", "\x0cx", "\x1c",
+    "\x1d\x1e", "\x00", "a\x00", "a\rb", "\x7f", "é", "e\u0301", "中文", "\U0001f600", "\uffff", "05db9164",
+)  # fmt: skip
+BLOCKS = st.lists(
+    st.lists(st.tuples(INTEGERS, INTEGERS, st.sampled_from(STRANGE_TEXTS)), min_size=1, max_size=8),
+    min_size=1,
+    max_size=4,
+)
+
+
+def text_of(rows):
+    return "\n".join("\t".join(["1", *("" if cell is None else str(cell) for cell in row)]) for row in rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(blocks=BLOCKS, unseen=BLOCKS, dense_encoding=st.sampled_from(ENCODINGS), threshold=st.integers(0, 1))
+@example(
+    blocks=[[(2**40, -1, "")], [(None, -16386, "x")]],
+    unseen=[[(-1, 2**31, OOV)]],
+    dense_encoding="log+bucket",
+    threshold=0,
+)
+@example(
+    blocks=[[(-(2**31), 1, "")], [(None, 1, "1")]], unseen=[[(None, None, "-1")]], dense_encoding="bucket", threshold=0
+)
+def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(blocks, unseen, dense_encoding, threshold):
+    schema = FieldSchema(2, 1)
+    frames = [parse_text(text_of(rows), schema) for rows in blocks]
+    encoder = fit_frames(frames, schema, dense_encoding, threshold)
+    as_row = [{"integers": list(row[:2]), "categories": [row[2]]} for rows in blocks for row in rows]
+    oracle = oracles.Encoder(as_row, 2, dense_encoding, threshold)
+    everything = [*itertools.chain(*blocks), *itertools.chain(*unseen)]
+    frames += [parse_text(text_of(rows), schema) for rows in unseen]
+    together = pl.DataFrame([concat([frame[name] for frame in frames]) for name in frames[0].columns])
+    for encoded in ([encoder.encode(frame) for frame in frames], [encoder.encode(together)]):
+        sparse_ids, dense_values = (np.concatenate(parts) for parts in zip(*encoded))
+        rows = [{"integers": list(row[:2]), "categories": [row[2]]} for row in everything]
+        assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
+        for row, values in zip(rows, dense_values.tolist()):
+            for value, expected, (_, divisor) in zip(values, oracle.dense_values(row), oracle.scales):
+                # Logarithms of up to 44 are exact to some 1e-14, whatever they are divided by.
+                assert value == pytest.approx(expected, rel=2e-6, abs=2e-6 + 1e-13 / divisor)
+
+
+def test_every_bucket_of_64_bit_integers_begins_where_exact_arithmetic_says():
+    starts = features._bucket_starts()
+    assert len(starts) == int(oracles.bucket(2**63 - 1)) == 1906
+    for number, start in enumerate(starts.tolist(), 1):
+        assert (oracles.bucket(start - 1), oracles.bucket(start)) == (str(number - 1 if start > 3 else 2), str(number))
+    edges = np.unique(np.concatenate([starts - 1, starts]))
+    assert features._bucket(edges).tolist() == [int(oracles.bucket(edge)) for edge in edges.tolist()]
+
+
+def test_strange_texts_keep_their_ids_in_a_file(tmp_path):
+    schema = FieldSchema(1, 1)
+    text = text_of([(row % 3, value) for row, value in enumerate(STRANGE_TEXTS)])
+    encoder = fit(text, schema, "bucket", threshold=0)
+    assert set(encoder.vocabulary.table.filter(field="C1")["value"]) == set(STRANGE_TEXTS)
+    encoder.vocabulary.save(tmp_path / "vocabulary.tsv")
+    loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
+    assert loaded.table.equals(encoder.vocabulary.table)
+    again = FeatureEncoder(schema, "bucket", (), loaded)
+    frame = parse_text(text, schema)
+    assert again.encode(frame)[0].tolist() == encoder.encode(frame)[0].tolist()
+
+
+def test_a_vocabulary_without_values_survives_its_file(tmp_path):
+    vocabulary = Vocabulary.build({}, 5, first_id=9)
+    vocabulary.save(tmp_path / "vocabulary.tsv")
+    assert len(vocabulary) == len(Vocabulary.load(tmp_path / "vocabulary.tsv")) == 0
+
+
+def test_ids_end_with_the_largest_int32():
+    kept = {"I1": pl.DataFrame({"value": ["1"], "count": [5]})}
+    assert Vocabulary.build(kept, 5, first_id=2**31 - 2).table["id"].to_list() == [2**31 - 2, 2**31 - 1]
+    with pytest.raises(
+        UserError, match=r"--skip_id_convert=1: the largest category id is 2147483646; .* 2 ids after it"
+    ):
+        Vocabulary.build(kept, 5, first_id=2**31 - 1)
+
+
+@pytest.mark.parametrize("value", [5, 7, 123, -77])
+def test_a_column_that_is_constant_in_train_keeps_other_values_small(value):
+    # log1p(5) * 3 / 3 is not log1p(5) in float64: a deviation of the rounding must not become a divisor.
+    schema = FieldSchema(1, 1)
+    encoder = fit(f"1\t{value}\tx\n" * 2 + f"1\t{value}\tx", schema, "log", 0)
+    own, other = encoder.encode(parse_text(f"1\t{value}\tx\n1\t1000\tx", schema))[1].ravel().tolist()
+    assert own == 0
+    assert other == pytest.approx(math.log1p(1000) - math.copysign(math.log1p(abs(value)), value), rel=1e-6)

@@ -139,7 +139,7 @@ def test_categories_that_are_ids_stay_as_they_are(make_dataset):
         (
             "1\t2\t3\n" * 50,
             (),
-            r"of 50 lines 50 malformed \(50 columns\), first lines: 1 \(columns\), 2 .*--dense_dim=3",
+            r"line 1 has 3 columns, .*a row has 8.*--dense_dim=3.*of 50 lines 50 malformed \(50 columns\)",
         ),
         ("\n".join(f"1\t\t\t\ta\tb\tc\t{row}" for row in range(500)), (), "both labels must occur"),
         ("1\t\t\t\ta\tb\tc\td\n0\t\t\t\ta\tb\tc\td\n", (), "both labels must occur"),

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.bad_lines import BadLines
 from src.errors import UserError
 from src.features import KEY, FieldSchema
 from src.raw_columns import MISSING
-from src.raw_rows import BadLines, find_source, parse_block, read_blocks
+from src.raw_rows import find_source, parse_block, read_blocks
 from tests import oracles
 from tests.conftest import make_rows
 
@@ -26,7 +27,7 @@ def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
     path = tmp_path / "train.txt"
     path.write_bytes(content)
     for block in read_blocks(path, block_bytes):
-        frame, count = parse_block(block, lines, schema, bad_lines)
+        frame, count = parse_block(block.data, lines, schema, bad_lines)
         lines += count
         rows += zip(frame[KEY].to_list(), as_oracle(frame, schema))
     return rows, bad_lines, lines
@@ -67,7 +68,28 @@ def values_of(column, missing):
         (b"2\t5\t\ta\tb", "label"),
         (b"\t5\t\ta\tb", "label"),
         (b"10\t5\t\ta\tb", "label"),
-        (b"1.0\t5\t\ta\tb", "label"),
+        (b"1.0\t5\t\ta\tb", None),
+        (b"0.000\t5\t\ta\tb", None),
+        (b"True\t5\t\ta\tb", None),
+        (b"FALSE\t5\t\ta\tb", None),
+        (b"1.\t5\t\ta\tb", "label"),
+        (b"0.5\t5\t\ta\tb", "label"),
+        (b"truex\t5\t\ta\tb", "label"),
+        (b"-1\t5\t\ta\tb", "label"),
+        (b"1\r\t5\t\ta\tb", "label"),
+        (b"1\x00\t5\t\ta\tb", "label"),
+        (b"1." + b"0" * 40 + b"\t5\t\ta\tb", "label"),
+        (b"\xff\t5\t\ta\t\xff", "label"),
+        (b"1\t3.0\t-5.00\ta\tb", None),
+        (b"1\t1700000000000.0\t1e+16\ta\tb", None),
+        (b"1\t9007199254740993.0\t-9223372036854775807.0\ta\tb", None),
+        (b"1\t-9223372036854775808.0\t\ta\tb", "integer"),
+        (b"1\t10000000000000000000\t\ta\tb", "integer"),
+        (b"1\t3.5\t\ta\tb", "integer"),
+        (b"1\tnan\t\ta\tb", "integer"),
+        (b"1\t1e400\t\ta\tb", "integer"),
+        (b"1\t.\t\ta\tb", "integer"),
+        (b"1\t3.0\r\t\ta\tb", None),
         (b"1\tx\t\ta\tb", "integer"),
         (b"1\t1.5\t\ta\tb", "integer"),
         (b"1\t99999999999999999999\t\ta\tb", "integer"),
@@ -88,6 +110,11 @@ def test_each_kind_of_line_alone_and_between_good_ones(tmp_path, line, reason):
 
 CELLS = st.sampled_from(
     [
+        b"1.0",
+        b"-1",
+        b"+1",
+        b"1e3",
+        b"True",
         b"",
         b"0",
         b"1",
@@ -109,9 +136,11 @@ CELLS = st.sampled_from(
         b"'",
     ]
 )
+LABELS = st.sampled_from([b"0", b"1", b"0.0", b"1.00", b"true", b"FALSE", b"-1", b"-1.0", b"+1", b"01", b"+0", b"0.1"])
 GOOD_LINES = st.tuples(
-    st.sampled_from([b"0", b"1"]),
-    *[st.sampled_from([b"", b"0", b"-1", b"250", b"-2147483648", b"3000000000"])] * 2,
+    LABELS,
+    *[st.sampled_from([b"", b"0", b"-1", b"250", b"-2147483648", b"3000000000", b"3.0", b"-2147483648.0", b"1e10"])]
+    * 2,
     *[st.sampled_from([b"", b"a", b"05db9164", "ü".encode(), b'"x', b"a\rb", b"a\r\r", b"#"])] * 2,
 )
 CODE_LINES = st.tuples(
@@ -128,11 +157,15 @@ LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7
     ending=st.sampled_from([b"\n", b"\r\n"]),
     last=st.booleans(),
     block_bytes=st.integers(1, 200),
+    negative_label=st.sampled_from([0, -1]),
 )
-def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, block_bytes):
+def test_any_text_agrees_with_the_row_by_row_reference(
+    tmp_path_factory, lines, ending, last, block_bytes, negative_label
+):
     content = ending.join(lines) + (ending if last else b"")
-    expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
-    rows, bad_lines, line_count = parse(content, block_bytes=block_bytes, tmp_path=tmp_path_factory.getbasetemp())
+    expected_rows, expected_bad = oracles.parse_file(content, 2, 2, negative_label=negative_label)
+    schema = FieldSchema(2, 2, negative_label=negative_label)
+    rows, bad_lines, line_count = parse(content, schema, block_bytes, tmp_path_factory.getbasetemp())
     assert rows == expected_rows
     assert bad_lines.count == len(expected_bad)
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
@@ -151,7 +184,7 @@ def test_codes_are_read_as_they_are_written(tmp_path_factory, lines):
 
 def test_categories_that_are_ids(tmp_path):
     schema = FieldSchema(1, 2, categories_are_ids=True)
-    content = b"1\t3\t0\t2147483647\n0\t\t1\t\n0\t\t1\t-1\n0\t\tx\t1\n0\t\t1\t2147483648\n0\t\t12\t7\n"
+    content = b"1\t3\t0\t2147483647\n0\t\t1\t\n0\t\t1\t-1\n0\t\tx\t1\n0\t\t1\t2147483648\n0\t\t12.0\t7\n"
     rows, bad_lines, _ = parse(content, schema, tmp_path=tmp_path)
     expected_rows, expected_bad = oracles.parse_file(content, 1, 2, categories_are_ids=True)
     assert rows == expected_rows
@@ -176,13 +209,16 @@ def mutate(line, dice):
     elif change == 1:
         cells.insert(place, b"")
     elif change == 2:
-        cells[0] = dice.choice([b"2", b"", b"-1", b"01", b"1 ", b"x"])
+        cells[0] = dice.choice([b"2", b"", b"-1", b"01", b"1 ", b"x", b"1.0", b"True", b"0.00", b"0.01", b"tru"])
     elif change == 3:
         return b""
     elif change == 4:
         return junk
     elif change == 5:
-        cells[1] = dice.choice([b"9" * 30, b"-" + b"9" * 19, b"1e5", b"0x1f", b" 7", b"+7", b"--7", "\u0667".encode()])
+        cells[1] = dice.choice(
+            [b"9" * 30, b"-" + b"9" * 19, b"1e5", b"0x1f", b" 7", b"+7", b"--7", "\u0667".encode(), b"3.0", b"3.5",
+             b".0", b"5.", b"1e+16", b"12e-1", b"120e-1", b"9" * 18 + b".00", b"1_0", b"inf"]
+        )  # fmt: skip
     else:
         insert = [b"\x00", b"\r", b'"', b"\xff\xfe", b" ", junk, b"\r\r", b","][change - 6 if change < 12 else 0]
         where = dice.randrange(len(cells[place]) + 1)
@@ -224,7 +260,7 @@ def archive_of(content, name="./dac/train.txt"):
 def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
     content = b"".join(b"%d\t%d\t\ta\tb\r\n" % (i % 2, i) for i in range(200)) + b"1\t\t\tlast\tline"
     (tmp_path / name).write_bytes(pack(content))
-    assert b"".join(read_blocks(tmp_path / name, block_bytes)) == content + b"\n"
+    assert b"".join(block.data for block in read_blocks(tmp_path / name, block_bytes)) == content + b"\n"
 
 
 @pytest.mark.parametrize(("name", "pack"), [("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
