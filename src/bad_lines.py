@@ -30,8 +30,7 @@ SEPARATORS = {
     b" ": "separated by blanks",
 }
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-FIRST_BYTES = {
-    BYTE_ORDER_MARK: "begins with a byte order mark: remove its first three bytes",
+OTHER_FORMATS = {
     b"\xff\xfe": "is UTF-16: write it as UTF-8",
     b"\xfe\xff": "is UTF-16: write it as UTF-8",
     b"\x1f\x8b": "is compressed by gzip: name it train.txt.gz",
@@ -113,7 +112,7 @@ class BadLines:
         clauses = [wrong for wrong, _, _ in self.explained[:shown]]
         clues = [clue for _, of_cells, _ in self.explained for clue in of_cells]
         if 2 * self.counts[REASONS[COLUMNS]] >= line_count:
-            clues += [clue for _, _, of_columns in self.explained for clue in of_columns]
+            clues += self.explained[0][2]
         clauses += dict.fromkeys(clues)
         clauses += self._describe_labels(int(HEADER in clues), good_labels, negative_label)
         kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
@@ -165,9 +164,10 @@ def _explain_columns(number, line, schema):
     start = line[:LONGEST_READ]
     separator = _find_separator(start, wanted) if found == 1 else None
     cells = start.split(separator or TAB)
-    clues = [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
-    if len(cells) == wanted - 1:
-        clues.append("the file seems to have no label column")
+    clues = []
+    if _other_format(number, line) is None:
+        clues += [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
+        clues += ["the file seems to have no label column"] if len(cells) == wanted - 1 else []
     if b"\r" in line.rstrip(b"\r") and found > wanted:
         clues.append("lines end with carriage returns alone: end them with newlines")
     columns = (
@@ -182,13 +182,23 @@ def _first_clues(number, line, cells):
     """Return what line 1 says of the file by its first bytes, or as a header."""
     if number > 1:
         return []
-    clues = [f"the file {text}" for magic, text in FIRST_BYTES.items() if line.startswith(magic)]
-    return [*clues, *([HEADER] if _is_header(cells) else [])]
+    if line.startswith(BYTE_ORDER_MARK):
+        line, cells = line.removeprefix(BYTE_ORDER_MARK), [cells[0].removeprefix(BYTE_ORDER_MARK), *cells[1:]]
+        clues = ["the file begins with a byte order mark: remove its first three bytes"]
+        return clues + _first_clues(number, line, cells)
+    other_format = _other_format(number, line)
+    return [other_format] if other_format else [HEADER] if _is_header(cells) else []
+
+
+def _other_format(number, line):
+    """Return a clause on what the file is if it is no text of rows, judged by the first bytes of line 1; else None."""
+    magic = next((magic for magic in OTHER_FORMATS if number == 1 and line.startswith(magic)), None)
+    return magic and f"the file {OTHER_FORMATS[magic]}"
 
 
 def _is_header(cells):
     """Tell whether the cells of line 1, bytes, are names of columns: all different, none a number or a missing one."""
-    names = [_text(cell.removeprefix(BYTE_ORDER_MARK)).strip('" ') for cell in cells]
+    names = [_text(cell).strip('" ') for cell in cells]
     are_names = all("\\" not in name and not _is_number(name) for name in names)
     # pandas leaves the name of its index, the first column, empty.
     return len(names) > 1 and len(set(names)) == len(names) and all(names[1:]) and are_names

@@ -22,7 +22,7 @@ from src.raw_cells import LONGEST_LABEL, read_integers, read_label
 from src.raw_columns import MISSING, to_codes, to_integers
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
-TAB, NEWLINE = b"\t\n"
+TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
 FIRST_NON_ASCII = 0x80
 PIECE = 1 << 18
 ARCHIVE_BUFFER = 1 << 16
@@ -161,7 +161,7 @@ def _parse_line_by_line(data, octets, first_line, schema, bad_lines):
     """Do the work of parse_block for any block, judging each line apart."""
     ends = np.flatnonzero(octets == NEWLINE) + 1
     starts = np.concatenate([[0], ends[:-1]])
-    labels = _read_labels(data, starts, schema.negative_label)
+    labels = _read_labels(data, octets, starts, schema.negative_label)
     reasons = _line_reasons(data, octets, starts, ends, schema)
     reasons[(labels == NO_LABEL) & (reasons != COLUMNS)] = LABEL_VALUE
     good = reasons == 0
@@ -179,12 +179,16 @@ def _parse_line_by_line(data, octets, first_line, schema, bad_lines):
     return _hold(frame.filter(value_reasons == 0), schema), len(ends)
 
 
-def _read_labels(data, starts, negative_label):
+def _read_labels(data, octets, starts, negative_label):
     """Return the labels of the lines that begin at `starts`, int8 [lines]: 0, 1, or NO_LABEL where there is none."""
-    cells = [data[start : start + LONGEST_LABEL + 1].split(b"\t", 1)[0] for start in starts.tolist()]
-    labels = {cell: read_label(cell, negative_label) for cell in set(cells)}
-    known = {cell: NO_LABEL if label is None else label for cell, label in labels.items()}
-    return np.array([known[cell] for cell in cells], np.int8)
+    first, second = octets[starts], octets[np.minimum(starts + 1, len(octets) - 1)]
+    labels = np.where(first == DIGIT_1, 1, 0).astype(np.int8)
+    is_plain = (second == TAB) & ((first == DIGIT_1) | ((first == DIGIT_0) & (negative_label == 0)))
+    others = np.flatnonzero(~is_plain)
+    cells = [data[start : start + LONGEST_LABEL + 1].split(b"\t", 1)[0] for start in starts[others].tolist()]
+    known = {cell: read_label(cell, negative_label) for cell in set(cells)}
+    labels[others] = [NO_LABEL if known[cell] is None else known[cell] for cell in cells]
+    return labels
 
 
 def _line_reasons(data, octets, starts, ends, schema):
