@@ -106,24 +106,25 @@ class BadLines:
 
         line_count: lines so far, good or malformed.  good_labels: those of the good lines, as 0 and 1.
         """
-        (number, _), *others = self.first
+        (number, reason), *others = self.first
         # After a header the next malformed line is the one that matters, unless it has the wrong columns, too.
         shown = EXPLAINED_LINES if number == 1 and others and others[0][1] != REASONS[COLUMNS] else 1
         clauses = [wrong for wrong, _, _ in self.explained[:shown]]
         clues = [clue for _, of_cells, _ in self.explained for clue in of_cells]
         if 2 * self.counts[REASONS[COLUMNS]] >= line_count:
-            clues += self.explained[0][2]
+            clues += [clue for _, _, of_columns in self.explained[:1] for clue in of_columns]
         clauses += dict.fromkeys(clues)
-        clauses += self._describe_labels(int(HEADER in clues), good_labels, negative_label)
+        header_labels = int(HEADER in clues and reason == REASONS[LABEL_VALUE])
+        clauses += self._describe_labels(header_labels, good_labels, negative_label)
         kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
         return f"{'; '.join(clauses)}; of {line_count} lines {self.count} malformed ({kinds})"
 
-    def _describe_labels(self, header_lines, good_labels, negative_label):
+    def _describe_labels(self, header_labels, good_labels, negative_label):
         """Return a list with a clause on the labels of the file, if there is something to say."""
-        labels = self.labels[header_lines:]
+        labels = self.labels[header_labels:]
         other = -1 - negative_label
         is_other = any(read_label(label.encode(), other) == 0 for label in labels)
-        if not is_other and self.counts[REASONS[LABEL_VALUE]] <= 1 + header_lines:
+        if not is_other and self.counts[REASONS[LABEL_VALUE]] <= 1 + header_labels:
             return []
         listed = [label or "empty" for label in labels[:LISTED_LABELS]]
         listed += [str(label or negative_label) for label in good_labels]

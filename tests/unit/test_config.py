@@ -54,6 +54,7 @@ def test_file_goes_before_defaults_and_flag_before_file(tmp_path):
         ("--batch_size=1.5", "--batch_size=1.5: must be a whole number"),
         ("--hidden_sizes=8,0", "--hidden_sizes=8,0: must be at least 1"),
         ("--hidden_sizes=", "--hidden_sizes=: must be a list of whole numbers, such as 400,400"),
+        ("--negative_label=1", "--negative_label=1: must be one of 0, -1"),
         ("--keep_prob=0", "--keep_prob=0: must be more than 0"),
         ("--keep_prob=1.1", "--keep_prob=1.1: must be at least 0 and at most 1"),
         ("--learning_rate=nan", "--learning_rate=nan: must be a number"),
@@ -125,3 +126,22 @@ def test_a_job_has_its_data_where_the_platform_has_room():
 def test_what_is_not_given_is_none():
     config = load_config(["--data_url=obs://bucket/data", "--train_url=none"])
     assert (config.data_url, config.train_url, config.checkpoint_url) == ("obs://bucket/data", None, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_refused"),
+    [
+        (("--slot_dim=0",), False),
+        (("--slot_dim=0", "--dense_encoding=bucket"), False),
+        (("--slot_dim=0", "--dense_encoding=log"), True),
+        (("--slot_dim=0", "--dense_encoding=max", "--skip_id_convert=1"), True),
+        (("--slot_dim=0", "--dense_dim=0"), True),
+        (("--dense_dim=0", "--dense_encoding=max"), False),
+    ],
+)
+def test_raw_rows_without_a_sparse_field_are_refused(flags, is_refused):
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"--slot_dim=0 with --dense_dim=\d+ and --dense_encoding=\S+ leaves no"):
+            load_config(flags)
+    else:
+        assert load_config(flags).slot_dim in (0, 26)

@@ -50,6 +50,15 @@ def test_every_figure_agrees_with_a_count_of_the_rows(dataset):
         assert 0 < field["drift"] < 0.5
 
 
+def test_ids_before_the_first_one_are_not_counted_nor_are_any_without_a_vocabulary():
+    counter = IdCounter(5, 2)
+    counter.add(np.array([[0, 5], [4, 6], [6, 6]], np.int32))
+    assert counter.counts.tolist() == [1, 3]
+    none = IdCounter(5, 0)
+    none.add(np.array([[0, 4], [3, 2]], np.int32))
+    assert none.counts.tolist() == []
+
+
 def test_rows_of_another_kind_drift():
     schema = FieldSchema(0, 1)
     counts = {"C1": count_values([pl.Series(["a"] * 50 + ["b"] * 50)], 0, at_once=100)}

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import itertools
 import os
+import re
 
 import numpy as np
 import pytest
@@ -198,7 +199,9 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
     assert not (tmp_path / "mindrecord").exists()
     monkeypatch.undo()
     main(flags)
-    assert "some of it by an earlier run" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"^read: 20,001 rows in .*, [\d,]+ of them by an earlier run$", out, re.M)
+    assert re.search(r'malformed lines were left out: line \d+: I1 is "x-?\d*"; ', out)
     got = digests(tmp_path / "mindrecord")
     del got["source.json"]
     assert got == expected
@@ -206,7 +209,8 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
 
 def test_a_different_line_count_is_reported(make_dataset, capsys):
     make_dataset("--train_line_count=45840617")
-    assert "note: --train_line_count=45840617 says that there should be 45,840,617\n" in capsys.readouterr().out
+    note = "note: --train_line_count expects 45,840,617 lines, by default those of all of Criteo; for other data set it to"
+    assert note in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_complete_result_of_the_same_file_and_settings_is_used_again(make_dataset, capsys):
@@ -239,3 +243,94 @@ def test_max_vocab_size_keeps_the_most_frequent_values(make_dataset):
     for field in whole["field"].unique():
         assert small.filter(field=field)["value"].to_list() == whole.filter(field=field)["value"].to_list()[:3]
         assert small.filter(field=field)["count"].sum() == whole.filter(field=field)["count"].sum()
+
+
+def as_pandas_writes(content):
+    """Return rows with integers as 3.0 or 3.00 and labels as 1.0, True or false."""
+    lines = []
+    for number, line in enumerate(content.split("\n")):
+        label, *cells = line.split("\t")
+        integers = [f"{cell}.{'0' * (1 + number % 2)}" if cell else "" for cell in cells[:3]]
+        labels = [f"{label}.0", ["False", "True"][int(label)], ["false", "TRUE"][int(label)]]
+        lines.append("\t".join([labels[number % 3], *integers, *cells[3:]]))
+    return "\n".join(lines)
+
+
+def test_numbers_as_pandas_writes_them_give_the_same_bytes_as_plain_ones(make_dataset, dataset):
+    folder = make_dataset(content=as_pandas_writes(make_rows(1203, 3, 4, seed=5)))
+    expected, got = digests(dataset), digests(folder)
+    del expected["source.json"], got["source.json"]
+    assert got == expected
+
+
+def test_labels_of_minus_1_give_the_same_rows_and_the_setting_is_recorded(make_dataset, dataset):
+    rows = [line.split("\t", 1) for line in make_rows(1203, 3, 4, seed=5).split("\n")]
+    signs = {"0": ["-1", "-1.0"], "1": ["1", "+1", "1.0"]}
+    lines = [f"{signs[label][number % len(signs[label])]}\t{cells}" for number, (label, cells) in enumerate(rows)]
+    folder = make_dataset("--negative_label=-1", content="\n".join(lines))
+    expected, got = digests(dataset), digests(folder)
+    differing = {name for name in expected if expected[name] != got[name]}
+    assert differing == {"dataset_meta.json", "source.json"}
+    assert DatasetMeta.load(folder).settings == {**DatasetMeta.load(dataset).settings, "negative_label": -1}
+    assert "negative_label" not in (dataset / "dataset_meta.json").read_text() + (dataset / "source.json").read_text()
+
+
+def test_the_flag_for_labels_of_minus_1_is_named_and_used(tmp_path):
+    lines = [f"{[1, -1][row % 3 == 0]}\t{row}\ta{row % 3}" for row in range(60)]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    flags = [f"--data_path={tmp_path}", "--dense_dim=1", "--slot_dim=1", "--line_per_sample=5", "--threshold=0"]
+    with pytest.raises(
+        UserError, match=r'line 1: the label is "-1"; .* labels are -1 and 1: --negative_label=-1 takes -1'
+    ):
+        main(flags)
+    main([*flags, "--negative_label=-1"])
+    assert sum(split.positives for split in DatasetMeta.load(tmp_path / "mindrecord").splits.values()) == 40
+
+
+def test_a_file_that_cannot_be_used_is_not_read_to_its_end(tmp_path, monkeypatch):
+    (tmp_path / "train.txt").write_text("0,1,2,3,a,b,c,d\n" * 200_000)
+    blocks = 0
+    read_all = preprocess_data.read_blocks
+
+    def count_blocks(*arguments, **options):
+        nonlocal blocks
+        for block in read_all(*arguments, **options):
+            blocks += 1
+            yield block
+
+    monkeypatch.setattr(preprocess_data, "read_blocks", count_blocks)
+    with pytest.raises(UserError, match="comma-separated"):
+        main([f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", "--memory_limit=0.0001"])
+    assert blocks < 15  # of 49 blocks: 4 % of the file, and what is read ahead
+
+
+def test_an_id_so_large_that_no_bucket_has_room_is_refused_before_the_values_are_counted(tmp_path, capsys):
+    lines = [f"{row % 2}\t{row}\t{2**31 - 1 if row == 7 else row}" for row in range(60)]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    flags = [f"--data_path={tmp_path}", "--dense_dim=1", "--slot_dim=1", "--line_per_sample=5", "--skip_id_convert=1"]
+    with pytest.raises(
+        UserError, match=r"--skip_id_convert=1: the largest category id is 2147483647; .*dense_encoding=log"
+    ):
+        main(flags)
+    assert "count:" not in capsys.readouterr().out
+    (tmp_path / "train.txt").write_text("\n".join(lines).replace(str(2**31 - 1), str(2**31 - 2)))
+    with pytest.raises(
+        UserError, match=r"the largest category id is 2147483646; the buckets .* take at least \d\d ids"
+    ):
+        main([*flags, "--threshold=0"])
+
+
+@pytest.mark.parametrize(("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress)])
+def test_progress_is_that_of_the_file_at_hand(tmp_path, monkeypatch, capsys, name, pack):
+    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    content = make_rows(20_000, 3, 4, seed=8).encode()
+    (tmp_path / name).write_bytes(pack(content))
+    main([f"--data_path={tmp_path}", "--memory_limit=0.0001", *LARGE])
+    out = capsys.readouterr().out
+    estimated = int(re.search(r"^about ([\d,]+) rows", out)[1].replace(",", ""))
+    totals = [int(total.replace(",", "")) for total in re.findall(r"^read: .* of about ([\d,]+) rows", out, re.M)]
+    assert len(totals) > 5
+    # Of a packed file a block of 64 KiB is a tenth, and it is read a buffer ahead.
+    assert all(total == pytest.approx(20_000, rel=0.05 if name == "train.txt" else 0.5) for total in totals)
+    assert totals[-1] == pytest.approx(20_000, rel=0.1)
+    assert estimated == pytest.approx(20_000, rel=0.05)

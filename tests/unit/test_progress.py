@@ -58,3 +58,28 @@ def test_a_silent_one_shows_nothing(monkeypatch, capsys):
     progress.advance(3)
     progress.close()
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_estimated_total_follows_and_the_rate_is_that_of_this_run(capsys, monkeypatch):
+    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    times = iter([0.0, 10.0, 10.0, 20.0, 20.0, 30.0])
+    monkeypatch.setattr("src.progress.time.monotonic", lambda: next(times))
+    progress = Progress("read", 0, done=1000)
+    progress.advance(500, total=3000)
+    progress.advance(500, total=2500)
+    progress.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "read: 1,500 of about 3,000 rows, 50 rows/s, 30 s left, 1,000 of them by an earlier run",
+        "read: 2,000 of about 2,500 rows, 50 rows/s, 10 s left, 1,000 of them by an earlier run",
+        "read: 2,000 of about 2,500 rows, 33 rows/s, 15 s left, 1,000 of them by an earlier run",
+    ]
+
+
+def test_a_bar_takes_an_estimated_total(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = Progress("read", 0, done=1000)
+    progress.advance(1000, total=4000)
+    progress.close()
+    assert "50%" in terminal.getvalue()
