@@ -209,7 +209,7 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
 
 def test_a_different_line_count_is_reported(make_dataset, capsys):
     make_dataset("--train_line_count=45840617")
-    note = "note: --train_line_count expects 45,840,617 lines, by default those of all of Criteo; for other data set it to"
+    note = "note: --train_line_count expects 45,840,617 lines, by default those of all of Criteo; for other data"
     assert note in capsys.readouterr().out.replace("\n", " ")
 
 
