@@ -44,9 +44,8 @@ class TrainLogs:
             return
         if self._events_dir is not None:
             self._events = Events(self._events_dir, step)
-        self._progress = Progress("train", self._epochs * self._steps_per_epoch * self._rows_per_step)
-        if step:
-            self._progress.advance(step * self._rows_per_step, "some of it by an earlier run")
+        total = self._epochs * self._steps_per_epoch * self._rows_per_step
+        self._progress = Progress("train", total, done=step * self._rows_per_step)
 
     def close(self):
         if self._progress is not None:

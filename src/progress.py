@@ -20,7 +20,7 @@ class Progress:
         self._title, self._total, self._unit, self._passing, self._silent = title, total, unit, passing, silent
         self._done = self._done_earlier = done
         self._is_total_exact = True
-        self._note = f"{done:,} of them by an earlier run" if done else ""
+        self._note = "some of it by an earlier run" if done else ""
         self._start = self._last_line = time.monotonic()
         self._bar = None
         if sys.stderr.isatty() and not silent:

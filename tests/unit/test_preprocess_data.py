@@ -200,7 +200,7 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
     monkeypatch.undo()
     main(flags)
     out = capsys.readouterr().out
-    assert re.search(r"^read: 20,001 rows in .*, [\d,]+ of them by an earlier run$", out, re.M)
+    assert re.search(r"^read: 20,001 rows in .*, some of it by an earlier run$", out, re.M)
     assert re.search(r'malformed lines were left out: line \d+: I1 is "x-?\d*"; ', out)
     got = digests(tmp_path / "mindrecord")
     del got["source.json"]

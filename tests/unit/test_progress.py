@@ -69,9 +69,9 @@ def test_an_estimated_total_follows_and_the_rate_is_that_of_this_run(capsys, mon
     progress.advance(500, total=2500)
     progress.close()
     assert capsys.readouterr().out.splitlines() == [
-        "read: 1,500 of about 3,000 rows, 50 rows/s, 30 s left, 1,000 of them by an earlier run",
-        "read: 2,000 of about 2,500 rows, 50 rows/s, 10 s left, 1,000 of them by an earlier run",
-        "read: 2,000 of about 2,500 rows, 33 rows/s, 15 s left, 1,000 of them by an earlier run",
+        "read: 1,500 of about 3,000 rows, 50 rows/s, 30 s left, some of it by an earlier run",
+        "read: 2,000 of about 2,500 rows, 50 rows/s, 10 s left, some of it by an earlier run",
+        "read: 2,000 of about 2,500 rows, 33 rows/s, 15 s left, some of it by an earlier run",
     ]
 
 
