@@ -141,22 +141,27 @@ def _explain(number, line, reason, schema):
     clues = _first_clues(number, line, cells)
     if reason == LABEL_VALUE:
         rule = "-1 or 1" if schema.negative_label else "0 or 1 (or 0.0, 1.0, false, true)"
-        return f"line {number}: the label is {_show(cells[0])}; a label is {rule}", clues, []
+        return f"line {number}: the label is {_show(cells[0])}; a label is {rule}", clues + _quote_clues(cells[0]), []
     name, cell = next(
         (name, cell) for name, cell in zip(schema.column_names, cells) if _is_wrong(name, cell, reason, schema)
     )
     wrong = f"line {number}: {name} is {_show(cell)}; {_rule(reason)}"
     if reason == INTEGER and _text(cell).strip().lower() in MISSING_WORDS:
         clues.append(f"missing values are written as {_text(cell)}: leave their cells empty")
-    return wrong, clues, []
+    return wrong, clues + _quote_clues(cell), []
 
 
 def _rule(reason):
     if reason == ENCODING:
-        return "it is not UTF-8"
+        return "it is not UTF-8: convert the file with iconv"
     if reason == INTEGER:
         return "an integer is a whole number of 64 bits, as 3 or 3.0, or empty where it is missing"
     return f"with --skip_id_convert=1 a category is an id from 0 to {LARGEST_ID} and cannot be missing"
+
+
+def _quote_clues(cell):
+    is_quoted = len(cell) > 1 and cell[:1] in (b'"', b"'") and cell[:1] == cell[-1:]
+    return ["cells are in quotes: write them without"] if is_quoted else []
 
 
 def _explain_columns(number, line, schema):

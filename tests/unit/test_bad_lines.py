@@ -98,6 +98,8 @@ HEADER = "line 1 looks like a header: remove it"
             [HEADER, "line 2: the label", "labels are -1.0 and 1: --neg"],
         ),
         (["label\tI1\tI2\tC1\tC2", "1\t3.5\t\ta\tb"], [HEADER, 'line 2: I1 is "3.5"']),
+        (['"0"\t1\t2\ta\tb', '"1"\t1\t2\ta\tb'], ["cells are in quotes: write them without", 'labels are "0" and "1"']),
+        (["0\t'1'\t2\ta\tb"], ["line 1: I1 is \"'1'\"; an integer", "cells are in quotes: write them without"]),
         (["yes\t1\t2\ta\tb", "no\t1\t2\ta\tb"], ["labels are yes and no"]),
         ([f"0.{row}\t1\t2\ta\tb" for row in range(1, 9)], ["labels are 0.1, 0.2, 0.3, 0.4 and others"]),
         (["\t1\t2\ta\tb"] * 3, ["labels are empty"]),

@@ -170,6 +170,8 @@ def test_any_text_agrees_with_the_row_by_row_reference(
     assert bad_lines.count == len(expected_bad)
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
     assert line_count == len(expected_rows) + len(expected_bad)
+    if expected_bad:
+        assert bad_lines.describe(line_count, [0, 1], negative_label).isprintable()
 
 
 @settings(max_examples=200, deadline=None)
