@@ -155,7 +155,7 @@ def _rule(reason):
     if reason == ENCODING:
         return "it is not UTF-8: convert the file with iconv"
     if reason == INTEGER:
-        return "an integer is a whole number of 64 bits, as 3 or 3.0, or empty where it is missing"
+        return "an integer is a whole number between -2^63 and 2^63, as 3 or 3.0, or empty if missing"
     return f"with --skip_id_convert=1 a category is an id from 0 to {LARGEST_ID} and cannot be missing"
 
 

@@ -119,7 +119,7 @@ def test_ids_alone_and_buckets_alone_go_the_whole_way(tmp_path, monkeypatch, cap
     check_model(tmp_path, monkeypatch, capsys)
 
 
-@pytest.mark.slow  # 7 minutes on 2 cores
+@pytest.mark.slow  # 9 minutes on 2 busy cores
 @pytest.mark.parametrize("combination", [one for one in COMBINATIONS if not is_refused(*one[:3])], ids=str)
 def test_every_combination_goes_the_whole_way(tmp_path, monkeypatch, capsys, cpu, combination):
     check_batches(tmp_path, *combination)

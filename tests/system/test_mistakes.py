@@ -62,6 +62,8 @@ def test_a_misspelt_key_in_a_file(run, tmp_path):
     [
         ("train.txt", b"", "train.txt is empty"),
         ("train.txt", b"1\t2\t3\n" * 100, "of 100 lines 100 malformed (100 columns)"),
+        ("train.txt", b"label,I1,I2,I3,a,b,c,d\n" + b"1,2,,3,a,b,c,d\n" * 50, "comma-separated"),
+        ("train.txt", b"-1\t3.0\t\t\ta\tb\tc\td\n" * 50, "--negative_label=-1 takes -1 for the label"),
         ("train.txt", b"\x89PNG\r\n\x1a\n" * 40, "malformed"),
         ("train.txt", b"1\t\t\t\ta\tb\tc\td\n" * 500, "both labels must occur"),
         ("train.txt.gz", CUT_OFF, "train.txt.gz is damaged or cut off"),

@@ -29,7 +29,10 @@ def describe(lines, negative_label=0, categories_are_ids=False, block_lines=1000
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("1\t3.5\t\ta\tb", 'line 3: I1 is "3.5"; an integer is a whole number of 64 bits, as 3 or 3.0, or empty'),
+        (
+            "1\t3.5\t\ta\tb",
+            'line 3: I1 is "3.5"; an integer is a whole number between -2^63 and 2^63, as 3 or 3.0, or empty',
+        ),
         ("1\t\t1e400\ta\tb", 'line 3: I2 is "1e400"; an integer'),
         ("1\t\t9223372036854775808\ta\tb", 'line 3: I2 is "9223372036854775808"; an integer'),
         ("1\tNULL\t\ta\tb", "missing values are written as NULL: leave their cells empty"),

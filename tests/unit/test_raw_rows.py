@@ -265,6 +265,22 @@ def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
     assert b"".join(block.data for block in read_blocks(tmp_path / name, block_bytes)) == content + b"\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)]
+)
+def test_a_block_knows_how_much_of_the_file_has_been_read(tmp_path, name, pack):
+    dice = random.Random(1)
+    content = b"".join(b"1\t%d\t\ta\t%x\n" % (line, dice.getrandbits(400)) for line in range(20_000))
+    (tmp_path / name).write_bytes(pack(content))
+    size = read = 0
+    for block in read_blocks(tmp_path / name, 1 << 17):
+        size += len(block.data)
+        assert read <= block.fraction <= 1
+        read = block.fraction
+        assert read == pytest.approx(size / len(content), abs=0 if name == "train.txt" else 0.15)
+    assert read == pytest.approx(1, abs=0.01)
+
+
 @pytest.mark.parametrize(("name", "pack"), [("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
 def test_a_file_that_is_cut_off_is_refused(tmp_path, name, pack):
     whole = pack(b"".join(b"%d\t%d\t\ta\tb\n" % (i % 2, i * i) for i in range(20000)))
