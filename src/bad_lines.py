@@ -101,10 +101,11 @@ class BadLines:
     def count(self) -> int:
         return sum(self.counts.values())
 
-    def describe(self, line_count: int, good_labels: list[int], negative_label: int) -> str:
+    def describe(self, line_count: int, good_labels: list[int], negative_label: int, is_all: bool = True) -> str:
         """Return, in one line, what is wrong with the first line, what the file is like, and the counts by reason.
 
-        line_count: lines so far, good or malformed.  good_labels: those of the good lines, as 0 and 1.
+        line_count: lines so far, good or malformed; is_all: whether these are all of the file.  good_labels: those of
+        good lines, as 0 and 1.
         """
         (number, reason), *others = self.first
         # After a header the next malformed line is the one that matters, unless it has the wrong columns, too.
@@ -117,7 +118,8 @@ class BadLines:
         header_labels = int(HEADER in clues and reason == REASONS[LABEL_VALUE])
         clauses += self._describe_labels(header_labels, good_labels, negative_label)
         kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
-        return f"{'; '.join(clauses)}; of {line_count} lines {self.count} malformed ({kinds})"
+        lines = f"{'' if is_all else 'the first '}{line_count} lines"
+        return f"{'; '.join(clauses)}; of {lines} {self.count} malformed ({kinds})"
 
     def _describe_labels(self, header_labels, good_labels, negative_label):
         """Return a list with a clause on the labels of the file, if there is something to say."""

@@ -195,13 +195,14 @@ class RowSummary:
     """What was seen while the rows were read.
 
     split_labels: for each split how often each label occurs.  block_train_rows: of each block in the spill.
-    largest_id: -1 unless the categories already are ids.
+    largest_id: -1 unless the categories already are ids.  is_all: whether all rows have been read.
     """
 
     def __init__(self):
         self.bad_lines = BadLines()
         self.lines = self.bytes = 0
         self.largest_id = -1
+        self.is_all = False
         self.split_labels = {split: Counter() for split in SPLITS}
         self.block_train_rows = []
 
@@ -222,7 +223,7 @@ class RowSummary:
     def describe_bad_lines(self, negative_label):
         """Return in one line what is wrong with the malformed lines, of which there are some."""
         good_labels = sorted(sum(self.split_labels.values(), Counter()))  # a sum of Counters leaves out what is 0
-        return self.bad_lines.describe(self.lines, good_labels, negative_label)
+        return self.bad_lines.describe(self.lines, good_labels, negative_label, self.is_all)
 
     def count(self, split):
         """Return the number of rows of a split."""
@@ -244,9 +245,10 @@ def read_rows(source, schema, splits, spill, block_bytes, max_bad_line_ratio=1.0
         summary.add(note)
         expected_lines = round(summary.lines / note["fraction"])
         progress.advance(note["lines"], total=expected_lines)
-        if summary.bad_lines.count > HOPELESS * max_bad_line_ratio * expected_lines:
+        if note["fraction"] < 1 and summary.bad_lines.count > HOPELESS * max_bad_line_ratio * expected_lines:
             check_lines(source, summary, schema, max_bad_line_ratio)
     progress.close()
+    summary.is_all = True
     return summary
 
 
