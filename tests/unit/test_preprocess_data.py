@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import itertools
 import os
+import random
 import re
 
 import numpy as np
@@ -334,3 +335,23 @@ def test_progress_is_that_of_the_file_at_hand(tmp_path, monkeypatch, capsys, nam
     assert all(total == pytest.approx(20_000, rel=0.05 if name == "train.txt" else 0.5) for total in totals)
     assert totals[-1] == pytest.approx(20_000, rel=0.1)
     assert estimated == pytest.approx(20_000, rel=0.05)
+
+
+def test_columns_of_both_widths_and_missing_integers_arrive_as_the_reference_has_them(make_dataset):
+    dice = random.Random(3)
+    small = ["", "-1", "-5", "-16386", "7", "20000", "2147483647", "-2147483648"]
+    large = [*small, "2147483648", "1700000000000", "-9223372036854775807", "9223372036854775807", "9007199254740993.0"]
+    lines = []
+    for row in range(4000):  # blocks of 64 KiB: the first hold nothing but small ones
+        integers = [dice.choice(large if row > 3000 else small) for _ in range(3)]
+        lines.append("\t".join([str(row % 2), *integers, "a" * 10, "b", "", "c"]))
+    content = "\n".join(lines)
+    folder = make_dataset("--memory_limit=0.0001", content=content)
+    good, bad = oracles.parse_file(content.encode(), 3, 4)
+    assert not bad
+    splits = oracles.split_rows(good, 2020, 0.1, 0.1)
+    oracle = oracles.Encoder(splits["train"], 3, "log+bucket", threshold=3)
+    for split, rows in splits.items():
+        sparse_ids, dense_values, _ = read_rows(folder, split)
+        assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
+        np.testing.assert_allclose(dense_values, [oracle.dense_values(row) for row in rows], rtol=2e-6, atol=2e-6)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import gzip
 import io
 import random
@@ -157,21 +158,21 @@ LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7
     ending=st.sampled_from([b"\n", b"\r\n"]),
     last=st.booleans(),
     block_bytes=st.integers(1, 200),
-    negative_label=st.sampled_from([0, -1]),
+    schema=st.builds(
+        FieldSchema, st.sampled_from([2, 4, 0]), st.just(2), st.sampled_from([False, True]), st.sampled_from([0, -1])
+    ),
 )
-def test_any_text_agrees_with_the_row_by_row_reference(
-    tmp_path_factory, lines, ending, last, block_bytes, negative_label
-):
+def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, block_bytes, schema):
     content = ending.join(lines) + (ending if last else b"")
-    expected_rows, expected_bad = oracles.parse_file(content, 2, 2, negative_label=negative_label)
-    schema = FieldSchema(2, 2, negative_label=negative_label)
+    schema = dataclasses.replace(schema, slot_dim=4 - schema.dense_dim)  # the good lines have 5 columns
+    expected_rows, expected_bad = oracles.parse_file(content, *dataclasses.astuple(schema))
     rows, bad_lines, line_count = parse(content, schema, block_bytes, tmp_path_factory.getbasetemp())
     assert rows == expected_rows
     assert bad_lines.count == len(expected_bad)
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
     assert line_count == len(expected_rows) + len(expected_bad)
     if expected_bad:
-        assert bad_lines.describe(line_count, [0, 1], negative_label).isprintable()
+        assert bad_lines.describe(line_count, [0, 1], schema.negative_label).isprintable()
 
 
 @settings(max_examples=200, deadline=None)
