@@ -14,7 +14,7 @@ from src.raw_cells import read_integer, read_label
 LISTED_BAD_LINES = 20
 EXPLAINED_LINES = 2  # line 1 may be a header, and the next malformed line wrong in another way
 LISTED_LABELS = 4
-READ_LABELS = 1000  # malformed labels of a block among which different ones are looked for
+READ_LABELS = 1000  # malformed labels of a block that are searched for different ones
 LONGEST_SHOWN = 60  # characters of a cell or a line in a message
 LONGEST_READ = 1 << 16  # bytes of a line of which the separator is guessed
 # Why a line is malformed; the index in this tuple is its code, 0 for a good line.
@@ -157,7 +157,7 @@ def _rule(reason):
     if reason == ENCODING:
         return "it is not UTF-8: convert the file with iconv"
     if reason == INTEGER:
-        return "an integer is a whole number between -2^63 and 2^63, as 3 or 3.0, or empty if missing"
+        return "an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty if missing"
     return f"with --skip_id_convert=1 a category is an id from 0 to {LARGEST_ID} and cannot be missing"
 
 

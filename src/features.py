@@ -302,7 +302,7 @@ def _bucket(integers):
 def _bucket_starts():
     """Return the smallest int64 of each bucket from 1 on.
 
-    They are exact.  Logarithms in float64 put integers beside such a start, from 2,416,049,438,547 on, one bucket off.
+    They are exact.  Logarithms in float64 would be one bucket off near such a start, from 2,416,049,438,547 on.
     """
     with decimal.localcontext() as context:
         context.prec = BUCKET_DIGITS

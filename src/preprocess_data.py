@@ -48,13 +48,16 @@ ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outw
 COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 LARGEST_COUNT = 1 << 31  # values that polars takes at once; it numbers the rows of a frame in 32 bits
-HOPELESS = 4  # times as many malformed lines as may be: read_rows stops early, as its estimate is not exact
+HOPELESS = (
+    4  # times the permitted malformed lines at which reading stops early; the number of lines is an estimate then
+)
 # What the parsed rows and the result depend on beside the file; the other settings only say where and how.
 SPILL_SETTINGS = (
     "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",
 )  # fmt: skip
 RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
-UNSAID = {"negative_label": 0}  # settings that are left out at these values, as results are that were made before them
+# Settings that are recorded only with other values than these: results from before these settings existed stay valid.
+UNSAID = {"negative_label": 0}
 
 
 @dataclasses.dataclass(frozen=True)

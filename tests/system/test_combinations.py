@@ -114,13 +114,13 @@ def test_batches_agree_with_the_reference(tmp_path, combination):
 
 
 @pytest.mark.parametrize("combination", [(0, 1, "max", True), (13, 0, "log+bucket", False)], ids=str)
-def test_ids_alone_and_buckets_alone_go_the_whole_way(tmp_path, monkeypatch, capsys, cpu, combination):
+def test_ids_alone_and_buckets_alone_reach_an_exported_model(tmp_path, monkeypatch, capsys, cpu, combination):
     preprocess(tmp_path, *combination)
     check_model(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow  # 9 minutes on 2 busy cores
 @pytest.mark.parametrize("combination", [one for one in COMBINATIONS if not is_refused(*one[:3])], ids=str)
-def test_every_combination_goes_the_whole_way(tmp_path, monkeypatch, capsys, cpu, combination):
+def test_every_combination_reaches_an_exported_model(tmp_path, monkeypatch, capsys, cpu, combination):
     check_batches(tmp_path, *combination)
     check_model(tmp_path, monkeypatch, capsys)

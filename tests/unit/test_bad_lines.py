@@ -31,7 +31,7 @@ def describe(lines, negative_label=0, categories_are_ids=False, block_lines=1000
     [
         (
             "1\t3.5\t\ta\tb",
-            'line 3: I1 is "3.5"; an integer is a whole number between -2^63 and 2^63, as 3 or 3.0, or empty',
+            'line 3: I1 is "3.5"; an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty',
         ),
         ("1\t\t1e400\ta\tb", 'line 3: I2 is "1e400"; an integer'),
         ("1\t\t9223372036854775808\ta\tb", 'line 3: I2 is "9223372036854775808"; an integer'),

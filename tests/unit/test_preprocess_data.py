@@ -324,17 +324,17 @@ def test_an_id_so_large_that_no_bucket_has_room_is_refused_before_the_values_are
 @pytest.mark.parametrize(("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress)])
 def test_progress_is_that_of_the_file_at_hand(tmp_path, monkeypatch, capsys, name, pack):
     monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
-    content = make_rows(20_000, 3, 4, seed=8).encode()
+    content = make_rows(12_000, 3, 4, seed=8).encode()
     (tmp_path / name).write_bytes(pack(content))
     main([f"--data_path={tmp_path}", "--memory_limit=0.0001", *LARGE])
     out = capsys.readouterr().out
     estimated = int(re.search(r"^about ([\d,]+) rows", out)[1].replace(",", ""))
     totals = [int(total.replace(",", "")) for total in re.findall(r"^read: .* of about ([\d,]+) rows", out, re.M)]
-    assert len(totals) > 5
+    assert len(totals) >= 3
     # Of a packed file a block of 64 KiB is a tenth, and it is read a buffer ahead.
-    assert all(total == pytest.approx(20_000, rel=0.05 if name == "train.txt" else 0.5) for total in totals)
-    assert totals[-1] == pytest.approx(20_000, rel=0.1)
-    assert estimated == pytest.approx(20_000, rel=0.05)
+    assert all(total == pytest.approx(12_000, rel=0.05 if name == "train.txt" else 0.5) for total in totals)
+    assert totals[-1] == pytest.approx(12_000, rel=0.2)
+    assert estimated == pytest.approx(12_000, rel=0.05)
 
 
 def test_columns_of_both_widths_and_missing_integers_arrive_as_the_reference_has_them(make_dataset):
