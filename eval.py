@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
 
+import contextlib
 import sys
 
 from src.by_value import describe_by_value, score_values, strongest_fields
@@ -13,7 +14,10 @@ from src.device import dense_dtype, set_up
 from src.errors import UserError, exit_on_user_error
 from src.evaluation import score_split
 from src.logs import append_line, format_scores
+from src.memory_estimate import prediction_bytes
+from src.memory_limits import Work, check_fits
 from src.modelarts import open_job
+from src.output_paths import Kind, Output, prepared
 from src.preprocess_data import make_records
 
 
@@ -29,6 +33,22 @@ def evaluate(config):
     meta = DatasetMeta.load(config.dataset_path)
     folder.check_data(meta, config.dataset_path)
     fields = find_fields(config.by_field, meta)
+    with contextlib.ExitStack() as stack:
+        ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
+        score(config, meta, folder, saved, fields, device, ranks)
+
+
+def outputs(config):
+    """Return the Outputs of an evaluation."""
+    report = [] if config.report_path is None else [Output("report_path", config.report_path, Kind.FILE)]
+    return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *report]
+
+
+def score(config, meta, folder, saved, fields, device, ranks):
+    """Score a checkpoint, and write and print the scores."""
+    needed, processes = prediction_bytes(folder.network, config.batch_size), ranks.count_on_this_machine()
+    work = Work("evaluation", folder.network, needed, processes)
+    ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
     network = folder.load_network(saved, dense_dtype(config.convert_dtype, device))
     test_data = create_dataset(config.dataset_path, "test", config.batch_size, False, ranks.rank, ranks.count)
     split = score_split("test", DeepFMPredict(network), test_data, ranks)
@@ -75,4 +95,4 @@ def find_fields(name, meta):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    exit_on_user_error(main, prints_result=True)

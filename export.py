@@ -3,8 +3,6 @@
 
 import pathlib
 
-from mindspore import Tensor
-
 from src.checkpoint import find_checkpoint
 from src.config import load_config
 from src.dataset_meta import DatasetMeta
@@ -12,7 +10,10 @@ from src.deepfm import DeepFMPredict
 from src.device import set_up
 from src.errors import UserError, exit_on_user_error
 from src.exported import SUFFIXES, check_wanted, open_exported, write
+from src.memory_estimate import prediction_bytes
+from src.memory_limits import Work, check_fits
 from src.modelarts import open_job
+from src.output_paths import Kind, Output, prepared
 from src.parity import compare, predict_all, read_rows
 from src.preprocess_data import make_records
 
@@ -31,13 +32,21 @@ def export(config):
     folder, saved = find_checkpoint(config.ckpt_file, "--ckpt_file")
     meta = DatasetMeta.load(config.dataset_path)
     folder.check_data(meta, config.dataset_path)
+    suffix = SUFFIXES[config.file_format]
+    path = pathlib.Path(f"{config.file_name.removesuffix(suffix)}{suffix}")
+    with prepared([Output("file_name", str(path), Kind.FILE)]):
+        write_compared(config, meta, folder, saved, path, device)
+
+
+def write_compared(config, meta, folder, saved, path, device):
+    """Write a checkpoint to `path` and compare the file with it; a file that differs is not kept."""
+    work = Work("export", folder.network, prediction_bytes(folder.network, config.batch_size))
+    check_fits(work, device, "use a smaller --batch_size or a machine with more memory")
     network = folder.load_network(saved)
     inputs, labels = read_rows(config.dataset_path, meta)
     expected = predict_all(runner(network), inputs, config.batch_size)
     network.fold()
-    suffix = SUFFIXES[config.file_format]
-    path = pathlib.Path(f"{config.file_name.removesuffix(suffix)}{suffix}")
-    partial = path.with_name(f"{path.stem}.partial{suffix}")
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     partial.unlink(missing_ok=True)
     try:
         write(config.file_format, DeepFMPredict(network), config.batch_size, partial, config.mindir_version)
@@ -54,6 +63,8 @@ def export(config):
 
 def runner(network):
     """Return a function from numpy inputs to the probabilities of a DeepFM, [B, 1]."""
+    from mindspore import Tensor  # here, as importing it opens files, which fill_closed_streams() must precede
+
     predictor = DeepFMPredict(network)
     return lambda *inputs: predictor(*map(Tensor, inputs)).asnumpy()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train DeepFM: python train.py --dataset_path=./data/mindrecord --ckpt_path=./checkpoint"""
 
+import contextlib
 import dataclasses
 
 from src.stopping import Stopped, StopSignals, hold_signals
@@ -16,8 +17,13 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.device import dense_dtype, set_seed, set_up
 from src.errors import exit_on_user_error
+from src.events import check_package
+from src.locks import only_training
 from src.logs import TrainLogs
+from src.memory_estimate import training_bytes
+from src.memory_limits import Work, check_fits, training_advice
 from src.modelarts import open_job
+from src.output_paths import Kind, Output, prepared
 from src.preprocess_data import make_records
 from src.run_record import RunRecord
 from src.schedule import LearningRate
@@ -42,6 +48,13 @@ def train(config, signals, publish):
     meta = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(config.dataset_path, "train", config.batch_size, True, ranks.rank, ranks.count)
     valid_data = create_valid_data(config, meta, ranks)
+    with outputs_held(config, valid_data is not None, ranks):
+        fit(config, signals, publish, meta, device, ranks, train_data, valid_data)
+
+
+def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
+    """Train on a dataset by the settings, write the report, and print a summary."""
+    check_memory(config, meta, device, ranks)
     plan = of_settings(TrainPlan, config, epochs=config.train_epochs, steps_per_epoch=train_data.get_dataset_size())
     rows_per_step = config.batch_size * ranks.count
     logs = TrainLogs(
@@ -64,6 +77,38 @@ def train(config, signals, publish):
         report(config, meta, trainer, folder, valid_data, ranks)
     if ranks.is_first:
         print(describe(folder, state, config.report_path))
+
+
+@contextlib.contextmanager
+def outputs_held(config, with_valid, ranks):
+    """Prepare what the first rank is going to write and keep other trainings from it, for a `with` block."""
+    logs = {"loss_file_name": config.loss_file_name}
+    if with_valid:
+        logs["eval_file_name"] = config.eval_file_name
+    outputs = [Output("ckpt_path", config.ckpt_path, Kind.FOLDER)]
+    outputs += [Output(flag, path, Kind.LOG) for flag, path in logs.items()]
+    if config.report_path is not None:
+        outputs.append(Output("report_path", config.report_path, Kind.FILE))
+    if config.tensorboard_dir is not None:
+        check_package(config.tensorboard_dir)
+        outputs.append(Output("tensorboard_dir", config.tensorboard_dir, Kind.FOLDER))
+    with contextlib.ExitStack() as stack:
+
+        def hold():
+            stack.enter_context(prepared(outputs))
+            stack.enter_context(only_training(config.ckpt_path, logs))
+
+        ranks.first_does(hold)
+        yield
+
+
+def check_memory(config, meta, device, ranks):
+    """Print what training will take, and refuse what this machine cannot give."""
+    sizes, processes = size_network(config, meta), ranks.count_on_this_machine()
+    needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
+    cells = meta.lines * meta.settings["slot_dim"] if meta.settings["skip_id_convert"] else None
+    advice = training_advice(sizes, cells, processes)
+    ranks.first_does(lambda: check_fits(Work("training", sizes, needed, processes), device, advice))
 
 
 def report(config, meta, trainer, folder, valid_data, ranks):

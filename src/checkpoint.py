@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints and model.json, which says what they are: eval and export rebuild the network from it, not from flags."""
 
+import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 
 import mindspore as ms
@@ -11,10 +11,13 @@ import mindspore as ms
 from src.dataset_meta import file_sha256
 from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
 from src.errors import UserError
+from src.mindspore_log import muted
+from src.output_paths import write_whole
 
 MODEL_NAME = "model.json"
-CHECKPOINT_PATTERN = "deepfm-*.ckpt*"  # what MindSpore has only begun to write ends in .tmp
+CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # what MindSpore has only begun to write ends in .tmp
 FORMAT_VERSION = 2
+READ_ATTEMPTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ModelFolder:
         """Start a new run in `path`; the checkpoints of an earlier one are an error, or removed if `overwrite`."""
         folder = cls(path, network, data, keep=keep)
         folder.path.mkdir(parents=True, exist_ok=True)
-        earlier = [*folder.path.glob(MODEL_NAME), *folder.path.glob(CHECKPOINT_PATTERN)]
+        earlier = [*folder.path.glob(MODEL_NAME), *folder._checkpoint_files()]
         if earlier and not overwrite:
             raise UserError(
                 f"{path} holds the checkpoints of an earlier run; go on with it by --resume=True, choose another "
@@ -100,19 +103,35 @@ class ModelFolder:
         scored = [saved for saved in self.checkpoints if saved.valid]
         return min(scored, key=lambda saved: saved.valid["log_loss"]) if scored else self.checkpoints[-1]
 
-    def save(self, train_step, epoch, step, valid, state):
+    def save(self, train_step, epoch, step, valid, state, is_validated=True):
         """Write all parameters of `train_step`, those of the optimizer too, and the new model.json.
 
-        Of the earlier checkpoints as many are removed as must be.
+        Of the earlier checkpoints as many are removed as must be, unless the new one is still to be validated.
         """
         path = self.path / f"deepfm-{epoch}_{step}.ckpt"
         others = [saved for saved in self.checkpoints if saved.file != path.name]
-        ms.save_checkpoint(train_step, str(path))
+        _save_whole(train_step, path)
         self.checkpoints = (*others, SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid, state))
-        if self.keep:
-            last = self.checkpoints[-self.keep :]
-            self.checkpoints = tuple(saved for saved in self.checkpoints if saved in last or saved == self.best)
+        if is_validated:
+            self._keep_some()
         self._write()
+        self._remove_unlisted()
+
+    def update_last(self, valid, state):
+        """Note in model.json what validation has found of the last checkpoint; remove earlier ones as save() does."""
+        *others, last = self.checkpoints
+        self.checkpoints = (*others, dataclasses.replace(last, valid=valid, state=state))
+        self._keep_some()
+        self._write()
+        self._remove_unlisted()
+
+    def remove_last(self):
+        """Remove the last checkpoint, of which validation has found that its weights are of no use."""
+        self.checkpoints = self.checkpoints[:-1]
+        if self.checkpoints:
+            self._write()
+        else:
+            (self.path / MODEL_NAME).unlink()
         self._remove_unlisted()
 
     def last_whole(self):
@@ -160,11 +179,19 @@ class ModelFolder:
         if file_sha256(path) != saved.sha256:
             raise UserError(f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}")
 
+    def _keep_some(self):
+        if self.keep:
+            last = self.checkpoints[-self.keep :]
+            self.checkpoints = tuple(saved for saved in self.checkpoints if saved in last or saved == self.best)
+
     def _remove_unlisted(self):
         listed = {saved.file for saved in self.checkpoints}
-        for file in self.path.glob(CHECKPOINT_PATTERN):
+        for file in self._checkpoint_files():
             if file.name not in listed:
                 file.unlink()
+
+    def _checkpoint_files(self):
+        return {file for pattern in CHECKPOINT_PATTERNS for file in self.path.glob(pattern)}
 
     def _write(self):
         content = {
@@ -174,18 +201,17 @@ class ModelFolder:
             "best": self.best.file,
             "checkpoints": [dataclasses.asdict(saved) for saved in self.checkpoints],
         }
-        beside = self.path / f"{MODEL_NAME}.tmp"
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path / MODEL_NAME)
+        write_whole(self.path / MODEL_NAME, json.dumps(content, indent=1) + "\n")
 
 
 def find_checkpoint(path, flag="--checkpoint_path"):
     """Return the ModelFolder and the SavedCheckpoint that `path` means: a .ckpt file, or a folder: its best one."""
-    folder, named = _find(path, flag)
-    return folder, named or folder.best
+    for _ in range(READ_ATTEMPTS):
+        folder, named = _find(path, flag)
+        saved = named or folder.best
+        if (folder.path / saved.file).is_file():
+            break  # otherwise a training has just replaced it by a better one
+    return folder, saved
 
 
 def find_start(path):
@@ -228,6 +254,17 @@ def load_into(cell, path, averaged=False):
             f"{path} does not hold the network of {MODEL_NAME}; missing or of another size: {', '.join(wrong)}"
         )
     ms.load_param_into_net(cell, {name: weights[name] for name in cell.parameters_dict()}, strict_load=True)
+
+
+def _save_whole(cell, path):
+    """Write all parameters of a cell, whole or not at all; OSError names the file."""
+    try:
+        with muted("Failed to save the checkpoint file"):
+            ms.save_checkpoint(cell, str(path))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.with_suffix(".tmp").unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _with_tuples(content):

@@ -17,6 +17,7 @@ AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
 OPTIONAL = (
+    "output_dir",
     "data_url",
     "train_url",
     "checkpoint_url",

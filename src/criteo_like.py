@@ -19,6 +19,7 @@ import polars as pl
 
 from src.errors import UserError, exit_on_user_error
 from src.metrics import log_loss, roc_auc
+from src.output_paths import Kind, Output, prepared
 from src.progress import Progress
 from src.raw_columns import to_texts
 from src.splitmix import splitmix64, to_unit_interval
@@ -105,7 +106,8 @@ LATENT_CATEGORIES = (1, 4, 5, 7, 8, 13, 16, 19, 22)
 
 def main(argv=None):
     arguments = parse_arguments(argv)
-    scores = write_rows(arguments.out, arguments.rows, arguments.seed)
+    with prepared([Output("out", arguments.out, Kind.FILE)]):
+        scores = write_rows(arguments.out, arguments.rows, arguments.seed)
     print(
         f"{arguments.out}: {scores['rows']:,} rows, {scores['clicks']:,} clicks; best possible: "
         f"AUC {scores['auc']:.5f}, log loss {scores['log_loss']:.5f}"

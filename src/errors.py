@@ -4,6 +4,7 @@
 import os
 import sys
 
+from src.console import check_stdout, protect_streams
 from src.stopping import Stopped
 
 
@@ -15,14 +16,16 @@ class ConfigError(UserError):
     """A setting that does not exist or has a value that it cannot have."""
 
 
-def exit_on_user_error(main):
+def exit_on_user_error(main, prints_result=False):
     """Run `main`; on a mistake of the user's print one line to stderr and exit with status 2.
 
     Stopped by a signal, the status is 128 and its number, as of a process that the signal ended.
+    prints_result: whether the printed text is the result, so that losing it is an error; otherwise it is noted.
     """
+    protect_streams()
     try:
-        main()
-    except (UserError, OSError) as error:
+        _run(main, prints_result)
+    except (UserError, OSError, MemoryError) as error:
         sys.exit(_report(error))
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -31,8 +34,26 @@ def exit_on_user_error(main):
         sys.exit(130)
 
 
+def _run(main, prints_result):
+    """Run `main`; raise OSError if its result, or its --help, could not be printed."""
+    try:
+        main()
+    except SystemExit as end:
+        if not end.code:
+            check_stdout()
+        raise
+    try:
+        check_stdout()
+    except OSError as error:
+        if prints_result:
+            raise
+        print(f"note: {error.strerror}; the work is done all the same", file=sys.stderr)
+
+
 def _report(error):
-    print(f"{_in_red('error:')} {' '.join(str(error).split())}", file=sys.stderr)
+    is_text = isinstance(error, OSError) and error.strerror and not error.filename
+    text = error.strerror if is_text else str(error) or "the memory is exhausted"
+    print(f"{_in_red('error:')} {' '.join(text.split())}", file=sys.stderr)
     return 2
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from src.errors import UserError
 from src.metrics import PADDING_LABEL
+from src.output_paths import Kind, Output, prepared
 from src.progress import Progress
 
 FOLDERS = {"sparse_ids": "00_sparse_ids", "dense_values": "01_dense_values", "labels": "02_labels"}
@@ -28,6 +29,11 @@ def write_inputs(dataset_path, meta, result_path):
     result_path = pathlib.Path(result_path)
     _check_replaceable(result_path)
     partial = result_path.with_name(f"{result_path.name}.partial")
+    with prepared([Output("result_path", str(partial), Kind.FOLDER, f"--result_path={result_path}")]):
+        return _write_inputs(dataset_path, meta, result_path, partial, create_dataset)
+
+
+def _write_inputs(dataset_path, meta, result_path, partial, create_dataset):
     shutil.rmtree(partial, ignore_errors=True)
     names = ["sparse_ids", *(["dense_values"] if meta.dense_fields else []), "labels"]
     for name in names:

@@ -2,7 +2,6 @@
 """Bring the data of a job to this machine: MindRecord, a .zip, or raw rows; a folder, a file, or an address."""
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
@@ -10,6 +9,7 @@ import time
 
 from src.dataset_meta import META_NAME, partial_path
 from src.errors import UserError
+from src.locks import try_lock
 from src.object_store import is_remote
 from src.raw_rows import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
 from src.result_folder import identify
@@ -18,7 +18,7 @@ from src.unpacking import unpack
 
 WAIT_SECONDS = 2 * 3600  # for the process of this machine that brings the data
 RAW_NAMES = (TEXT_NAME, GZIP_NAME, ARCHIVE_NAME)
-RAW_FOLDER, RESULT_FOLDER = "origin_data", "mindrecord"
+RAW_FOLDER = "origin_data"
 
 
 @contextlib.contextmanager
@@ -27,27 +27,19 @@ def one_at_a_time(folder):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + WAIT_SECONDS
-    with open(folder / "job.lock", "a", encoding="utf-8") as lock:
-        while not _is_locked(lock):
-            if time.monotonic() > deadline:
-                raise UserError(f"{folder}: another process has been bringing data for {WAIT_SECONDS / 3600:g} hours")
-            time.sleep(0.2)
+    while (lock := try_lock(folder / "job.lock")) is None:
+        if time.monotonic() > deadline:
+            raise UserError(f"{folder}: another process has been bringing data for {WAIT_SECONDS / 3600:g} hours")
+        time.sleep(0.2)
+    with lock:
         yield
-
-
-def _is_locked(lock):
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def bring_data(url, store, folder, preprocess):
     """Return the MindRecord folder of the data at `url`, a path of this machine or an address of `store`.
 
     What has to be copied, unpacked or preprocessed is in `folder` afterwards, and is not done again.
-    preprocess: makes folder/mindrecord of the raw rows in folder/origin_data.
+    preprocess: makes a MindRecord folder of the raw rows in folder/origin_data, and returns it.
     """
     folder = pathlib.Path(folder)
     if is_remote(url):
@@ -66,8 +58,7 @@ def bring_data(url, store, folder, preprocess):
     if any(name.endswith(META_NAME) for name in wanted):
         return place
     _link(folder / RAW_FOLDER, place)
-    preprocess()
-    return folder / RESULT_FOLDER
+    return preprocess()
 
 
 def list_files(url, store):

@@ -13,7 +13,7 @@ from src.transfer import FIRST_DELAY, LONGEST_DELAY, PATIENCE_SECONDS, LocalCopy
 
 NEVER_CHANGED = (".ckpt", ".mindir", ".onnx", ".air")  # these files are replaced, not written again
 UNSENT_NAME = ".unsent"  # in the folder, so that it goes with it
-NOT_RESULTS = ("*.tmp", "*.partial*", UNSENT_NAME)
+NOT_RESULTS = ("*.tmp", "*.partial*", "*.lock", UNSENT_NAME)
 
 
 class ResultsCopy:

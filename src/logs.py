@@ -13,9 +13,15 @@ from src.progress import Progress
 
 
 def append_line(path, text):
-    """Append a line with the time of day to a log file."""
-    with open(path, "a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    """Append a line with the time of day to a log file, whole or not at all; OSError names the file."""
+    size = _size_of(path)
+    try:
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    except OSError as error:
+        if os.path.isfile(path):
+            os.truncate(path, size)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def format_scores(scores):
@@ -61,12 +67,12 @@ class TrainLogs:
     def add_loss(self, step, loss, learning_rate):
         """Take in the loss of a step counted from 1, and the rate that it had; UserError if it is not finite."""
         epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+        if self._events is not None and math.isfinite(loss):
+            self._events.add_loss(step, loss, learning_rate)  # before the line of the log, which is never written twice
         if self._writes:
             append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
         self._note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
         check_finite(loss, "loss", epoch, step_in_epoch)
-        if self._events is not None:
-            self._events.add_loss(step, loss, learning_rate)
 
     def add_step(self):
         """Show that a step is done."""
@@ -85,21 +91,20 @@ class TrainLogs:
         if self._events is not None:
             self._events.add_look(step, scores)
 
-    def flush(self):
-        """Bring to the disk what is not there yet; loss.log and auc.log always are."""
-        if self._events is not None:
-            self._events.flush()
-
     def sizes(self):
         """Return how long the logs are, in bytes."""
         paths = (self._loss_path, self._eval_path)
-        return [os.path.getsize(path) if os.path.exists(path) else 0 for path in paths]
+        return [_size_of(path) for path in paths]
 
     def cut(self, sizes):
         """Take from the logs what came after they were so long."""
         for path, size in zip((self._loss_path, self._eval_path), sizes):
-            if os.path.exists(path) and os.path.getsize(path) > size:
+            if _size_of(path) > size:
                 os.truncate(path, size)
+
+
+def _size_of(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def place_of(step, steps_per_epoch):

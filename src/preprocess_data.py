@@ -7,6 +7,7 @@ column.  Then the train values of one column after the other are counted, and ra
 """
 
 import dataclasses
+import glob
 import itertools
 import math
 import operator
@@ -27,11 +28,13 @@ import polars as pl
 
 from src.background import in_background, map_ahead
 from src.bad_lines import BadLines
-from src.config import load_config
+from src.config import AUTO, load_config
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
 from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.errors import UserError, exit_on_user_error
 from src.features import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
+from src.memory_estimate import NetworkSizes, training_bytes
+from src.memory_limits import Work, check_fits, training_advice
 from src.progress import Progress
 from src.raw_rows import count_lines, find_source, parse_block, read_blocks
 from src.result_folder import ResultFolder, identify, only_run
@@ -46,6 +49,7 @@ MOST_CACHE_BITS = 7  # more buckets would only make for small reads
 WORKERS = 3  # threads that parse or encode; one more than two cores keeps both busy
 ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outweigh building the lookups
 COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
+SPILL_NAME = "spill"  # in the work folder
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 LARGEST_COUNT = 1 << 31  # values that polars takes at once; it numbers the rows of a frame in 32 bits
 HOPELESS = (
@@ -91,20 +95,38 @@ def main(argv=None):
 
 
 def make_records(config):
-    """Make the MindRecord folder of settings, unless it is there, and say what is in it."""
+    """Make the MindRecord folder of settings, unless it is there; say what is in it and return its path."""
     if config.valid_ratio + config.test_ratio >= 1:
         raise UserError(
             f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on"
         )
     source = find_source(config.data_path)
-    with only_run(config.data_path):
-        folder = ResultFolder(pathlib.Path(config.data_path, "mindrecord"), identify(source), result_settings(config))
-        if folder.is_made():
-            print(f"{folder.path} was made from this file with these settings already")
-        else:
-            folder.check_free(config.overwrite)
-            preprocess(source, folder, config)
+    folder = ResultFolder(output_path(config), identify(source), result_settings(config))
+    if not folder.is_made():  # a finished result can be on a read-only disk
+        folder.check_free(config.overwrite)
+        flag = "data_path" if config.output_dir is None else "output_dir"
+        with only_run(folder, flag, f"--{flag}={getattr(config, flag)}"):
+            if not folder.is_made():
+                folder.check_free(config.overwrite)
+                preprocess(source, folder, config)
+    else:
+        print(f"{folder.path} was made from this file with these settings already")
     print(describe(DatasetMeta.load(folder.path), folder.path, config.train_line_count))
+    if not config.enable_modelarts and not _is_same(folder.path, config.dataset_path):
+        print(f"note: the MindRecord files are in {folder.path}; train.py reads them with --dataset_path={folder.path}")
+    return folder.path
+
+
+def output_path(config):
+    """Return the MindRecord folder to write."""
+    if config.output_dir is None:
+        return pathlib.Path(config.data_path, "mindrecord")
+    path = pathlib.Path(config.output_dir)
+    return path.resolve() if path.is_symlink() else path
+
+
+def _is_same(path, other):
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def preprocess(source, folder, config):
@@ -117,6 +139,9 @@ def preprocess(source, folder, config):
         folder.discard()
         raise
     except OSError as error:
+        if not (folder.is_waiting() or any((folder.partial / SPILL_NAME).glob("block-*"))):
+            folder.discard()
+            raise
         place = f"{folder.partial}: run the same command again to go on, or delete it"
         raise OSError(f"{error}. What has been done is in {place}") from error
 
@@ -126,8 +151,8 @@ def _run_stages(source, folder, config):
     splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
     field_count = config.slot_dim + 2 * config.dense_dim
-    print(estimate(source, text_size(source), field_count, config.memory_limit, config.data_path), flush=True)
-    spill = Spill(folder.partial / "spill", identity)
+    print(estimate(source, text_size(source), field_count, config.memory_limit, folder.partial), flush=True)
+    spill = Spill(folder.partial / SPILL_NAME, identity)
     rows = read_rows(source, schema, splits, spill, block_size(config.memory_limit), config.max_bad_line_ratio)
     check_lines(source, rows, schema, config.max_bad_line_ratio)
     check_splits(source, rows.split_labels, config)
@@ -142,6 +167,7 @@ def _run_stages(source, folder, config):
         config.max_vocab_size,
         first_id=rows.largest_id + 1,
     )
+    check_training_fits(schema, encoder, rows, config)
     unfinished = folder.start()
     encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
     test_ids = IdCounter(rows.largest_id + 1, len(encoder.vocabulary))
@@ -151,7 +177,7 @@ def _run_stages(source, folder, config):
     meta = DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(schema.integer_names[: len(encoder.dense_scales)]),
-        vocabulary_size=rows.largest_id + 1 + len(encoder.vocabulary),
+        vocabulary_size=vocabulary_size(rows, encoder),
         vocabulary_sha256=file_sha256(unfinished / VOCABULARY_NAME),
         dense_encoding=config.dense_encoding,
         dense_scales=tuple([scale.center, scale.divisor] for scale in encoder.dense_scales),
@@ -166,6 +192,29 @@ def _run_stages(source, folder, config):
     folder.finish(meta)
     if rows.bad_lines.count:
         print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
+
+
+def vocabulary_size(rows, encoder):
+    """Return how many ids there are: those that the categories are already, and those of the vocabulary."""
+    return rows.largest_id + 1 + len(encoder.vocabulary)
+
+
+def check_training_fits(schema, encoder, rows, config):
+    """Print what training on the result will take; UserError if it would run on this machine and cannot."""
+    from src.device import DEVICE_FILES
+
+    has_accelerator = any(glob.glob(pattern) for patterns in DEVICE_FILES.values() for pattern in patterns)
+    device = config.device_target
+    if device == AUTO:
+        device = "an accelerator" if has_accelerator else "CPU"
+    sizes = NetworkSizes(
+        vocabulary_size(rows, encoder), len(encoder.sparse_names), len(encoder.dense_scales), config.embedding_size,
+        config.hidden_sizes,
+    )  # fmt: skip
+    cells = rows.lines * len(schema.category_names) if config.skip_id_convert else None
+    advice = f"{training_advice(sizes, cells)}; to train on another machine, add --device_target=Ascend or GPU"
+    needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
+    check_fits(Work("training", sizes, needed), device, advice, is_planned=True)
 
 
 def result_settings(config, keys=RESULT_SETTINGS):

@@ -54,4 +54,4 @@ def summarise(work):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    exit_on_user_error(main, prints_result=True)

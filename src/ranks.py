@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes that train together, each with a share of the rows of every step."""
 
+import platform
+import zlib
+
 import mindspore as ms
 from mindspore import Tensor, ops
 
+from src.errors import UserError
 from src.stopping import SIGNALS, Stopped
+
+MESSAGE_LENGTH = 1000
 
 
 class Ranks:
@@ -38,6 +44,33 @@ class Ranks:
         """Begin to add up lists of numbers, one of each rank; return a Tensor that can be asked for the sums later."""
         numbers = Tensor(numbers, ms.float32)
         return numbers if self.count == 1 else self._sum(numbers)
+
+    def count_on_this_machine(self):
+        """Return how many of the processes run on the machine of this one."""
+        if self.count == 1:
+            return 1
+        name = zlib.crc32(platform.node().encode()) % 2**24  # float32 holds such numbers exactly
+        names = self.start_sum([name * (rank == self.rank) for rank in range(self.count)]).asnumpy()
+        return int((names == name).sum())
+
+    def first_does(self, action):
+        """Let the first rank do what may fail, while the others wait; if it fails, all raise a UserError that says why.
+
+        action: a function without arguments; UserError and OSError tell that it has failed.
+        """
+        error = None
+        if self.is_first:
+            try:
+                action()
+            except (UserError, OSError) as caught:
+                error = caught
+        if self.count > 1:
+            codes = [ord(letter) for letter in str(error or "")[:MESSAGE_LENGTH]]  # float32 holds them exactly
+            codes += [0] * (MESSAGE_LENGTH - len(codes))
+            text = "".join(chr(int(code)) for code in self.start_sum(codes).asnumpy() if code)
+            error = error or (UserError(text) if text else None)
+        if error is not None:
+            raise error
 
     def wait(self):
         """Wait until all ranks have come here."""

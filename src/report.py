@@ -13,6 +13,7 @@ import polars as pl
 from src import report_figures as figures
 from src.by_value import COMMONEST_VALUES
 from src.curves import calibration_groups, roc_points, score_histogram
+from src.output_paths import write_whole
 from src.run_record import read_run, this_command
 
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.j2")
@@ -39,7 +40,7 @@ class Picture:
 
 
 def write_report(path, split, by_field, folder, saved, meta):
-    """Write the page on a SavedCheckpoint of a ModelFolder; its folders are made.
+    """Write the page on a SavedCheckpoint of a ModelFolder, whole or not at all.
 
     split: the ScoredSplit, or None.  by_field: of by_value.score_values.  meta: the DatasetMeta.
     """
@@ -59,9 +60,7 @@ def write_report(path, split, by_field, folder, saved, meta):
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
+    write_whole(path, html)
 
 
 def _tiles(scores):

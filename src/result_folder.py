@@ -2,30 +2,30 @@
 """A folder that appears whole or not at all, knows what it was made from, and is made by one run at a time."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 
 from src.dataset_meta import META_NAME, partial_path
 from src.errors import UserError
+from src.locks import temporary_lock
+from src.output_paths import Kind, Output, prepared
 
-SOURCE_NAME = "source.json"
+SOURCE_NAME, LOCK_NAME = "source.json", "preprocess.lock"
 
 
 @contextlib.contextmanager
-def only_run(folder):
-    """Hold `folder` for this process; UserError if another one holds it.  A killed process holds nothing."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f"another run is preprocessing {folder}; wait for it or stop it") from None
-    try:
+def only_run(folder, flag, setting):
+    """Hold a ResultFolder for a `with` block; UserError if another run holds it or it cannot be written.
+
+    flag, setting: the flag that says where the folder is, and the text of the setting with which a message begins.
+    """
+    hint = "name a folder for the MindRecord files with --output_dir" + ("" if flag != "output_dir" else " elsewhere")
+    output = Output(flag, str(folder.partial), Kind.FOLDER, setting, hint)
+    with prepared([output]), temporary_lock(folder.partial / LOCK_NAME) as lock:
+        if lock is None:
+            raise UserError(f"another run is preprocessing {folder.path}; wait for it, stop it, or name another folder")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def identify(source):
@@ -52,8 +52,12 @@ class ResultFolder:
         return self._is_ours(self._finished)
 
     def check_free(self, overwrite):
-        """Raise UserError if another result is in the place and may not be replaced."""
-        if self.path.exists() and not overwrite:
+        """Raise UserError if another result is in the place and may not be replaced, or what is there is no result."""
+        if os.path.ismount(self.path):
+            raise UserError(f"{self.path} is a mount point, which no folder can replace; name a folder in it")
+        if self.path.exists() and not self._is_replaceable():
+            raise UserError(f"{self.path} holds other files than MindRecord; name another folder with --output_dir")
+        if self._is_result() and not overwrite:
             raise UserError(
                 f"{self.path} exists already, made from another file or with other settings; "
                 "--overwrite=True replaces it"
@@ -84,6 +88,12 @@ class ResultFolder:
     def discard(self):
         """Remove the work folder."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _is_result(self):
+        return (self.path / META_NAME).is_file()
+
+    def _is_replaceable(self):
+        return self.path.is_dir() and (self._is_result() or not any(self.path.iterdir()))
 
     def _is_ours(self, folder):
         try:

@@ -13,6 +13,7 @@ import mindspore as ms
 import numpy as np
 
 from src.errors import UserError
+from src.output_paths import write_whole
 
 RUN_NAME = "run.json"
 # Of these the position in the data and the meaning of the parameters depend: no going on with others.
@@ -86,9 +87,7 @@ class RunRecord:
     def write(self, state):
         """Write run.json with the losses so far and the history of a TrainState."""
         content = {**self._content, "history": state.history, "losses": self._losses}
-        beside = self._path.with_name(f"{RUN_NAME}.tmp")
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        beside.replace(self._path)
+        write_whole(self._path, json.dumps(content, indent=1) + "\n")
 
 
 def read_run(folder):
@@ -108,8 +107,8 @@ def _git_commit():
     """Return the commit of this code, with "+" if files were changed since; None if it is not in a git repository."""
     git = ["git", "-C", str(pathlib.Path(__file__).parent)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True).stdout.decode().strip()
+        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True)
         return commit + ("+" if changes.stdout else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -6,6 +6,7 @@ import time
 
 from src.checkpoint import find_checkpoint, load_into
 from src.deepfm import DeepFMPredict
+from src.errors import UserError
 from src.evaluation import score_split
 from src.logs import place_of
 from src.ranks import AgreedStop
@@ -39,6 +40,7 @@ class TrainState:
     step: steps done, of rows_per_step rows, steps_per_epoch of them an epoch.  looked_at: the step of the last look at
     valid.  decays, looks_without_gain: looks that brought no improvement, in all and in a row.  best_log_loss: on
     valid.  log_sizes: of the logs, in bytes.  history: a dict for each look, or each epoch if there is no valid split.
+    unlogged_loss: that of the last step if it should be in the loss log, which could not be written; else None.
     """
 
     step: int = 0
@@ -50,6 +52,14 @@ class TrainState:
     best_log_loss: float | None = None
     log_sizes: list = dataclasses.field(default_factory=list)
     history: list = dataclasses.field(default_factory=list)
+    unlogged_loss: float | None = None
+
+    def to_dict(self):
+        """Return the fields for JSON, without unlogged_loss if there is none."""
+        fields = dataclasses.asdict(self)
+        if self.unlogged_loss is None:
+            del fields["unlogged_loss"]
+        return fields
 
     def in_steps_of(self, rows_per_step, steps_per_epoch):
         """Return the state counted in other steps, as of another number of ranks; part of a step counts as not done."""
@@ -83,19 +93,26 @@ class Trainer:
         self._predictor = DeepFMPredict(train_step.averaged)  # made once, as it is compiled at its first use
         train_step.set_train()
         self._saved_time = time.monotonic()
+        self._saved_step = state.step if folder.checkpoints else None
 
     def fit(self, train_data):
-        """Run the steps that are left; on Stopped all that was done is in a checkpoint."""
+        """Run the steps that are left.
+
+        On Stopped all that was done is in a checkpoint; on OSError too, if a checkpoint can still be written.
+        """
         self._stop.begin()
         self._logs.start(self._state.step)
         try:
+            self._log_unlogged_loss()
             self._look_if_due()  # an earlier run may have been stopped between a step and its look
             if not self._is_over():
                 self._run_epochs(train_data)
         except Stopped:
-            self._save()
+            self._save_if_unsaved()
             self._ranks.wait()  # a launcher may end the others as soon as one has ended
             raise
+        except OSError as error:
+            raise OSError(f"{error}; {self._rescue()}") from error
         finally:
             self._logs.close()
 
@@ -128,12 +145,22 @@ class Trainer:
         state.step += 1
         if self._logs.is_due(state.step):
             loss = self._ranks.mean(loss)
-            self._logs.add_loss(state.step, loss, rate)
             self._record.add_loss(self._epochs_done, loss, rate)
+            self._log_loss(loss, rate)
         self._logs.add_step()
         self._stop.check()
         if not self._look_if_due() and self._is_save_due():
             self._save()
+
+    def _log_loss(self, loss, rate):
+        self._state.unlogged_loss = loss
+        self._logs.add_loss(self._state.step, loss, rate)
+        self._state.unlogged_loss = None
+
+    def _log_unlogged_loss(self):
+        state = self._state
+        if state.unlogged_loss is not None:
+            self._log_loss(state.unlogged_loss, self._rate.at(state.step - 1, state.decays))
 
     @property
     def _epochs_done(self):
@@ -149,12 +176,17 @@ class Trainer:
         return (steps and step % steps == 0) or (seconds and time.monotonic() - self._saved_time >= seconds)
 
     def _look_if_due(self):
-        """At the steps for it score the valid split, if there is one, and save; return whether it was such a step."""
+        """At the steps for it save, and score the valid split if there is one; return whether it was such a step.
+
+        The checkpoint comes first, so that nothing that fails later loses the work; its entry in model.json gets the
+        scores afterwards.
+        """
         state, plan = self._state, self._plan
         every = plan.eval_every_steps or plan.steps_per_epoch
         is_due = state.step % every == 0 or state.step % plan.steps_per_epoch == 0
         if not is_due or state.step == state.looked_at:
             return False
+        self._save_if_unsaved(is_validated=False)
         scores = self._score() if self._valid_data is not None else {}
         state.looked_at = state.step
         epoch, _ = place_of(state.step, plan.steps_per_epoch)
@@ -173,7 +205,7 @@ class Trainer:
         elif scores:
             state.looks_without_gain += 1
             state.decays += 1
-        self._save(scores)
+        self._update_saved(scores)
         return True
 
     def _score_valid(self):
@@ -181,19 +213,48 @@ class Trainer:
 
     def _score(self):
         scores = self._score_valid().scores
-        self._logs.add_look(self._state.step, scores)
+        try:
+            self._logs.add_look(self._state.step, scores)
+        except UserError:  # they are not finite
+            if self._ranks.is_first:
+                self._folder.remove_last()
+            raise
         return {
             "auc": scores["AUC"],
             **{name: scores[name] for name in ("log_loss", "normalised_entropy", "calibration")},
         }
 
-    def _save(self, scores=None):
+    def _save_if_unsaved(self, is_validated=True):
+        """Save unless the last checkpoint is of this step; to write that again would put it at risk."""
+        if self._saved_step != self._state.step:
+            self._save(is_validated)
+
+    def _save(self, is_validated=True):
         self._saved_time = time.monotonic()
-        if not self._ranks.is_first:
-            return
-        self._logs.flush()
-        self._state.log_sizes = self._logs.sizes()
-        place = place_of(self._state.step, self._plan.steps_per_epoch)
-        self._record.write(self._state)  # first: what it has too much can be cut off
-        self._folder.save(self._train_step, *place, scores or {}, dataclasses.asdict(self._state))
-        self._after_save()
+        if self._ranks.is_first:
+            self._state.log_sizes = self._logs.sizes()
+            place = place_of(self._state.step, self._plan.steps_per_epoch)
+            self._record.write(self._state)  # first: what it has too much can be cut off
+            self._folder.save(self._train_step, *place, {}, self._state.to_dict(), is_validated)
+            self._after_save()
+        self._saved_step = self._state.step
+
+    def _update_saved(self, scores):
+        """Note in the last checkpoint's entry of model.json what came after it was saved."""
+        if self._ranks.is_first:
+            self._state.log_sizes = self._logs.sizes()
+            self._record.write(self._state)
+            self._folder.update_last(scores, self._state.to_dict())
+            self._after_save()
+
+    def _rescue(self):
+        """Save what an error has kept from being saved, if that is possible; return how to continue."""
+        try:
+            if self._state.step:
+                self._save_if_unsaved()
+        except OSError:
+            pass  # the error that is reported came first
+        if not self._folder.checkpoints:
+            return "no checkpoint could be written"
+        last = self._folder.path / self._folder.checkpoints[-1].file
+        return f"the last checkpoint is {last}, from which the same command with --resume=True continues"

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training step does: loss, gradients, Adam; and where it starts."""
 
-import contextlib
-import logging
 import math
-import os
 
 import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
 from src.deepfm import AVERAGE_PREFIX, DeepFM
 from src.metrics import PADDING_LABEL
+from src.mindspore_log import muted
 
 EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
@@ -142,7 +140,7 @@ def build_train_step(
     """
     loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
     loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
-    with _muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
+    with muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
     return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
 
@@ -150,18 +148,3 @@ def build_train_step(
 def start_at_base_rate(network, positives, row_count):
     """Set the bias of `network` so that, all else being 0, it predicts the share of clicks in the train rows."""
     network.bias.set_data(Tensor([math.log(positives / (row_count - positives))], ms.float32))
-
-
-@contextlib.contextmanager
-def _muted(word):
-    """Keep MindSpore's Python log from showing messages with this word."""
-    logger = logging.getLogger(f"ME.mindspore.log.{os.getpid()}")
-
-    def without_word(record):
-        return word not in record.getMessage()
-
-    logger.addFilter(without_word)
-    try:
-        yield
-    finally:
-        logger.removeFilter(without_word)

@@ -37,8 +37,7 @@ def test_what_a_killed_run_did_after_its_last_checkpoint_no_longer_shows(tmp_pat
     for start, losses in ((0, {1: 0.75, 2: 0.5, 3: 0.25}), (2, {3: 0.125, 4: 0.0625})):
         events = Events(tmp_path, start)
         for step, loss in losses.items():
-            events.add_loss(step, loss, 1)
-        events.flush()  # and killed
+            events.add_loss(step, loss, 1)  # and is on the disk; after the last one the run is killed
     assert read(tmp_path)["train/loss"] == [(1, 0.75), (2, 0.5), (3, 0.125), (4, 0.0625)]
 
 

@@ -32,7 +32,7 @@ def under(prefix, contents):
 
 
 class Preprocessing:
-    """Stands in for preprocessing: notes what it was given, and makes the folder."""
+    """Stands in for preprocessing: notes what it was given, makes the folder and returns it."""
 
     def __init__(self, folder):
         self.folder, self.seen = folder, []
@@ -40,7 +40,7 @@ class Preprocessing:
     def __call__(self):
         raw = self.folder / "origin_data"
         self.seen.append({path.name: path.read_bytes() for path in raw.iterdir()})
-        write(self.folder / "mindrecord", MINDRECORD)
+        return write(self.folder / "mindrecord", MINDRECORD)
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])

@@ -229,13 +229,12 @@ def test_a_complete_result_of_the_same_file_and_settings_is_used_again(make_data
 
 def test_a_second_run_on_the_same_folder_stops(make_dataset):
     folder = make_dataset()
-    descriptor = os.open(folder.parent, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(UserError, match=f"another run is preprocessing {folder.parent}; wait for it or stop it"):
-            main([f"--data_path={folder.parent}"])
-    finally:
-        os.close(descriptor)
+    partial = folder.with_name("mindrecord.partial")
+    partial.mkdir()
+    with open(partial / "preprocess.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f"another run is preprocessing {folder}; wait for it, stop it"):
+            main([f"--data_path={folder.parent}", "--overwrite=True"])
 
 
 def test_max_vocab_size_keeps_the_most_frequent_values(make_dataset):
