@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Bring MindSpore Lite for the CPU from PyPI to a cache folder, once, and print where it is: what LITE_HOME is to be.
 # usage: bash scripts/get_mindspore_lite.sh
-# The cache is ${XDG_CACHE_HOME:-~/.cache}/mindspore-lite-2.0.0.  For Ascend take the official package of your CANN.
+# The cache is ${XDG_CACHE_HOME:-~/.cache}/mindspore-lite-2.0.0; HOME may be unset.  For Ascend take the official package of your CANN.
 set -euo pipefail
 
 VERSION=2.0.0
@@ -20,9 +20,11 @@ main() {
     err "PyPI has MindSpore Lite ${VERSION} for x86_64 only; set LITE_HOME to a package for $(uname -m)"
     exit 1
   fi
-  local home="${XDG_CACHE_HOME:-${HOME}/.cache}/mindspore-lite-${VERSION}"
+  local user_home="${HOME:-$(unset HOME; echo ~)}"  # without HOME bash takes it from the list of users
+  local home="${XDG_CACHE_HOME:-${user_home}/.cache}/mindspore-lite-${VERSION}"
   if [[ ! -d "${home}" ]]; then
-    mkdir -p "$(dirname "${home}")"
+    mkdir -p "$(dirname "${home}")" \
+      || { err "set XDG_CACHE_HOME to a folder that can be written, or LITE_HOME to MindSpore Lite"; exit 1; }
     work="$(mktemp -d "${home}.XXXXXX")"
     trap 'rm -rf "${work}"' EXIT
     echo "bringing MindSpore Lite ${VERSION} (169 MB) to ${home}" >&2

@@ -2,8 +2,11 @@
 """The plots of report.html: SVG that takes its colours from the page, so that one file serves light and dark."""
 
 import io
+import logging
 import re
 import warnings
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder it works, but would warn
 
 import matplotlib
 import numpy as np
