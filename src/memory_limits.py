@@ -61,7 +61,7 @@ def check_fits(work: Work, device: str, advice: str, is_planned: bool = False) -
             f"{what} takes about {needed} of memory, and this machine can give {limit.free_bytes / GIB:,.1f} GiB more "
             f"({limit.source}); {advice}"
         )
-    print(f"memory: {needed} for {what}; {(limit.free_bytes + held) / GIB:,.1f} GiB can be had", flush=True)
+    print(f"memory: {needed} for {what}; {(limit.free_bytes + held) / GIB:,.1f} GiB are available", flush=True)
 
 
 def training_advice(sizes, distinct_ids: int | None = None, process_count: int = 1) -> str:

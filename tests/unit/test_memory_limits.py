@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine can give: cgroups as the kernel shows them, ulimit in a real process, and the rule that refuses."""
+
+import re
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from src.errors import UserError
+from src.memory_estimate import NetworkSizes
+from src.memory_limits import GIB, Work, cgroup_limits, check_fits, smallest_limit, training_advice
+from tests.conftest import ROOT
+
+SIZES = NetworkSizes(1_000_000, 3, 1, 8, (2,))
+
+
+def write(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{content}\n")
+
+
+def free(tmp_path):
+    return [limit.free_bytes for limit in cgroup_limits(tmp_path / "cgroup", tmp_path / "own")]
+
+
+def test_of_cgroups_of_version_2_each_limit_above_the_process_counts(tmp_path):
+    write(tmp_path, {
+        "own": "0::/pod/container",
+        "cgroup/pod/memory.max": 8 * GIB, "cgroup/pod/memory.current": 6 * GIB,
+        "cgroup/pod/memory.stat": f"anon 1\ninactive_file {2 * GIB}\nactive_file {1 * GIB}",
+        "cgroup/pod/container/memory.max": "max", "cgroup/pod/container/memory.current": GIB,
+    })  # fmt: skip
+    assert free(tmp_path) == [5 * GIB]  # of the 6 GiB in use 3 are files that the kernel can drop
+    write(tmp_path, {"cgroup/pod/container/memory.max": 2 * GIB})
+    assert free(tmp_path) == [1 * GIB, 5 * GIB]
+
+
+def test_in_a_container_the_root_of_the_mount_has_the_limit(tmp_path):
+    write(tmp_path, {"own": "0::/", "cgroup/memory.max": 4 * GIB, "cgroup/memory.current": 1 * GIB})
+    assert free(tmp_path) == [3 * GIB]
+
+
+def test_of_cgroups_of_version_1_the_memory_controller_counts(tmp_path):
+    write(tmp_path, {
+        "own": "12:cpu,cpuacct:/job\n5:memory:/job\n0::/",
+        "cgroup/memory/memory.limit_in_bytes": 2**63 - 4096, "cgroup/memory/memory.usage_in_bytes": 9 * GIB,
+        "cgroup/memory/job/memory.limit_in_bytes": 3 * GIB, "cgroup/memory/job/memory.usage_in_bytes": 2 * GIB,
+        "cgroup/memory/job/memory.stat": f"total_inactive_file {GIB}\ntotal_active_file 0",
+    })  # fmt: skip
+    assert free(tmp_path) == [2 * GIB]
+
+
+def test_without_cgroups_there_is_no_limit_of_theirs(tmp_path):
+    assert free(tmp_path) == []
+    write(tmp_path, {"own": "0::/gone"})
+    assert free(tmp_path) == []
+
+
+def test_a_usage_above_the_limit_leaves_nothing(tmp_path):
+    write(tmp_path, {"own": "0::/", "cgroup/memory.max": 4 * GIB, "cgroup/memory.current": 5 * GIB})
+    assert free(tmp_path) == [0]
+
+
+def test_the_address_space_is_that_of_ulimit_less_what_is_mapped():
+    code = "from src.memory_limits import *\nprint(smallest_limit(1, 2 * GIB))"
+    command = ["bash", "-c", f'ulimit -v {5 * 2**20}; exec {sys.executable} -c "$0"', code]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert finished.stdout == f"Limit(free_bytes={3 * GIB}, source='ulimit -v')\n"
+
+
+def test_processes_have_the_memory_of_their_machine_between_them():
+    one, four = smallest_limit(1).free_bytes, smallest_limit(4).free_bytes
+    assert one <= psutil.virtual_memory().total + psutil.swap_memory().total
+    assert four == pytest.approx(one / 4, rel=0.2)  # others use memory, too
+
+
+def test_what_cannot_fit_is_refused_with_advice_and_what_may_fit_is_not(capsys):
+    free_bytes = smallest_limit().free_bytes
+    with pytest.raises(UserError) as caught:
+        check_fits(Work("training", SIZES, int(2 * free_bytes) + GIB), "CPU", training_advice(SIZES))
+    assert re.match(
+        r"training with 1,000,000 ids of 8 numbers takes about [\d,.]+ GiB of memory, and this machine can give "
+        r"[\d.]+ GiB more \(.+\); use a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a "
+        r"larger --threshold or with --max_vocab_size$",
+        str(caught.value),
+    )
+    check_fits(Work("training", SIZES, int(1.1 * free_bytes)), "CPU", "")  # within the margin of the estimate
+    assert "GiB for training with 1,000,000 ids of 8 numbers; " in capsys.readouterr().out
+
+
+def test_the_memory_of_another_device_is_not_compared(capsys):
+    check_fits(Work("training", SIZES, 2**60, process_count=8), "Ascend", "")
+    assert capsys.readouterr().out == (
+        f"memory: 8 times {2**30:,.1f} GiB for training with 1,000,000 ids of 8 numbers; not compared with the memory "
+        "of Ascend\n"
+    )
+
+
+def test_ids_of_which_hardly_any_occur_are_called_hashed():
+    assert "--skip_id_convert=0, which numbers them" in training_advice(SIZES, distinct_ids=99_999)
+    assert "hashed" not in training_advice(SIZES, distinct_ids=100_000)
+    assert training_advice(SIZES, None, process_count=2).startswith("use fewer processes, a smaller --embedding_size")
