@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # To be sourced: prepare_environment makes .venv in the project's folder and installs what a requirements file lists.
 
+source "$(dirname "${BASH_SOURCE[0]}")/output.sh"
+
 err() { echo "error: $*" >&2; }
 
 # Sets `python` to the interpreter of .venv.  $1: the requirements file.

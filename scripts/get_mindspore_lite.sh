@@ -9,6 +9,8 @@ VERSION=2.0.0
 WHEEL="mindspore_lite-${VERSION}-cp37-cp37m-manylinux1_x86_64.whl"
 SHA256=199cd0605cc985b88eddb273db9dfe9000a585ba10ca2292b6b36ebfff07b3ec
 
+source "$(dirname "${BASH_SOURCE[0]}")/output.sh"
+
 err() { echo "error: $*" >&2; }
 
 main() {
@@ -23,9 +25,8 @@ main() {
   local user_home="${HOME:-$(unset HOME; echo ~)}"  # without HOME bash takes it from the list of users
   local home="${XDG_CACHE_HOME:-${user_home}/.cache}/mindspore-lite-${VERSION}"
   if [[ ! -d "${home}" ]]; then
-    mkdir -p "$(dirname "${home}")" \
+    { mkdir -p "$(dirname "${home}")" && work="$(mktemp -d "${home}.XXXXXX")"; } \
       || { err "set XDG_CACHE_HOME to a folder that can be written, or LITE_HOME to MindSpore Lite"; exit 1; }
-    work="$(mktemp -d "${home}.XXXXXX")"
     trap 'rm -rf "${work}"' EXIT
     echo "bringing MindSpore Lite ${VERSION} (169 MB) to ${home}" >&2
     python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version=3.7 \

@@ -3,6 +3,7 @@
 # To be sourced by the scripts that start a run: arguments, and the start in the background.
 
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+source "${project}/scripts/output.sh"
 
 # Prints the lines of the script's head that begin with "# usage:" or come after it; ends with status 2.
 usage() {

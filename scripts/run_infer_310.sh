@@ -47,14 +47,14 @@ main() {
   [[ ! -d preprocess_Result/01_dense_values ]] || inputs+=(--input1_path=./preprocess_Result/01_dense_values)
   step "infer" "${project}/ascend310_infer/out/main" --mindir_path="${mindir}" "${inputs[@]}" \
     --output_path=./result_Files --device_target="${target}" --device_id="${device_id}"
-  tail -n 1 infer.log
+  echo "$(tail -n 1 infer.log)"
   if ! python "${project}/postprocess.py" --result_path=./result_Files --label_path=./preprocess_Result/02_labels \
     > acc.log 2>> infer.log; then
     echo "error: scoring failed; the end of infer.log:" >&2
     tail -n 5 infer.log >&2
     exit 1
   fi
-  cat acc.log
+  echo "$(< acc.log)"
 }
 
 main "$@"

@@ -3,7 +3,9 @@
 
 import hashlib
 import json
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -183,3 +185,121 @@ def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data
     for path in (tmp_path / "checkpoint").glob("*.ckpt"):
         path.unlink()
     check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no checkpoint that is whole")
+
+
+def test_a_full_disk_of_the_logs_ends_in_one_line_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):
+    # Two pages of 4 KiB: one for the scores, one for the first 70 lines or so of the losses.
+    script = f"""
+        set -e
+        cd {tmp_path}
+        mkdir logs
+        mount -t tmpfs -o size=8k tmpfs logs
+        if "$@" 2> err; then exit 9; fi
+        mount -o remount,size=1m logs
+        "$@" --resume=True
+        cp logs/*.log .
+    """
+    flags = ("--loss_file_name=logs/loss.log", "--eval_file_name=logs/auc.log")
+    finished = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", script, "bash", *command(data, *flags)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    errors = (tmp_path / "err").read_text().splitlines()
+    assert finished.returncode == 0, finished.stderr + str(errors)
+    assert len(errors) == 1
+    assert re.fullmatch(
+        r"error: \[Errno 28\] No space left on device: 'logs/\w+\.log'; the last checkpoint is checkpoint/deepfm-\S+, "
+        r"from which the same command with --resume=True continues",
+        errors[0],
+    )
+    assert outcome(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_log_folder_that_is_deleted_ends_in_one_line_and_resume_loses_no_step(undisturbed, data, tmp_path):
+    flags = ("--loss_file_name=logs/loss.log", "--eval_file_name=logs/auc.log")
+    process = subprocess.Popen(
+        command(data, *flags), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "logs/loss.log").exists() or (tmp_path / "logs/loss.log").read_bytes().count(b"\n") < 7:
+        time.sleep(0.002)
+    shutil.rmtree(tmp_path / "logs")
+    errors = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 2
+    assert len(errors) == 1
+    assert re.match(r"error: \[Errno 2\] No such file or directory: 'logs/\w+.log'; the last checkpoint is", errors[0])
+    resumed = subprocess.run(command(data, *flags, "--resume=True"), cwd=tmp_path, capture_output=True, check=True)
+    assert b"going on from" in resumed.stdout
+    for name in ("loss.log", "auc.log"):
+        (tmp_path / "logs" / name).rename(tmp_path / name)
+    checkpoints, losses, looks, *rest = outcome(tmp_path)
+    all_checkpoints, all_losses, all_looks, *all_rest = undisturbed
+    assert (checkpoints, rest) == (all_checkpoints, all_rest)
+    assert losses == all_losses[len(all_losses) - len(losses) :]  # from the step on that could not be logged
+    assert looks == all_looks[len(all_looks) - len(looks) :]
+
+
+# Where a run is killed: the n-th call of one of the functions through which training writes.
+KILLED = """
+import os, sys
+import train, src.checkpoint, src.logs, src.trainer, src.errors
+target = int(os.environ["KILL_AT"])
+calls = 0
+
+def killing(function):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == target:
+            os.kill(os.getpid(), 9)
+        return function(*arguments, **options)
+    return call
+
+for module in (src.checkpoint, sys.modules["src.run_record"]):
+    module.write_whole = killing(module.write_whole)
+src.logs.append_line = killing(src.logs.append_line)
+src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
+src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
+src.errors.exit_on_user_error(train.main)
+"""
+SHORT = ("--train_epochs=1", "--eval_every_steps=12", "--log_every=6", "--save_checkpoint_steps=6",
+         "--keep_checkpoint_max=1")  # fmt: skip
+# Of such a run: 4 lines of losses, 4 checkpoints with 4 writes each, and 2 validations with a line and 3 writes each.
+WRITES = 4 + 4 * 4 + 2 * 4
+FIRST, LAST = 6, 15  # from the line of step 12, over its checkpoint and its validation, to the line of step 18
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("short")
+    subprocess.run(command(data, *SHORT), cwd=folder, check=True, capture_output=True)
+    return outcome(folder)
+
+
+def start_killed(folder, data, number):
+    line = [sys.executable, "-c", KILLED, *command(data, *SHORT)[2:]]
+    environment = {**os.environ, "KILL_AT": str(number), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(FIRST, LAST + 1))
+def test_killed_before_any_write_resume_ends_as_the_undisturbed_run(short_run, data, tmp_path, number):
+    assert start_killed(tmp_path, data, number) == -signal.SIGKILL
+    is_saved = (tmp_path / "checkpoint" / "model.json").exists()
+    flag = "--resume=True" if is_saved else "--overwrite=True"
+    if not is_saved:
+        (tmp_path / "loss.log").unlink(missing_ok=True)
+    finished = subprocess.run(
+        command(data, *SHORT, flag), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert outcome(tmp_path) == short_run
+    assert sorted(path.suffix for path in (tmp_path / "checkpoint").iterdir()) == [".ckpt", ".ckpt", ".json", ".json"]
+
+
+@pytest.mark.slow
+def test_the_writes_of_a_run_are_as_many_as_they_should_be(data, tmp_path):
+    for name, number, status in (("a", WRITES, -signal.SIGKILL), ("b", WRITES + 1, 0)):
+        (tmp_path / name).mkdir()
+        assert start_killed(tmp_path / name, data, number) == status

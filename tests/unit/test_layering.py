@@ -24,7 +24,23 @@ def imports_of(path):
     return names
 
 
-@pytest.mark.parametrize("name", ["config", "features", "dataset_meta", "metrics", "raw_rows", "splitmix", "errors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config",
+        "features",
+        "dataset_meta",
+        "metrics",
+        "raw_rows",
+        "splitmix",
+        "errors",
+        "console",
+        "locks",
+        "output_paths",
+        "memory_estimate",
+        "memory_limits",
+    ],
+)
 def test_these_need_no_mindspore(name):
     code = f"import sys, src.{name}; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

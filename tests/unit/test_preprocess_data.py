@@ -354,3 +354,87 @@ def test_columns_of_both_widths_and_missing_integers_arrive_as_the_reference_has
         sparse_ids, dense_values, _ = read_rows(folder, split)
         assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
         np.testing.assert_allclose(dense_values, [oracle.dense_values(row) for row in rows], rtol=2e-6, atol=2e-6)
+def flags_of(folder, *flags):
+    return [f"--data_path={folder.parent}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50",
+            "--train_line_count=0", *flags]  # fmt: skip
+
+
+def test_an_output_folder_of_its_own_gets_the_same_files_and_nothing_else_changes(dataset, tmp_path, capsys):
+    before = sorted(path.name for path in dataset.parent.iterdir())
+    out = tmp_path / "new" / "criteo"
+    main(flags_of(dataset, f"--output_dir={out}"))
+    assert digests(out) == digests(dataset)
+    assert sorted(path.name for path in dataset.parent.iterdir()) == before
+    assert [path.name for path in out.parent.iterdir()] == ["criteo"]
+    note = f"note: the MindRecord files are in {out}; train.py reads them with --dataset_path={out}\n"
+    assert capsys.readouterr().out.endswith(note)
+    main(flags_of(dataset, f"--output_dir={out}", f"--dataset_path={out}"))
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{out} was made from this file with these settings already")
+    assert "note" not in printed
+
+
+def test_an_empty_folder_may_become_the_output_and_one_with_other_files_never(dataset, tmp_path):
+    (tmp_path / "empty").mkdir()
+    main(flags_of(dataset, f"--output_dir={tmp_path / 'empty'}"))
+    assert digests(tmp_path / "empty") == digests(dataset)
+    rows = digests_of_files(dataset.parent)
+    with pytest.raises(UserError, match="holds other files than MindRecord; name another folder with --output_dir"):
+        main(flags_of(dataset, f"--output_dir={dataset.parent}", "--overwrite=True"))
+    assert digests_of_files(dataset.parent) == rows
+
+
+def digests_of_files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_outputs_of_the_same_rows_do_not_exclude_each_other(dataset, tmp_path):
+    partial = tmp_path / "one.partial"
+    partial.mkdir()
+    with open(partial / "preprocess.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f"another run is preprocessing {tmp_path / 'one'}; wait for it"):
+            main(flags_of(dataset, f"--output_dir={tmp_path / 'one'}"))
+        main(flags_of(dataset, f"--output_dir={tmp_path / 'two'}"))
+    assert digests(tmp_path / "two") == digests(dataset)
+
+
+def test_what_could_not_be_begun_is_not_called_done(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as caught:
+        main(flags_of(dataset, f"--output_dir={tmp_path / 'file' / 'out'}"))
+    assert str(caught.value) == (
+        f"--output_dir={tmp_path}/file/out cannot be written: {tmp_path}/file: is a file, a folder is wanted; name a "
+        "folder for the MindRecord files with --output_dir elsewhere"
+    )
+
+
+def test_an_error_before_anything_was_kept_leaves_nothing_and_claims_nothing(tmp_path, large, monkeypatch):
+    (tmp_path / "train.txt").write_bytes(large[0])
+
+    def read_nothing(*arguments, **options):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(preprocess_data, "read_blocks", read_nothing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        main([f"--data_path={tmp_path}", *LARGE])
+    assert "has been done" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
+
+
+# Ids up to 2/3 of 2^31, of which six occur: a table of 81 numbers of 4 bytes each takes 432 GiB.
+HASHED = "\n".join(f"{row % 2}\t{row}\t\t1\t{row % 3 * 715827882}\t7\t1\t2" for row in range(300))
+
+
+def test_hashed_ids_are_refused_before_anything_is_written(make_dataset):
+    with pytest.raises(UserError) as caught:
+        make_dataset("--skip_id_convert=1", "--device_target=CPU", content=HASHED)
+    assert re.match(r"training with 1,431,655,7\d\d ids of 80 numbers takes about 3,\d+\.\d GiB", str(caught.value))
+    assert "at most 1,200 of the ids occur, so they look hashed" in str(caught.value)
+    assert "--skip_id_convert=0" in str(caught.value)
+
+
+def test_hashed_ids_are_accepted_if_another_device_is_to_train(make_dataset, capsys):
+    folder = make_dataset("--skip_id_convert=1", "--device_target=Ascend", content=HASHED)
+    assert "not compared with the memory of Ascend" in capsys.readouterr().out
+    assert DatasetMeta.load(folder).vocabulary_size > 2 * 715827882
