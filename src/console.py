@@ -29,6 +29,18 @@ def fill_closed_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
 
 
+def use_utf8_paths() -> None:
+    """Start the process anew in Python's UTF-8 mode if the locale has another encoding and an argument is not ASCII.
+
+    MindSpore takes paths as UTF-8 whatever the locale is.  What is printed keeps the encoding of the locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or all(argument.isascii() for argument in sys.argv):
+        return
+    os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def protect_streams() -> None:
     """Let text that the encoding lacks be printed as escapes, and drop output that cannot be written."""
     global _stdout_file

@@ -16,7 +16,6 @@ from src.job_data import bring_data, list_files, one_at_a_time
 from src.job_results import Outbox, ResultsCopy
 from src.locks import only_training
 from src.object_store import is_remote, open_store
-from src.output_paths import Kind, Output, prepared
 from src.rank_processes import find_rank
 from src.transfer import PATIENCE_SECONDS, LocalCopy
 
@@ -111,11 +110,8 @@ def _open_results(config, results, store):
         folder.mkdir(parents=True, exist_ok=True)
         return None, folder
     copy = ResultsCopy(store, config.train_url, config.output_path)
-    names = [pathlib.PurePath(getattr(config, key)).as_posix() for key in results]
-    with contextlib.ExitStack() as stack:
-        if "ckpt_path" in results:  # what is here may belong to a training that is still running
-            checkpoints = copy.folder / config.ckpt_path
-            stack.enter_context(prepared([Output("output_path", checkpoints, Kind.FOLDER)]))
-            stack.enter_context(only_training(checkpoints, {}))
-        copy.restore(names)
+    if "ckpt_path" in results and (copy.folder / config.ckpt_path).is_dir():
+        with only_training(copy.folder / config.ckpt_path, {}):
+            pass  # otherwise what is here belongs to a training that is still running
+    copy.restore([pathlib.PurePath(getattr(config, key)).as_posix() for key in results])
     return copy, copy.folder

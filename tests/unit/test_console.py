@@ -2,6 +2,7 @@
 """Processes whose standard streams are closed, broken, full, or know few characters."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -102,3 +103,34 @@ def test_help_can_be_cut_off(script):
     finished = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, check=False)
     assert (finished.returncode, finished.stderr) == (0, b"")
     assert finished.stdout.startswith(b"usage: ")
+
+
+@pytest.fixture(scope="module")
+def latin_1(tmp_path_factory):
+    """The environment of a locale that knows 256 characters."""
+    folder = tmp_path_factory.mktemp("locales")
+    command = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")]
+    if not shutil.which("localedef") or subprocess.run(command, capture_output=True, check=False).returncode > 1:
+        pytest.skip("localedef, or its sources of locales, are missing")
+    return [f"LOCPATH={folder}", "LC_ALL=en_US.ISO-8859-1"]
+
+
+def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1):
+    folder = tmp_path / "中文"
+    folder.mkdir()
+    status, errors, result, output = shell(folder, "", environment=latin_1)
+    assert (status, result) == (0, RESULT)
+    assert set(errors.splitlines()) == {"to stderr", "native"}
+    assert b"line \\u4e2d\\u6587 7" in output.splitlines()
+    code = "import sys\nfrom src.errors import *\nexit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
+    command = ["env", *latin_1, sys.executable, "-c", code, str(folder / "result")]  # encoded as MindSpore does
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_path_that_mindspore_cannot_take_is_named_in_one_line():
+    code = "import sys\nfrom src.errors import *\nexit_on_user_error(lambda: sys.argv[1].encode('utf-8'))"
+    command = [sys.executable, "-c", code, os.fsdecode(b"/tmp/\xff")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    line = r"error: '/tmp/\udcff': MindSpore takes UTF-8 text only; rename the path, or set LC_ALL=C.UTF-8"
+    assert finished.stderr == f"{line}\n"
