@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import itertools
 import json
 
 import pytest
 
+from src import trainer as trainer_module
 from src.checkpoint import DataIdentity, ModelFolder
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
+from src.errors import UserError
 from src.logs import TrainLogs
 from src.ranks import Ranks
 from src.run_record import RunRecord
@@ -105,3 +109,47 @@ def test_a_state_is_counted_in_the_steps_of_another_number_of_ranks():
     of_double = state.in_steps_of(800, 6)
     assert (of_double.step, of_double.looked_at) == (2 * 6 + 3, 12)
     assert TrainState().in_steps_of(400, 12) == TrainState(rows_per_step=400, steps_per_epoch=12)
+
+
+def fail_at_validation(monkeypatch, number, outcome):
+    """Let the validation with this number, from 1, end in `outcome`: raised if an exception, else its log loss."""
+    real, count = trainer_module.score_split, itertools.count(1)
+
+    def score_or_fail(*arguments):
+        if next(count) != number:
+            return real(*arguments)
+        if isinstance(outcome, Exception):
+            raise outcome
+        split = real(*arguments)
+        return dataclasses.replace(split, scores=split.scores | {"log_loss": outcome})
+
+    monkeypatch.setattr(trainer_module, "score_split", score_or_fail)
+
+
+def test_a_validation_that_fails_loses_no_step(fit, tmp_path, monkeypatch):
+    fail_at_validation(monkeypatch, 2, RuntimeError("out of order"))
+    with pytest.raises(RuntimeError, match="out of order"):
+        fit(("constant", 0.001), epochs=3, keep=1)
+    folder = ModelFolder.load(tmp_path / "ckpt", keep=1)
+    assert names(folder) == ["1_20", "2_20"]  # the first one is the best as long as the second has no scores
+    assert [bool(saved.valid) for saved in folder.checkpoints] == [True, False]
+    state = folder.checkpoints[-1].state
+    assert (state["step"], state["looked_at"], len(state["history"])) == (40, 20, 1)
+    assert folder.best.file == "deepfm-1_20.ckpt"
+
+
+def test_weights_whose_validation_is_not_finite_are_not_kept_and_the_ones_before_are(fit, tmp_path, monkeypatch):
+    fail_at_validation(monkeypatch, 2, float("nan"))
+    with pytest.raises(
+        UserError, match="the log loss on valid is nan at epoch 2 step 20; earlier checkpoints are kept"
+    ):
+        fit(("constant", 0.001), epochs=3, keep=1)
+    assert names(ModelFolder.load(tmp_path / "ckpt")) == ["1_20"]
+    assert [path.name for path in (tmp_path / "ckpt").glob("*.ckpt")] == ["deepfm-1_20.ckpt"]
+
+
+def test_after_a_first_validation_that_is_not_finite_there_is_no_model(fit, tmp_path, monkeypatch):
+    fail_at_validation(monkeypatch, 1, float("inf"))
+    with pytest.raises(UserError, match="the log loss on valid is inf"):
+        fit(("constant", 0.001), epochs=1)
+    assert [path.name for path in (tmp_path / "ckpt").iterdir()] == ["run.json"]
