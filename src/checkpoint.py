@@ -111,28 +111,19 @@ class ModelFolder:
         path = self.path / f"deepfm-{epoch}_{step}.ckpt"
         others = [saved for saved in self.checkpoints if saved.file != path.name]
         _save_whole(train_step, path)
-        self.checkpoints = (*others, SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid, state))
-        if is_validated:
-            self._keep_some()
-        self._write()
-        self._remove_unlisted()
+        checkpoints = (*others, SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid, state))
+        self._list(checkpoints, is_validated)
 
     def update_last(self, valid, state):
         """Note in model.json what validation has found of the last checkpoint; remove earlier ones as save() does."""
         *others, last = self.checkpoints
-        self.checkpoints = (*others, dataclasses.replace(last, valid=valid, state=state))
-        self._keep_some()
-        self._write()
-        self._remove_unlisted()
+        self._list((*others, dataclasses.replace(last, valid=valid, state=state)), keep_some=True)
 
     def remove_last(self):
         """Remove the last checkpoint, of which validation has found that its weights are of no use."""
-        self.checkpoints = self.checkpoints[:-1]
-        if self.checkpoints:
-            self._write()
-        else:
+        if len(self.checkpoints) == 1:
             (self.path / MODEL_NAME).unlink()
-        self._remove_unlisted()
+        self._list(self.checkpoints[:-1])
 
     def last_whole(self):
         """Return the last checkpoint that is neither missing nor damaged; say so of those after it."""
@@ -146,9 +137,7 @@ class ModelFolder:
 
     def cut(self, saved):
         """Remove what came after a SavedCheckpoint."""
-        self.checkpoints = self.checkpoints[: self.checkpoints.index(saved) + 1]
-        self._write()
-        self._remove_unlisted()
+        self._list(self.checkpoints[: self.checkpoints.index(saved) + 1])
 
     def check_data(self, meta, dataset_path):
         """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
@@ -179,10 +168,19 @@ class ModelFolder:
         if file_sha256(path) != saved.sha256:
             raise UserError(f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}")
 
-    def _keep_some(self):
-        if self.keep:
-            last = self.checkpoints[-self.keep :]
-            self.checkpoints = tuple(saved for saved in self.checkpoints if saved in last or saved == self.best)
+    def _list(self, checkpoints, keep_some=False):
+        """Make these the checkpoints, or of them those to keep; if model.json cannot be written, nothing changes."""
+        earlier, self.checkpoints = self.checkpoints, checkpoints
+        if keep_some and self.keep:
+            last = checkpoints[-self.keep :]
+            self.checkpoints = tuple(saved for saved in checkpoints if saved in last or saved == self.best)
+        if self.checkpoints:
+            try:
+                self._write()
+            except OSError:
+                self.checkpoints = earlier
+                raise
+        self._remove_unlisted()
 
     def _remove_unlisted(self):
         listed = {saved.file for saved in self.checkpoints}

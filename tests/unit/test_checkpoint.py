@@ -169,3 +169,33 @@ def test_damaged_checkpoints_are_passed_over(folder, capsys):
     (folder.path / "deepfm-1_16.ckpt").unlink()
     with pytest.raises(UserError, match="holds no checkpoint that is whole"):
         found.last_whole()
+
+
+def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
+    before = (folder.path / "model.json").read_bytes(), folder.checkpoints
+
+    def fail(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("src.checkpoint.write_whole", fail)
+    with pytest.raises(OSError, match="No space left"):
+        folder.save(folder.train_step, 4, 16, {}, {"step": 64})
+    with pytest.raises(OSError, match="No space left"):
+        folder.update_last({"auc": 0.9, "log_loss": 0.1}, {})
+    assert ((folder.path / "model.json").read_bytes(), folder.checkpoints) == before
+
+
+def test_scores_that_come_later_choose_and_remove_as_if_they_had_come_at_once(folder):
+    at_once, later = (
+        ModelFolder.create(folder.path.parent / name, folder.network, folder.data, keep=1) for name in ("once", "later")
+    )
+    for epoch, log_loss in enumerate((0.5, 0.4, 0.45, 0.43), 1):
+        scores, state = {"auc": 0.7, "log_loss": log_loss}, {"step": epoch}
+        at_once.save(folder.train_step, epoch, 16, scores, state)
+        later.save(folder.train_step, epoch, 16, {}, {"step": epoch, "pending": True}, is_validated=False)
+        assert f"deepfm-{epoch}_16.ckpt" in [saved.file for saved in ModelFolder.load(later.path).checkpoints]
+        later.update_last(scores, state)
+        assert later.checkpoints == at_once.checkpoints
+    names = [sorted(path.name for path in each.path.iterdir()) for each in (at_once, later)]
+    assert names[0] == names[1] == ["deepfm-2_16.ckpt", "deepfm-4_16.ckpt", "model.json"]
+    assert (at_once.path / "model.json").read_bytes() == (later.path / "model.json").read_bytes()
