@@ -40,7 +40,7 @@ class Picture:
 
 
 def write_report(path, split, by_field, folder, saved, meta):
-    """Write the page on a SavedCheckpoint of a ModelFolder, whole or not at all.
+    """Write the page on a SavedCheckpoint of a ModelFolder, whole or not at all; its folders are made.
 
     split: the ScoredSplit, or None.  by_field: of by_value.score_values.  meta: the DatasetMeta.
     """
@@ -60,6 +60,7 @@ def write_report(path, split, by_field, folder, saved, meta):
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, html)
 
 
