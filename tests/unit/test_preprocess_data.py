@@ -354,6 +354,8 @@ def test_columns_of_both_widths_and_missing_integers_arrive_as_the_reference_has
         sparse_ids, dense_values, _ = read_rows(folder, split)
         assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
         np.testing.assert_allclose(dense_values, [oracle.dense_values(row) for row in rows], rtol=2e-6, atol=2e-6)
+
+
 def flags_of(folder, *flags):
     return [f"--data_path={folder.parent}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50",
             "--train_line_count=0", *flags]  # fmt: skip
