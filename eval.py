@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
 
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter(joins_others=True)
+
 import contextlib
 import sys
 

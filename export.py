@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a checkpoint as a file for other runtimes: python export.py --ckpt_file=./checkpoint --file_name=deepfm"""
 
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter(joins_others=True)
+
 import pathlib
 
 from src.checkpoint import find_checkpoint

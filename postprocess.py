@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score the files that ascend310_infer wrote: python postprocess.py --result_path=... --label_path=..."""
 
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter()
+
 from src.config import load_config
 from src.errors import exit_on_user_error
 from src.inference_files import read_outputs

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train DeepFM: python train.py --dataset_path=./data/mindrecord --ckpt_path=./checkpoint"""
 
-import contextlib
-import dataclasses
-
-from src.stopping import Stopped, StopSignals, hold_signals
+from src.entry_point import enter
 
 if __name__ == "__main__":
-    hold_signals()
+    enter(joins_others=True)
+
+import contextlib
+import dataclasses
 
 from src.by_value import score_values, strongest_fields
 from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
@@ -27,6 +27,7 @@ from src.output_paths import Kind, Output, prepared
 from src.preprocess_data import make_records
 from src.run_record import RunRecord
 from src.schedule import LearningRate
+from src.stopping import Stopped, StopSignals
 from src.trainer import Trainer, TrainPlan, TrainState
 from src.training import build_train_step, start_at_base_rate
 
@@ -69,6 +70,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
     trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, publish)
     try:
         trainer.fit(train_data)
+        signals.end()
     except Stopped as stopped:
         if state.step:
             stopped.way_on = "the same command with --resume=True goes on from there"

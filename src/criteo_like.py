@@ -9,6 +9,11 @@ is known.
 Every cell is a function of (seed, row, column): the same bytes for the same seed, whatever the chunk size.
 """
 
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter()
+
 import argparse
 import json
 import pathlib

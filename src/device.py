@@ -9,7 +9,10 @@ import mindspore.dataset as ds
 from mindspore.communication import get_group_size, get_rank, init
 
 from src.errors import UserError
+from src.launcher_environment import ALONE, MSRUN, RANK_TABLE, clear_others, read_launcher
+from src.rank_guard import joining
 from src.ranks import Ranks
+from src.scheduler import check_port, describe_timeout, wait_for_scheduler
 
 # In order of preference: the device files that the driver makes.
 DEVICE_FILES = {"Ascend": ("/dev/*davinci[0-9]*",), "GPU": ("/dev/nvidia[0-9]*", "/dev/dxg")}
@@ -21,13 +24,12 @@ def set_up(target, device_id):
     target: "auto" takes an accelerator if there is one.  device_id: of which card, unless the launcher says.
     Return the target and the Ranks.  To be called before any parameter is made.
     """
-    launcher = find_launcher(os.environ)
-    chosen = place(target, find_device_id(os.environ, launcher, device_id))
-    if launcher is None:
+    launcher = read_launcher(os.environ)
+    clear_others(os.environ, launcher)  # with a rank table left MindSpore would not number the devices of this machine
+    chosen = place(target, device_id, launcher)
+    if launcher.kind is None:
         return chosen, Ranks()
-    if launcher != "rank table":
-        os.environ.pop("RANK_TABLE_FILE", None)  # with it MindSpore would not number the devices of this machine
-    init()
+    _join(launcher, chosen)
     ranks = Ranks(get_rank(), get_group_size())
     print(f"rank {ranks.rank} of {ranks.count}")
     if ranks.count > 1:
@@ -40,48 +42,51 @@ def set_up(target, device_id):
     return chosen, ranks
 
 
-def find_launcher(environment):
-    """Return what started this process as one of several: "msrun", "mpirun" or "rank table"; None if it is alone."""
-    if "MS_ROLE" in environment:
-        return "msrun"
-    if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
-        return "mpirun"
-    if "RANK_TABLE_FILE" in environment and int(environment.get("RANK_SIZE", "1")) > 1:
-        return "rank table"
-    return None
+def _join(launcher, target):
+    """Meet the other processes of a Launcher; UserError if that cannot be."""
+    if launcher.kind == RANK_TABLE and target != "Ascend":
+        raise UserError(
+            f"RANK_TABLE_FILE={os.environ['RANK_TABLE_FILE']}: a rank table is for Ascend, and the device is {target}; "
+            "unset RANK_TABLE_FILE to run alone, or start the processes with msrun"
+        )
+    if launcher.is_scheduler:
+        check_port(*launcher.scheduler, ("MS_SCHED_HOST", "MS_SCHED_PORT"))
+    elif launcher.kind == MSRUN:
+        wait_for_scheduler(launcher)
+    try:
+        with joining():
+            init()
+    except RuntimeError as error:
+        if launcher.kind != MSRUN:
+            raise
+        reason = next(iter(str(error).splitlines()), "").partition(" You can run")[0]
+        raise UserError(
+            f"not all of {launcher.count} processes have met at {launcher.address}, {describe_timeout()}: start as "
+            f"many, with the same MS_SCHED_HOST and MS_SCHED_PORT. MindSpore: {reason}"
+        ) from error
 
 
-def find_device_id(environment, launcher, device_id):
-    """Return the id of the card, None if it is msrun that gives each rank its own.  device_id: what the user says.
+def place(target, device_id, launcher=ALONE):
+    """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one.
 
-    ASCEND_DEVICE_ID is set by ModelArts, DEVICE_ID by whoever starts ranks.
+    device_id: of which card, unless the Launcher says.
     """
-    if launcher == "msrun":
-        return None
-    if "ASCEND_DEVICE_ID" in environment:
-        return int(environment["ASCEND_DEVICE_ID"])
-    if launcher == "mpirun":
-        return int(environment["OMPI_COMM_WORLD_LOCAL_RANK"])
-    return device_id if launcher is None else int(environment["DEVICE_ID"])
-
-
-def place(target, device_id):
-    """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one."""
     chosen = next(filter(_is_usable, DEVICE_FILES), "CPU") if target == "auto" else target
     if chosen != "CPU" and not _has_driver(chosen):
         raise UserError(
             f"--device_target={chosen}: this machine has no {' or '.join(DEVICE_FILES[chosen])}, so no driver for it; "
             "--device_target=CPU always works"
         )
+    device_id = launcher.device_id(device_id) if chosen != "CPU" else None
     try:
-        ms.set_device(chosen, device_id if chosen != "CPU" else None)
+        ms.set_device(chosen, device_id)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"--device_target={chosen} --device_id={device_id}: this machine has no such device that "
             f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
         ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
-    print(f"device: {chosen}" + (f" {device_id}" if chosen != "CPU" and device_id is not None else ""))
+    print(f"device: {chosen}" + (f" {device_id}" if device_id is not None else ""))
     return chosen
 
 

@@ -27,9 +27,9 @@ def exit_on_user_error(main, prints_result=False):
     try:
         _run(main, prints_result)
     except (UserError, OSError, MemoryError) as error:
-        sys.exit(_report(error))
+        sys.exit(report(error))
     except UnicodeEncodeError as error:  # of a call of MindSpore
-        sys.exit(_report(f"{error.object!a}: MindSpore takes UTF-8 text only; rename the path, or set LC_ALL=C.UTF-8"))
+        sys.exit(report(f"{error.object!a}: MindSpore takes UTF-8 text only; rename the path, or set LC_ALL=C.UTF-8"))
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.signal_number)
@@ -53,7 +53,8 @@ def _run(main, prints_result):
         print(f"note: {error.strerror}; the work is done all the same", file=sys.stderr)
 
 
-def _report(error):
+def report(error):
+    """Say on stderr, in one line, what is wrong; return the exit status for it."""
     is_text = isinstance(error, OSError) and error.strerror and not error.filename
     text = error.strerror if is_text else str(error) or "the memory is exhausted"
     print(f"{_in_red('error:')} {' '.join(text.split())}", file=sys.stderr)

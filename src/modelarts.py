@@ -14,9 +14,9 @@ import sys
 from src.errors import UserError
 from src.job_data import bring_data, list_files, one_at_a_time
 from src.job_results import Outbox, ResultsCopy
+from src.launcher_environment import read_launcher
 from src.locks import only_training
 from src.object_store import is_remote, open_store
-from src.rank_processes import find_rank
 from src.transfer import PATIENCE_SECONDS, LocalCopy
 
 FAILED_PATIENCE_SECONDS = 30  # with sending the results of a job that has failed or is being stopped
@@ -54,7 +54,7 @@ def open_job(config, results, checkpoint_key, preprocess):
     settings |= {key: str(folder / getattr(config, key)) for key in results}
     settings["resume"] = "ckpt_path" in results and pathlib.Path(settings["ckpt_path"], MODEL_NAME).exists()
     config = dataclasses.replace(config, **settings)
-    if copy is None or find_rank(os.environ) not in (None, 0):
+    if copy is None or read_launcher(os.environ).rank not in (None, 0):
         yield Job(config)
         return
     outbox = Outbox(copy)

@@ -6,22 +6,28 @@ rows in the result, and the ends of the key range are the valid and the test spl
 column.  Then the train values of one column after the other are counted, and ranges of keys sorted, encoded and packed.
 """
 
+import os
+import sys
+
+if __package__ in (None, ""):  # started as a script: make `src` importable
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
+    from src import allocator
+
+    os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
+
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter(way_on="run the same command again to go on")
+
 import dataclasses
 import glob
 import itertools
 import math
 import operator
-import os
 import pathlib
-import sys
 from collections import Counter
-
-if __package__ in (None, ""):  # started as a script: make `src` importable
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
-
-    from src import allocator
-
-    os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
 
 import numpy as np
 import polars as pl

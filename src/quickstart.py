@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The summary at the end of scripts/run_quickstart.sh: python -m src.quickstart WORK_FOLDER"""
 
+from src.entry_point import enter
+
+if __name__ == "__main__":
+    enter()
+
 import ast
 import json
 import pathlib

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an entry point does first, before it imports anything that takes time."""
+
+import os
+
+from src import rank_guard
+from src.errors import exit_on_user_error
+from src.launcher_environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
+from src.stopping import hold_signals
+
+
+def enter(joins_others=False, way_on=""):
+    """Let signals end the process in one line from now on, and make sense of what a launcher has said.
+
+    joins_others: whether the entry point may be one of several processes.  way_on: how to go on after a signal.
+    Only the first milliseconds of the interpreter itself, before this call, are out of reach.
+    """
+    guard = None
+    launcher = ALONE
+    if joins_others:
+
+        def read():
+            nonlocal launcher
+            launcher = read_launcher(os.environ)
+
+        exit_on_user_error(read)
+        if launcher.kind in (MSRUN, MPIRUN):
+            guard = rank_guard.fork(launcher)
+    clear_others(os.environ, launcher)
+    hold_signals(way_on, guard)
