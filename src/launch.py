@@ -5,24 +5,29 @@ Each rank writes to a log of its own.  NODE_NUM and NODE_RANK say how many machi
 MASTER_ADDR and MASTER_PORT where their ranks find each other.
 """
 
-import argparse
 import os
-import pathlib
-import socket
 import sys
 
 if __name__ == "__main__":  # started as a script: make `src` importable
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
+    from src.stopping import hold_signals
+
+    hold_signals()
+
+import argparse
+import pathlib
+import socket
 
 from src.errors import UserError, exit_on_user_error
+from src.launcher_environment import LARGEST_PORT, without_launcher
 from src.rank_processes import Command, RankProcesses
 from src.rank_table import read_rank_table
+from src.scheduler import TIMEOUT_SECONDS, TIMEOUT_VARIABLE, check_port, find_host, is_own_address, timeout
 
 PYTHON = "python"  # of the PATH, as msrun takes it
-# A rank gets these from what starts it now, not from the shell that this was called in.
-LAUNCHER_VARIABLES = ("RANK_TABLE_FILE", "RANK_SIZE", "RANK_ID", "DEVICE_ID", "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM")
 MSRUN_LOGS = pathlib.Path("msrun_log")
-DEFAULT_PORT = "8118"  # that of msrun
+DEFAULT_PORT = 8118  # that of msrun
 
 
 def main():
@@ -39,13 +44,14 @@ def main():
         cluster = Cluster(arguments.device_num, os.environ)
         logs = {rank: pathlib.Path(arguments.log.format(rank=rank)) for rank in cluster.ranks}
         commands = LAUNCHERS[arguments.launcher](arguments, cluster, logs)
-    sys.exit(RankProcesses(commands, logs).run())
+    sys.exit(RankProcesses(commands, logs, MSRUN_LOGS / "scheduler.log").run())
 
 
 class Cluster:
     """The machines and the ranks on this one, told by the environment."""
 
     def __init__(self, device_num, environment):
+        # A rank gets a launcher's variables from what starts it now, not from the shell that this was called in.
         self.environment = without_launcher(environment)
         self.device_num = device_num
         self.machine_count = _number(environment, "NODE_NUM", 1)
@@ -79,18 +85,33 @@ def by_rank_table(arguments, cluster, logs):
 
 def by_msrun(arguments, cluster, logs):
     """Return the one command that starts all ranks of this machine by msrun; their logs are links to those of msrun."""
+    address, port = find_scheduler(cluster)
+    timeout()  # names the variable if it is wrong
     for rank, log in logs.items():
         _make_way(log)
+        _make_way(MSRUN_LOGS / f"worker_{rank}.log")
         log.symlink_to(os.path.relpath(MSRUN_LOGS / f"worker_{rank}.log", log.parent))
-    address = cluster.environment.get("MASTER_ADDR", "127.0.0.1")
-    port = cluster.environment.get("MASTER_PORT") or (DEFAULT_PORT if cluster.machine_count > 1 else find_free_port())
+    _make_way(MSRUN_LOGS / "scheduler.log")
     msrun = [
         "msrun", f"--worker_num={cluster.rank_count}", f"--local_worker_num={cluster.device_num}",
         f"--master_addr={address}", f"--master_port={port}", f"--node_rank={cluster.machine}",
         f"--log_dir={MSRUN_LOGS}", "--join=True",
+        f"--cluster_time_out={cluster.environment.get(TIMEOUT_VARIABLE) or TIMEOUT_SECONDS}",
         f"--tail_worker_log={cluster.rank_count}",  # no such rank: it is to show the log of none
     ]  # fmt: skip
     return [Command([*msrun, PYTHON, "-u", *arguments.script], cluster.environment, MSRUN_LOGS / "msrun.log")]
+
+
+def find_scheduler(cluster):
+    """Return the address and the port for the scheduler; UserError unless it can be there."""
+    address = cluster.environment.get("MASTER_ADDR") or "127.0.0.1"
+    port = _number(cluster.environment, "MASTER_PORT", DEFAULT_PORT if cluster.machine_count > 1 else find_free_port())
+    if not 0 < port <= LARGEST_PORT:
+        raise UserError(f"MASTER_PORT={port}: must be from 1 to {LARGEST_PORT}")
+    find_host(address, port, "MASTER_ADDR")
+    if cluster.machine == 0 or is_own_address(address):  # msrun starts it where the address is
+        check_port(address, port, ("MASTER_ADDR", "MASTER_PORT"))
+    return address, port
 
 
 def by_mpirun(arguments, cluster, logs):
@@ -108,11 +129,6 @@ def by_mpirun(arguments, cluster, logs):
 LAUNCHERS = {"msrun": by_msrun, "mpirun": by_mpirun, "rank_table": by_rank_table}
 
 
-def without_launcher(environment):
-    """Return the environment without what launchers set."""
-    return {name: value for name, value in environment.items() if name not in LAUNCHER_VARIABLES}
-
-
 def find_free_port():
     """Return a port of this machine that nobody listens at."""
     with socket.socket() as listener:
@@ -121,7 +137,7 @@ def find_free_port():
 
 
 def _number(environment, name, default):
-    text = environment.get(name, str(default))
+    text = environment.get(name) or str(default)
     if not text.isdecimal():
         raise UserError(f"{name}={text}: must be a whole number")
     return int(text)

@@ -24,7 +24,7 @@ from src.stopping import SIGNALS, end_by_signal, signals_at_default
 POLL_SECONDS = 0.2
 JOINING, JOINED = b"j", b"d"
 REGISTERED = re.compile(rb"Currently registered node number: (\d+)")  # as MindSpore's scheduler logs it
-LOGGED = b"] DISTRIBUTED("
+LOGGED, NOTHING_NEW = b"] DISTRIBUTED(", b"Topology build timed out., retry"
 PR_SET_PDEATHSIG = 1
 
 _channels = []  # of a process that has a guard: a socket to it
@@ -167,11 +167,15 @@ class _Guard:
         raise UserError(f"the scheduler at {self._launcher.address} has ended before all processes had come")
 
     def _pass_on(self, pipe):
-        """Write to stderr what the scheduler does, and learn from MindSpore's lines how many processes have come."""
+        """Write what the scheduler writes to stderr, and learn from it how many processes have come.
+
+        What MindSpore has to say in passing goes to stdout, and that nothing has happened for half a second nowhere.
+        """
         with open(pipe, "rb") as lines:
             for line in lines:
                 found = REGISTERED.search(line)
                 self._has_log |= LOGGED in line
                 self._registered = int(found[1]) if found else self._registered
-                with contextlib.suppress(OSError):
-                    os.write(2, line)
+                if NOTHING_NEW not in line:
+                    with contextlib.suppress(OSError):
+                        os.write(1 if line.startswith(b"[WARNING]") else 2, line)

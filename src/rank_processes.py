@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import time
 
 import psutil
 
-from src.stopping import SIGNALS
+from src.launcher_environment import find_rank, is_scheduler
+from src.scheduler import ANNOUNCEMENT
+from src.stopping import Stopped, on_signal, signals_for_children
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5  # for the others when one has failed
 LAUNCHER_SECONDS = 20  # for a launcher when its ranks have ended; msrun needs up to 6, or waits for ever
 SHOWN_LINES = 20
+STOPPED = re.compile(r"stopped by (SIG[A-Z]+)")  # what a process says that a signal has ended
 NOISE = ("[WARNING]", "[INFO]")  # how lines begin that MindSpore logs
 
 
@@ -31,11 +35,15 @@ class Command:
 
 
 class RankProcesses:
-    """Commands, each of them a rank or a launcher of ranks, and the log of each rank of this machine."""
+    """Commands, each of them a rank or a launcher of ranks, and the log of each rank of this machine.
 
-    def __init__(self, commands, logs):
-        self._commands, self._logs = commands, logs
+    scheduler_log: that of the scheduler of msrun, if it is on this machine.
+    """
+
+    def __init__(self, commands, logs, scheduler_log=pathlib.Path("none")):
+        self._commands, self._logs, self._scheduler_log = commands, logs, scheduler_log
         self._signals = []
+        self._told = {}  # of each log in which ranks may say what they wait for, how much has been read
         self._seen = {}  # the rank of each process that ever was one, and how many signals it was told
         self._first_gone = []  # ranks: one, or several if they ended at almost the same time
 
@@ -44,20 +52,21 @@ class RankProcesses:
 
         That is 0, or after a signal 128 and its number, or that of the rank that failed; 1 if a launcher hides it.
         """
-        for number in SIGNALS:
-            signal.signal(number, lambda number, frame: self._signals.append(number))
+        on_signal(self._signals.append)
         processes = []
         try:
             processes += [_start(command) for command in self._commands]
             first = self._watch(processes)
         finally:
-            self._end_all()
+            self._end_all(processes)
         statuses = [process.wait() for process in processes]
         if not any(statuses):
             return 0
-        if self._signals:
-            print(self._last_words(), file=sys.stderr)
-            return 128 + self._signals[0]
+        stopped = self._last_words()
+        if self._signals or stopped:
+            number = self._signals[0] if self._signals else signal.Signals[STOPPED.match(stopped)[1]]
+            print(stopped or Stopped(number), file=sys.stderr)
+            return 128 + number
         first = first or [place for place, status in enumerate(statuses) if status][:1]
         for command in (self._commands[place] for place in first):
             for rank in (self._first_gone or [None]) if command.rank is None else [command.rank]:
@@ -72,20 +81,23 @@ class RankProcesses:
             ranks = self._find_ranks()
             statuses = [process.poll() for process in processes]
             failed = failed or [place for place, status in enumerate(statuses) if status]
-            if None not in statuses:
+            if None not in statuses or (not ranks and (self._signals or self._was_stopped())):
                 break
-            if failed:
+            if failed or self._was_stopped():
                 deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
             elif self._seen and not ranks:
                 deadline = min(deadline, time.monotonic() + LAUNCHER_SECONDS)
             for process in ranks:
                 self._pass_signals(process)
+            self._relay_announcements()
             time.sleep(POLL_SECONDS)
         return failed
 
     def _find_ranks(self):
         """Return the processes that are ranks."""
         ranks = {process: rank for process in _descendants() if (rank := _rank_of(process)) is not None}
+        guarded = [process for process in ranks if _parent_of(process) in ranks]
+        ranks = {process: rank for process, rank in ranks.items() if process not in guarded}
         self._seen.update({process: [rank, 0] for process, rank in ranks.items() if process not in self._seen})
         if not self._first_gone:
             self._first_gone = [rank for process, (rank, _) in self._seen.items() if process not in ranks]
@@ -98,7 +110,9 @@ class RankProcesses:
                 process.send_signal(number)
         self._seen[process][1] = len(self._signals)
 
-    def _end_all(self):
+    def _end_all(self, started):
+        for process in started:
+            process.send_signal(signal.SIGSTOP)  # so that a launcher starts no more while all are ended
         processes = {*_descendants(), *self._seen}
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -106,10 +120,30 @@ class RankProcesses:
         # Giving its memory back takes a process a while.  Those that we have started are waited for by run().
         psutil.wait_procs(processes - set(psutil.Process().children()), timeout=GRACE_SECONDS)
 
+    def _was_stopped(self):
+        """Tell whether a signal to one of the processes, and not to this one, has ended it."""
+        return bool(self._first_gone) and self._last_words() is not None
+
     def _last_words(self):
-        """Return what a rank says of being stopped."""
-        lines = [line for log in self._logs.values() for line in _lines_of(log) if line.startswith("stopped by")]
-        return lines[-1] if lines else f"stopped by {signal.Signals(self._signals[0]).name}"
+        """Return what a rank, or else the scheduler, says of being stopped; None if nothing."""
+        for log in (*self._logs.values(), self._scheduler_log):
+            lines = [line for line in _lines_of(log) if STOPPED.match(line)]
+            if lines:
+                return lines[-1]
+        return None
+
+    def _relay_announcements(self):
+        """Say what the processes wait for: the scheduler knows best, if it is here."""
+        log = self._scheduler_log if self._scheduler_log.exists() else next(iter(self._logs.values()))
+        if not log.exists():
+            return
+        with open(log, "rb") as file:
+            file.seek(self._told.get(log, 0))
+            text = file.read()
+        self._told[log] = self._told.get(log, 0) + text.rfind(b"\n") + 1
+        for line in text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines():
+            if line.startswith(ANNOUNCEMENT):
+                print(line, flush=True)
 
     def _show_end(self, rank, command):
         path = self._logs.get(rank, command.output)
@@ -120,7 +154,7 @@ class RankProcesses:
 
 def _start(command):
     command.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(command.output, "wb") as output:
+    with open(command.output, "wb") as output, signals_for_children():
         return subprocess.Popen(
             command.line, env=command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -142,12 +176,10 @@ def _rank_of(process):
         environment = process.environ()
     except psutil.Error:
         return None
-    if environment.get("MS_ROLE") == "MS_SCHED":
-        return None
-    return find_rank(environment)
+    return None if is_scheduler(environment) else find_rank(environment)
 
 
-def find_rank(environment):
-    """Return which rank a process with this environment is; None if no launcher has said so."""
-    rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("RANK_ID")
-    return None if rank is None else int(rank)
+def _parent_of(process):
+    with contextlib.suppress(psutil.Error):
+        return process.parent()
+    return None

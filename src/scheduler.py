@@ -55,7 +55,7 @@ def check_port(host, port, names):
     """Raise UserError unless a scheduler can listen here.  names: the variables that say host and port."""
     host_name, port_name = names
     try:
-        family, _, _, _, address = _resolve(host, port, host_name)
+        family, _, _, _, address = find_host(host, port, host_name)
         with socket.socket(family) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MindSpore sets it
             listener.bind(address)
@@ -95,7 +95,7 @@ def wait_for_scheduler(launcher):
     this machine is it.
     """
     host, port = launcher.scheduler
-    _resolve(host, port, "MS_SCHED_HOST")
+    find_host(host, port, "MS_SCHED_HOST")
     announcer, is_own, start = Announcer(), is_own_address(host), time.monotonic()
     while True:
         try:
@@ -132,7 +132,7 @@ def check_workers(launcher, waited):
         )
 
 
-def _resolve(host, port, name):
+def find_host(host, port, name):
     """Return what getaddrinfo says of a host; UserError if it is not known."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
