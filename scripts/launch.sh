@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # To be sourced by the scripts that start a run: arguments, and the start in the background.
 
+# A signal to all processes of a terminal lets the one that runs end itself, and say so; the script then ends, too.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 source "${project}/scripts/output.sh"
 

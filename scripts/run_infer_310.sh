@@ -9,6 +9,8 @@
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+trap 'echo "stopped by SIGINT" >&2; exit 130' INT  # what runs says so in infer.log only
+trap 'echo "stopped by SIGTERM" >&2; exit 143' TERM
 
 # Runs a step with its output in infer.log; if it fails, shows the end of that.  $1: what it is; then the command.
 # A terminal shows stderr itself: that is where progress is.

@@ -5,6 +5,11 @@
 # Without a file it makes 200,000 Criteo-like rows.  Results go to quickstart/.
 set -euo pipefail
 
+# A signal to all processes of the terminal lets the one that runs end itself, and say so; the script then ends, too.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 usage() {
   sed -n '4,5s/^# //p' "$0" >&2
   exit 2

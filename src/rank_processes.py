@@ -21,7 +21,7 @@ GRACE_SECONDS = 5  # for the others when one has failed
 LAUNCHER_SECONDS = 20  # for a launcher when its ranks have ended; msrun needs up to 6, or waits for ever
 SHOWN_LINES = 20
 STOPPED = re.compile(r"stopped by (SIG[A-Z]+)")  # what a process says that a signal has ended
-NOISE = ("[WARNING]", "[INFO]")  # how lines begin that MindSpore logs
+NOISE = ("[WARNING]", "[INFO]", ANNOUNCEMENT)  # how lines begin that MindSpore logs, or that have been shown already
 
 
 @dataclasses.dataclass(frozen=True)

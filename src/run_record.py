@@ -14,6 +14,7 @@ import numpy as np
 
 from src.errors import UserError
 from src.output_paths import write_whole
+from src.stopping import signals_for_children
 
 RUN_NAME = "run.json"
 # Of these the position in the data and the meaning of the parameters depend: no going on with others.
@@ -107,8 +108,16 @@ def _git_commit():
     """Return the commit of this code, with "+" if files were changed since; None if it is not in a git repository."""
     git = ["git", "-C", str(pathlib.Path(__file__).parent)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True).stdout.decode().strip()
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, check=True)
-        return commit + ("+" if changes.stdout else "")
+        commit, changes = _output_of([*git, "rev-parse", "HEAD"]), _output_of([*git, "status", "--porcelain", "-uno"])
+        return commit + ("+" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _output_of(command):
+    with signals_for_children():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return output.decode().strip()
