@@ -9,6 +9,7 @@ MindSpore or polars, and MindSpore puts handlers of its own in place while it ru
 import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 
@@ -91,12 +92,10 @@ def end_by_signal(number, way_on=""):
 
 
 def keep_output_writable():
-    """Send to nowhere what would be written to a terminal that was closed."""
+    """Send to nowhere what would be written to a terminal that was closed, which is none any more."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
-            try:
-                os.write(descriptor, b"")
-            except OSError:
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)

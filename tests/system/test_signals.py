@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every entry point, stopped by signals at random moments, then run again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.unit.test_stopping import restore_signals
+
+NETWORK = ("--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--device_target=CPU", "--report_path=none")
+TRAINING = ("--ckpt_path=other", "--overwrite=True", "--log_every=1")
+SCRIPTS = {
+    "train.py": [*NETWORK, *TRAINING],
+    "eval.py": [*NETWORK],
+    "export.py": ["--ckpt_file=checkpoint", *NETWORK],
+    "preprocess.py": [],
+    "postprocess.py": ["--result_path=preprocess_Result/02_labels"],  # the labels stand for the predictions
+    "src/preprocess_data.py": ["--data_path=raw", "--threshold=10", "--line_per_sample=100", "--overwrite=True"],
+    "src/criteo_like.py": ["--rows=200000", "--out=generated.txt"],
+}
+HINTS = {
+    "train.py": "; the same command with --resume=True goes on from there",
+    "src/preprocess_data.py": "; run the same command again to go on",
+}
+SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than one
+
+
+def start(script, data, cwd, *flags):
+    command = ["-m", "src.criteo_like"] if script == "src/criteo_like.py" else [str(ROOT / script)]
+    dataset = [] if script.startswith("src/") else [f"--dataset_path={data}"]
+    return subprocess.Popen(
+        [sys.executable, *command, *dataset, *SCRIPTS[script], *flags], cwd=cwd, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=restore_signals,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(data, tmp_path_factory):
+    """A folder with raw rows, a checkpoint of the MindRecord of these, and the files of the C++ runner."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "raw").mkdir()
+    os.link(data.parent / "train.txt", folder / "raw" / "train.txt")
+    for script, *flags in (("train.py", "--ckpt_path=checkpoint", "--train_epochs=1"), ("preprocess.py",)):
+        process = start(script, data, folder, *flags)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    return folder
+
+
+def stop(script, data, work, moment, number, *flags):
+    """Stop a script by a signal `moment` seconds after its start; return the seconds that it took to end."""
+    process = start(script, data, work, *flags)
+    time.sleep(moment)
+    process.send_signal(number)
+    sent = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    seconds = time.monotonic() - sent
+    if process.returncode:  # else it was over
+        line = f"stopped by {number.name}"
+        assert process.returncode == 128 + number, errors
+        assert errors in (f"{line}\n", f"{line}{HINTS.get(script, '')}\n")
+    return seconds
+
+
+def run_again(script, data, work):
+    process = start(script, data, work, *(["--train_epochs=1"] if script == "train.py" else []))
+    _, errors = process.communicate(timeout=200)
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("script", ["eval.py", "export.py", "preprocess.py", "src/preprocess_data.py"])
+def test_a_signal_during_the_imports_ends_the_process_in_one_line(data, work, script, number):
+    assert stop(script, data, work, 0.5, number) < SECONDS_TO_END
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_signals_at_random_moments_end_it_in_one_line_and_it_runs_again(data, work, script):
+    began = time.monotonic()
+    run_again(script, data, work)
+    duration, dice = time.monotonic() - began, random.Random(script)
+    for _ in range(12):
+        number = dice.choice([signal.SIGTERM, signal.SIGINT])
+        stop(script, data, work, dice.uniform(0.3, duration), number, *(["--train_epochs=50"] * (script == "train.py")))
+    run_again(script, data, work)
+
+
+@pytest.mark.parametrize("script", ["eval.py", "src/preprocess_data.py"])
+def test_launcher_variables_that_are_left_over_end_in_one_line_or_do_not_matter(data, work, script, monkeypatch):
+    for name, value in (("MS_SCHED_HOST", "127.0.0.1"), ("MS_WORKER_NUM", "x"), ("RANK_ID", "x"), ("DEVICE_ID", "")):
+        monkeypatch.setenv(name, value)
+    process = start(script, data, work)
+    _, errors = process.communicate(timeout=100)
+    if script == "eval.py":
+        assert process.returncode == 2
+        assert errors == (
+            "error: MS_SCHED_HOST=127.0.0.1 is set, but MS_ROLE is not: unset it to run alone, or start the processes "
+            "with msrun\n"
+        )
+    else:  # it never is one of several processes
+        assert (process.returncode, errors) == (0, "")

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that wait for others which do not come: what they say, and how they end."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from src.launch import find_free_port
+from tests.conftest import ROOT
+from tests.system.test_launch import start as start_script
+from tests.unit.test_stopping import restore_signals
+
+FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--report_path=none")
+SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than two
+
+
+def start_rank(data, cwd, role, port, **variables):
+    """Start one process of two by hand; return the process."""
+    cluster = {"MS_ROLE": role, "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(port), "MS_WORKER_NUM": "2"}
+    return subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "train.py"), f"--dataset_path={data}", *FLAGS], cwd=cwd, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore_signals,  # noqa: PLW1509
+        env={**os.environ, **cluster, **variables},
+    )  # fmt: skip
+
+
+def read_until(process, pattern):
+    """Return the match of a line of a process's stdout; it is waited for."""
+    timer = threading.Timer(100, process.kill)
+    timer.start()
+    for line in process.stdout:
+        if found := re.search(pattern, line):
+            timer.cancel()
+            return found
+    raise AssertionError(f"no line like {pattern}")
+
+
+def end(process, number):
+    """Send a signal to a process; return its status and its stderr when it has ended, with all of its children."""
+    processes = psutil.Process(process.pid).children(recursive=True)
+    sent = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - sent < SECONDS_TO_END
+    _, left = psutil.wait_procs(processes, timeout=5)
+    assert not left
+    return process.returncode, errors
+
+
+def test_processes_that_wait_for_another_say_so_and_end_by_a_signal_in_one_line(data, tmp_path):
+    port = find_free_port()
+    scheduler = start_rank(data, tmp_path, "MS_SCHED", port)
+    worker = start_rank(data, tmp_path, "MS_WORKER", port, MS_NODE_ID="0")
+    assert read_until(scheduler, rf"waiting for 1 of 2 processes at 127\.0\.0\.1:{port}; .*MS_TOPO_TIMEOUT")
+    assert read_until(worker, rf"waiting for the others of 2 processes at 127\.0\.0\.1:{port}")
+    assert end(worker, signal.SIGINT) == (130, "stopped by SIGINT\n")
+    assert end(scheduler, signal.SIGTERM) == (143, "stopped by SIGTERM\n")
+
+
+def test_a_scheduler_that_dies_is_named_at_once(data, tmp_path):
+    port = find_free_port()
+    scheduler = start_rank(data, tmp_path, "MS_SCHED", port)
+    worker = start_rank(data, tmp_path, "MS_WORKER", port, MS_NODE_ID="0")
+    read_until(worker, "waiting for the others of 2 processes")
+    scheduler.kill()
+    _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 2
+    assert errors == f"error: the scheduler at 127.0.0.1:{port} has ended before all processes had come\n"
+    scheduler.communicate()
+
+
+def test_a_script_that_waits_for_another_machine_says_so_and_ends_by_a_signal_in_one_line(data, tmp_path):
+    cluster = {"NODE_NUM": "2", "NODE_RANK": "0", "MASTER_PORT": str(find_free_port()), "DEVICE_TARGET": "CPU"}
+    process = start_script("run_distribute_train.sh", 1, data, *FLAGS, cwd=tmp_path, **cluster)
+    assert read_until(process, rf"waiting for 1 of 2 processes at 127\.0\.0\.1:{cluster['MASTER_PORT']}")
+    assert end(process, signal.SIGTERM) == (143, "stopped by SIGTERM\n")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank_that_waits_ends_the_run(data, tmp_path):
+    cluster = {"NODE_NUM": "2", "NODE_RANK": "0", "MASTER_PORT": str(find_free_port()), "DEVICE_TARGET": "CPU"}
+    process = start_script("run_distribute_train.sh", 1, data, *FLAGS, cwd=tmp_path, **cluster)
+    read_until(process, "waiting for 1 of 2 processes")
+    processes = psutil.Process(process.pid).children(recursive=True)
+    next(each for each in processes if each.environ().get("MS_ROLE") == "MS_WORKER").send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, "stopped by SIGTERM\n")
+    _, left = psutil.wait_procs(processes, timeout=5)
+    assert not left
+
+
+@pytest.mark.slow
+def test_a_role_that_is_left_over_ends_in_one_line(data, tmp_path):
+    port = find_free_port()
+    process = start_rank(data, tmp_path, "MS_WORKER", port)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert errors.startswith(f"error: MS_ROLE=MS_WORKER MS_SCHED_HOST=127.0.0.1 MS_SCHED_PORT={port}: ")
+    assert errors.count("\n") == 1
+    assert "unset MS_ROLE" in errors
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0: must be from 1 to 65535"),
+        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000: must be from 1 to 65535"),
+        ({"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this machine"),
+        ({"MASTER_ADDR": "no-such-host.invalid"}, "MASTER_ADDR=no-such-host.invalid: no such host"),
+        ({"MS_TOPO_TIMEOUT": "soon"}, "MS_TOPO_TIMEOUT=soon: must be a whole number of seconds"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_there_is_named_before_the_start(tmp_path, variables, message):
+    process = start_script("run_distribute_train.sh", 2, tmp_path, cwd=tmp_path, **variables)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+
+
+def test_a_port_that_is_in_use_is_named_before_the_start(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process = start_script("run_distribute_train.sh", 2, tmp_path, cwd=tmp_path, MASTER_PORT=str(port))
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == (
+        f"error: MASTER_PORT={port}: another process listens at 127.0.0.1:{port}; end it, or choose another port\n"
+    )
