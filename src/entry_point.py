@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an entry point does first, before it imports anything that takes time."""
 
-import os
-
-from src import rank_guard
-from src.errors import exit_on_user_error
-from src.launcher_environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
-from src.stopping import hold_signals
+import signal
 
 
 def enter(joins_others=False, way_on=""):
@@ -15,16 +10,26 @@ def enter(joins_others=False, way_on=""):
     joins_others: whether the entry point may be one of several processes.  way_on: how to go on after a signal.
     Only the first milliseconds of the interpreter itself, before this call, are out of reach.
     """
-    guard = None
-    launcher = ALONE
+    # Signals that come during the imports below are kept for hold_signals().
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+
+    import os
+
+    from src.errors import exit_on_user_error
+    from src.launcher_environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
+    from src.stopping import hold_signals
+
+    guard, launcher = None, ALONE
+
+    def read():
+        nonlocal launcher
+        launcher = read_launcher(os.environ)
+
     if joins_others:
-
-        def read():
-            nonlocal launcher
-            launcher = read_launcher(os.environ)
-
         exit_on_user_error(read)
-        if launcher.kind in (MSRUN, MPIRUN):
-            guard = rank_guard.fork(launcher)
+    if launcher.kind in (MSRUN, MPIRUN):
+        from src import rank_guard
+
+        guard = rank_guard.fork(launcher)
     clear_others(os.environ, launcher)
     hold_signals(way_on, guard)

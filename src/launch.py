@@ -11,9 +11,9 @@ import sys
 if __name__ == "__main__":  # started as a script: make `src` importable
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
-    from src.stopping import hold_signals
+    from src.entry_point import enter
 
-    hold_signals()
+    enter()
 
 import argparse
 import pathlib

@@ -164,7 +164,10 @@ class _Guard:
             return
         except OSError:
             pass
-        raise UserError(f"the scheduler at {self._launcher.address} has ended before all processes had come")
+        raise UserError(
+            f"the scheduler at {self._launcher.address} has ended before all processes had come, or what listens there "
+            "is no scheduler"
+        )
 
     def _pass_on(self, pipe):
         """Write what the scheduler writes to stderr, and learn from it how many processes have come.
