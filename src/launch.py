@@ -2,7 +2,7 @@
 """Start a script alone or as several ranks, and look after them: what the scripts of scripts/ do their work with.
 
 Each rank writes to a log of its own.  NODE_NUM and NODE_RANK say how many machines there are and which one this is,
-MASTER_ADDR and MASTER_PORT where their ranks find each other.
+MASTER_ADDR and MASTER_PORT where their ranks find each other, MS_TOPO_TIMEOUT for how many seconds they wait (600).
 """
 
 import os
