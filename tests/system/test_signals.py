@@ -75,10 +75,17 @@ def run_again(script, data, work):
     assert (process.returncode, errors) == (0, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("script", ["eval.py", "export.py", "preprocess.py", "src/preprocess_data.py"])
-def test_a_signal_during_the_imports_ends_the_process_in_one_line(data, work, script, number):
-    assert stop(script, data, work, 0.5, number) < SECONDS_TO_END
+@pytest.mark.parametrize(
+    ("script", "number"),
+    [
+        ("train.py", signal.SIGINT),
+        ("eval.py", signal.SIGTERM),
+        ("export.py", signal.SIGINT),
+        ("src/criteo_like.py", signal.SIGTERM),
+    ],
+)
+def test_a_signal_during_the_imports_ends_the_process_in_one_line(tmp_path, script, number):
+    assert stop(script, tmp_path, tmp_path, 0.4, number) < SECONDS_TO_END
 
 
 @pytest.mark.slow
@@ -94,10 +101,12 @@ def test_signals_at_random_moments_end_it_in_one_line_and_it_runs_again(data, wo
 
 
 @pytest.mark.parametrize("script", ["eval.py", "src/preprocess_data.py"])
-def test_launcher_variables_that_are_left_over_end_in_one_line_or_do_not_matter(data, work, script, monkeypatch):
+def test_launcher_variables_that_are_left_over_end_in_one_line_or_do_not_matter(data, tmp_path, script, monkeypatch):
+    (tmp_path / "raw").mkdir()
+    os.link(data.parent / "train.txt", tmp_path / "raw" / "train.txt")
     for name, value in (("MS_SCHED_HOST", "127.0.0.1"), ("MS_WORKER_NUM", "x"), ("RANK_ID", "x"), ("DEVICE_ID", "")):
         monkeypatch.setenv(name, value)
-    process = start(script, data, work)
+    process = start(script, data, tmp_path)
     _, errors = process.communicate(timeout=100)
     if script == "eval.py":
         assert process.returncode == 2

@@ -65,6 +65,7 @@ def test_processes_that_wait_for_another_say_so_and_end_by_a_signal_in_one_line(
     assert end(scheduler, signal.SIGTERM) == (143, "stopped by SIGTERM\n")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_named_at_once(data, tmp_path):
     port = find_free_port()
     scheduler = start_rank(data, tmp_path, "MS_SCHED", port)
