@@ -5,7 +5,7 @@ import signal
 
 
 def enter(joins_others=False, way_on=""):
-    """Let signals end the process in one line from now on, and make sense of what a launcher has said.
+    """Make the standard streams safe, let signals end the process in one line, and read what a launcher has said.
 
     joins_others: whether the entry point may be one of several processes.  way_on: how to go on after a signal.
     Only the first milliseconds of the interpreter itself, before this call, are out of reach.
@@ -15,10 +15,14 @@ def enter(joins_others=False, way_on=""):
 
     import os
 
+    from src.console import fill_closed_streams, protect_streams, use_utf8_paths
     from src.errors import exit_on_user_error
     from src.launcher_environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
     from src.stopping import hold_signals
 
+    fill_closed_streams()
+    use_utf8_paths()
+    protect_streams()
     guard, launcher = None, ALONE
 
     def read():

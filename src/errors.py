@@ -4,7 +4,7 @@
 import os
 import sys
 
-from src.console import check_stdout, protect_streams, use_utf8_paths
+from src.console import check_stdout
 from src.stopping import Stopped
 
 
@@ -22,8 +22,6 @@ def exit_on_user_error(main, prints_result=False):
     Stopped by a signal, the status is 128 and its number, as of a process that the signal ended.
     prints_result: whether the printed text is the result, so that losing it is an error; otherwise it is noted.
     """
-    use_utf8_paths()
-    protect_streams()
     try:
         _run(main, prints_result)
     except (UserError, OSError, MemoryError) as error:

@@ -12,6 +12,8 @@ from tests.conftest import ROOT
 
 # Prints much more than a pipe holds, writes a file with the first free number, and prints to 1 and 2 as native code.
 WORK = """
+from src.entry_point import enter
+enter()
 import os, sys
 from src.errors import exit_on_user_error
 def main():
@@ -122,7 +124,8 @@ def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1)
     assert (status, result) == (0, RESULT)
     assert set(errors.splitlines()) == {"to stderr", "native"}
     assert b"line \\u4e2d\\u6587 7" in output.splitlines()
-    code = "import sys\nfrom src.errors import *\nexit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
+    code = "from src.entry_point import *\nenter()\nimport sys\nfrom src.errors import *\n"
+    code += "exit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
     command = ["env", *latin_1, sys.executable, "-c", code, str(folder / "result")]  # encoded as MindSpore does
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
