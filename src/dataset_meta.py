@@ -7,6 +7,7 @@ import json
 import pathlib
 
 from src.errors import UserError
+from src.progress import Progress
 
 META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")
@@ -96,6 +97,20 @@ class DatasetMeta:
                 raise UserError(
                     f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again"
                 )
+
+    def check_content(self, folder, split):
+        """Raise UserError if a shard of a split has another SHA-256; shards of other data often have the same size."""
+        files = self.splits[split].files
+        progress = Progress("check", sum(file.bytes for file in files), "bytes", passing=True)
+        for file in files:
+            path = pathlib.Path(folder, file.name)
+            if file_sha256(path) != file.sha256:
+                raise UserError(
+                    f"{path} is damaged or of other data: its SHA-256 is not the one in {META_NAME}; copy it again or "
+                    "preprocess again"
+                )
+            progress.advance(file.bytes)
+        progress.close()
 
 
 def _missing_message(folder):
