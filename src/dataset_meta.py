@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 from src.errors import UserError
@@ -126,6 +127,8 @@ def _missing_message(folder):
 def partial_path(folder):
     """Return where the folder `folder` is made until it is whole."""
     folder = pathlib.Path(folder)
+    if folder.name in ("", ".."):  # . and .. are not the folder's own name
+        folder = pathlib.Path(os.path.abspath(folder))
     return folder.with_name(f"{folder.name}.partial")
 
 

@@ -2,10 +2,12 @@
 """The path of an exported file, which appears complete or not at all, whatever characters the path holds."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 import time
 
@@ -43,7 +45,8 @@ class ExportTarget:
     def _make_work_folder(self, stack):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.exists()  # a name that is too long is an error here, before the work
+            if stat.S_ISDIR(_mode(self.path)):
+                raise IsADirectoryError(errno.EISDIR, f"{self.path} is a folder")
             _remove_abandoned(self.path.parent)
             self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=self.path.parent))
         except OSError as error:
@@ -73,9 +76,15 @@ def _target_path(file_name, file_format):
                 "leave the suffix out"
             )
     path = pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
-    if path.is_dir():
-        raise UserError(f"--file_name={file_name}: {path} is a folder; choose another name")
     return path
+
+
+def _mode(path):
+    """Return the mode of a file, 0 if it does not exist; OSError if its name is too long."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def _missing_folders(folder):

@@ -8,6 +8,7 @@ rows, or the model, were encoded as.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -15,6 +16,7 @@ import sys
 import numpy as np
 
 from src.data_identity import DIGEST_KEY, DataIdentity, read_text_digest
+from src.dataset_meta import partial_path
 from src.encoded_rows import check_rows
 from src.errors import UserError
 from src.metrics import PADDING_LABEL
@@ -29,9 +31,9 @@ def write_inputs(dataset_path, meta, result_path):
     """Write the test split, whole files at a time, into a new folder result_path; return its manifest, a dict."""
     from src.dataset import create_dataset
 
-    result_path = pathlib.Path(result_path)
     _check_replaceable(result_path)
-    partial = result_path.with_name(f"{result_path.name}.partial")
+    result_path = pathlib.Path(os.path.abspath(result_path))
+    partial = partial_path(result_path)
     shutil.rmtree(partial, ignore_errors=True)
     names = ["sparse_ids", *(["dense_values"] if meta.dense_fields else []), "labels"]
     for name in names:
@@ -76,7 +78,7 @@ def read_outputs(result_path, label_path):
     result_path: folder of the runner.  label_path: 02_labels, whose parent folder holds the manifest.
     """
     result_path, label_path = pathlib.Path(result_path), pathlib.Path(label_path)
-    manifest_path = label_path.parent / MANIFEST_NAME
+    manifest_path = _parent(label_path) / MANIFEST_NAME
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         files = [(file["name"], file["rows"]) for file in manifest["files"]]
@@ -135,6 +137,14 @@ def _check_each(path, values, is_good, name, rule):
         raise UserError(f"{path}: row {row + 1}: the {name} {values[row]} {rule}")
 
 
-def _check_replaceable(path):
+def _parent(path):
+    """Return the parent folder of a path, which may be . or end with .."""
+    return path.parent if path.name not in ("", "..") else pathlib.Path(os.path.abspath(path)).parent
+
+
+def _check_replaceable(result_path):
+    path = pathlib.Path(result_path)
     if path.exists() and not (path / MANIFEST_NAME).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"--result_path={path} is there and was not written by preprocess.py; name another folder")
+    if pathlib.Path.cwd().is_relative_to(os.path.abspath(path)):
+        raise UserError(f"--result_path={path} holds the working directory, which is not replaced; name another folder")

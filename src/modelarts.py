@@ -95,7 +95,8 @@ def _bring_checkpoint(url, store, folder):
     if index is None:
         raise UserError(f"{address} holds no {MODEL_NAME}, as the folder of checkpoints does that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
-    wanted = [found for found in files if found in (index, parent + name) or found in (f"{parent}run.json", f"{parent}{PROBE_NAME}")
+    names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
+    wanted = [found for found in files if found in names
               or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
     LocalCopy(store, address, folder).update({found: files[found] for found in wanted})
     return pathlib.Path(folder, parent, name)

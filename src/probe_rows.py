@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Probe rows: encoded rows on which an exported file is compared with its checkpoint, without the training data.
 
-They are drawn from the vocabulary and the encoding of the integers, and hold no row of the data.  train.py writes them to
-the folder of its checkpoints.
+They are drawn from the vocabulary and the encoding of the integers, and hold no row of the data.  train.py writes them
+to the folder of its checkpoints.
 """
 
 import dataclasses
@@ -16,7 +16,6 @@ import polars as pl
 from src.data_identity import DataIdentity
 from src.dataset_meta import VOCABULARY_NAME
 from src.encoded_rows import check_rows
-from src.errors import UserError
 from src.features import Vocabulary
 from src.value_counts import VALUE
 
@@ -73,13 +72,16 @@ def _read(path, identity):
     with np.load(path, allow_pickle=False) as content:
         if str(content["data_identity"]) != identity.digest():
             raise ValueError("its rows are of other data")
-        widths = {"sparse_ids": len(identity.sparse_fields), "dense_values": len(identity.dense_fields)}
-        inputs = {name: content[name] for name, width in widths.items() if width}
+        kinds = {
+            "sparse_ids": (np.int32, len(identity.sparse_fields)),
+            "dense_values": (np.float32, len(identity.dense_fields)),
+        }
+        inputs = {name: content[name] for name, (_, width) in kinds.items() if width}
+    rows = len(inputs["sparse_ids"])
     for name, column in inputs.items():
-        if column.ndim != 2 or column.shape[1] != widths[name] or len(column) != len(inputs["sparse_ids"]):
-            raise ValueError(f"{name} has the shape {column.shape}")
-    if inputs["sparse_ids"].dtype != np.int32 or not len(inputs["sparse_ids"]):
-        raise ValueError("sparse_ids are not rows of int32")
+        dtype, width = kinds[name]
+        if column.dtype != dtype or column.shape != (rows, width) or not rows:
+            raise ValueError(f"{name} is {column.dtype} {column.shape}")
     check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, place=path)
     return inputs
 
@@ -91,12 +93,15 @@ def field_ids(vocabulary, identity) -> list:
     """
     table = vocabulary.table
     raw_ids = FieldIds(0, 0, 0, (table["id"].min() if table.height else identity.vocabulary_size) - 1)
-    found = {}
-    for (field,), rows in table.partition_by("field", as_dict=True).items():
-        oov, *kept = rows["id"]  # the first row of a field is OOV; the ids of its values are consecutive
-        missing = rows.filter(pl.col(VALUE) == "")["id"]
-        found[field] = FieldIds(oov, missing[0] if len(missing) else oov, min(kept, default=oov), max(kept, default=oov))
+    found = {field: _ids_of_field(rows) for (field,), rows in table.partition_by("field", as_dict=True).items()}
     return [found.get(field, raw_ids) for field in identity.sparse_fields]
+
+
+def _ids_of_field(rows):
+    """Return the FieldIds of the rows of a field: the first one is OOV, the ids of the others are consecutive."""
+    oov, kept, missing = rows["id"][0], rows["id"][1:], rows.filter(pl.col(VALUE) == "")["id"]
+    first, last = (kept.min(), kept.max()) if len(kept) else (oov, oov)
+    return FieldIds(oov, missing[0] if len(missing) else oov, first, last)
 
 
 def draw(fields, identity) -> dict:

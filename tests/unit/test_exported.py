@@ -50,6 +50,29 @@ def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_s
         assert [node.name for node in model.graph.output] == ["probabilities"]
 
 
+METADATA = {"data_identity": "12ab", "vocabulary_size": "20", "sparse_fields": '["C1", "类别"]'}
+
+
+@pytest.mark.parametrize("version", [3, 1])
+def test_metadata_of_mindir_follow_the_model_and_do_not_change_what_it_predicts(tmp_path, version):
+    predictor, inputs, expected = make_model()
+    write("MINDIR", predictor, 8, tmp_path / "model.mindir", version, METADATA)
+    model = mind_ir_pb2.ModelProto.FromString((tmp_path / "model.mindir").read_bytes())
+    assert dict(model.user_info) == METADATA
+    run = open_exported("MINDIR", tmp_path / "model.mindir")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+
+
+def test_metadata_of_onnx_are_those_that_onnxruntime_shows(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    predictor, inputs, expected = make_model()
+    write("ONNX", predictor, 0, tmp_path / "model.onnx", 3, METADATA)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_modelmeta().custom_metadata_map == METADATA
+    run = open_exported("ONNX", tmp_path / "model.onnx")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+
+
 def test_an_operator_that_old_runtimes_may_not_know_is_refused(tmp_path):
     class Sine(nn.Cell):
         def construct(self, values):
