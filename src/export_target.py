@@ -75,8 +75,7 @@ def _target_path(file_name, file_format):
                 f"--file_name={file_name}: {other_suffix} is the suffix of {other}, but --file_format={file_format}; "
                 "leave the suffix out"
             )
-    path = pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
-    return path
+    return pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
 
 
 def _mode(path):

@@ -13,6 +13,3 @@ void CheckIds(const std::filesystem::path &path, const std::vector<char> &bytes,
 
 // Dense values, float32, must be finite.
 void CheckDenseValues(const std::filesystem::path &path, const std::vector<char> &bytes, size_t width);
-
-// Probabilities must be from 0 to 1.
-void CheckProbabilities(const std::filesystem::path &path, const std::vector<float> &probabilities);

@@ -39,12 +39,3 @@ void CheckDenseValues(const std::filesystem::path &path, const std::vector<char>
     }
   }
 }
-
-void CheckProbabilities(const std::filesystem::path &path, const std::vector<float> &probabilities) {
-  for (size_t row = 0; row < probabilities.size(); ++row) {
-    if (!(probabilities[row] >= 0 && probabilities[row] <= 1)) {  // also NaN
-      throw Error(Text(path.string(), ": row ", row + 1, ": the model's output ", probabilities[row],
-                       " is not a probability"));
-    }
-  }
-}

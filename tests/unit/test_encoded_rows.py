@@ -33,6 +33,8 @@ def test_the_first_bad_cell_is_named_by_row_and_column(rows):
         row, column = bad_ids[0]
         assert message.startswith(f"here: row {row + 1}, column {column + 1}: the id {rows[row][column]} is not one")
     elif bad_values:
-        assert message.startswith(f"here: row {bad_values[0] + 1}, column 1: the dense value {values[bad_values[0], 0]} ")
+        assert message.startswith(
+            f"here: row {bad_values[0] + 1}, column 1: the dense value {values[bad_values[0], 0]} "
+        )
     else:
         assert message is None

@@ -142,7 +142,7 @@ def test_what_is_no_label_is_refused_with_its_file_and_row(predicted, value):
 def test_a_damaged_manifest_is_refused(predicted, content):
     folder, _, out, _ = predicted
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(UserError, match="preprocess.py"):
+    with pytest.raises(UserError, match=r"preprocess\.py"):
         read_outputs(out, folder / "02_labels")
 
 
@@ -164,5 +164,7 @@ def test_the_working_directory_is_not_replaced(dataset, tmp_path, monkeypatch):
 def test_ids_outside_the_table_are_refused(dataset, tmp_path):
     meta = DatasetMeta.load(dataset)
     smaller = dataclasses.replace(meta, vocabulary_size=meta.vocabulary_size // 2)
-    with pytest.raises(UserError, match=r"split test, batch 1: row \d+, column \d+: the id \d+ is not one of the \d+ ids"):
+    with pytest.raises(
+        UserError, match=r"split test, batch 1: row \d+, column \d+: the id \d+ is not one of the \d+ ids"
+    ):
         write_inputs(dataset, smaller, tmp_path / "in")

@@ -54,7 +54,6 @@ def test_probe_rows_come_before_those_of_the_data_and_have_no_part_in_the_auc():
     assert str(probes) == "2 probe rows"
     text = compare(PROBABILITIES[:2], model, probes, 2)
     assert text.endswith("on 2 probe rows:\n  probabilities differ by at most 0.0e+00")
-    # The AUC of rows 2 to 4, labels 0 1 1, is 1/2, as 0.2 is above 0.15 and below 0.8; one place off it would be another.
     seen = []
 
     def auc(labels, scores):

@@ -134,7 +134,6 @@ def test_a_file_that_is_damaged_or_of_other_data_is_not_used(saved, tmp_path, ca
 
 
 def test_the_rows_do_not_depend_on_the_rows_of_the_data(saved, dataset, tmp_path):
-    _, identity = saved
     meta = dataclasses.replace(DatasetMeta.load(dataset), splits={})
     save_probe_rows(tmp_path, meta, dataset)
     assert (tmp_path / "probe_rows.npz").read_bytes() == (saved[0] / "probe_rows.npz").read_bytes()
