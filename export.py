@@ -27,7 +27,9 @@ def main(argv=None):
 
 def export(config):
     if config.ckpt_file is None:
-        raise UserError("--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint")
+        raise UserError(
+            "--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint; of a job: --checkpoint_url"
+        )
     with ExportTarget(config.file_name, config.file_format) as target:
         device, _ = set_up(config.device_target, config.device_id)
         check_wanted(config.file_format, config.batch_size, config.mindir_version, device)

@@ -17,7 +17,10 @@ namespace {
 
 const char kTextName[] = "data_identity.txt";
 const char kDigest[] = "data_identity";
-constexpr uint64_t kUserInfo = 14;  // the field of a MindIR's ModelProto that holds pairs of name (1) and value (2)
+// The field of a MindIR's ModelProto that holds pairs, and the fields of a pair.
+constexpr uint64_t kUserInfo = 14;
+constexpr uint64_t kName = 1;
+constexpr uint64_t kValue = 2;
 constexpr uint64_t kLargestPair = 1 << 20;
 constexpr size_t kMostPairs = 1000;
 enum WireType : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -82,20 +85,27 @@ class MessageReader {
 bool AddPair(const std::string &bytes, Metadata *metadata) {
   std::istringstream stream(bytes);
   MessageReader reader(&stream, bytes.size());
-  std::string texts[2];
+  std::string name;
+  std::string value;
   while (!reader.AtEnd()) {
     const auto tag = reader.ReadVarint();
-    if (tag != (1 << 3 | kBytes) && tag != (2 << 3 | kBytes)) {
+    if (!tag) {
       return false;
+    }
+    if (*tag != (kName << 3 | kBytes) && *tag != (kValue << 3 | kBytes)) {
+      if (!reader.Skip(*tag & 7)) {
+        return false;
+      }
+      continue;
     }
     const auto size = reader.ReadVarint();
     const auto text = size ? reader.ReadBytes(*size) : std::nullopt;
     if (!text) {
       return false;
     }
-    texts[(*tag >> 3) - 1] = *text;
+    (*tag >> 3 == kName ? name : value) = *text;
   }
-  (*metadata)[texts[0]] = texts[1];
+  (*metadata)[name] = value;
   return metadata->size() <= kMostPairs;
 }
 

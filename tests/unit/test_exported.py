@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import pathlib
 
 import mindspore as ms
@@ -11,6 +12,7 @@ from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.errors import UserError
 from src.exported import check_wanted, open_exported, write
 from src.mindir import to_old_version
+from tests.odd_paths import ALL_IN_ONE
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -48,6 +50,17 @@ def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_s
         names = ["sparse_ids", "dense_values"][: len(inputs)]
         assert [node.name for node in model.graph.input] == names
         assert [node.name for node in model.graph.output] == ["probabilities"]
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_the_folder_of_a_file_may_have_any_characters(tmp_path, file_format):
+    predictor, inputs, expected = make_model()
+    folder, before = tmp_path / ALL_IN_ONE, os.getcwd()
+    folder.mkdir()
+    path = folder / f"model.partial.{file_format.lower()}"
+    write(file_format, predictor, 8, path, 3)
+    np.testing.assert_allclose(open_exported(file_format, path)(*inputs), expected, atol=1e-6)
+    assert os.getcwd() == before
 
 
 METADATA = {"data_identity": "12ab", "vocabulary_size": "20", "sparse_fields": '["C1", "类别"]'}
