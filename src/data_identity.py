@@ -70,5 +70,5 @@ def read_text_digest(folder) -> str | None:
 
 
 def as_tuple(value):
-    """Return a value of parsed JSON with tuples in place of lists, at any depth."""
+    """Return a value of parsed JSON with tuples instead of lists, at any depth."""
     return tuple(as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value

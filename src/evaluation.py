@@ -49,7 +49,7 @@ def predict(predictor, dataset, ranks, title, between_batches=None):
             check_rows(
                 *(column.asnumpy() for column in inputs),
                 vocabulary_size=predictor.network.config.vocabulary_size,
-                place=f"{title} split, batch {batch}",
+                source=f"{title} split, batch {batch}",
             )
             parts.append((labels.asnumpy(), predictor(*inputs).asnumpy()))
             progress.advance(1)

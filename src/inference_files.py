@@ -47,7 +47,7 @@ def write_inputs(dataset_path, meta, result_path):
         real = columns[-1].ravel() != PADDING_LABEL
         *inputs, _ = columns
         check_rows(
-            *inputs, vocabulary_size=meta.vocabulary_size, place=f"{dataset_path}, split test, batch {number + 1}"
+            *inputs, vocabulary_size=meta.vocabulary_size, source=f"{dataset_path}, split test, batch {number + 1}"
         )
         files.append({"name": f"deepfm_{number:06d}.bin", "rows": int(real.sum())})
         for name, column in zip(names, columns):

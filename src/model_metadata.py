@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata of exported models: text by name, which MindIR and ONNX files carry beside the network."""
+"""Metadata of exported models: text by name, which MindIR and ONNX files carry in addition to the network."""
 
 import pathlib
 

@@ -55,7 +55,7 @@ def read_rows(dataset_path, meta):
             break
     columns = [np.concatenate(column) for column in zip(*parts)]
     *inputs, labels = (column[columns[-1].ravel() != PADDING_LABEL] for column in columns)
-    check_rows(*inputs, vocabulary_size=meta.vocabulary_size, place=f"{dataset_path}, split {split}")
+    check_rows(*inputs, vocabulary_size=meta.vocabulary_size, source=f"{dataset_path}, split {split}")
     return inputs, labels
 
 

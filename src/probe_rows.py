@@ -82,7 +82,7 @@ def _read(path, identity):
         dtype, width = kinds[name]
         if column.dtype != dtype or column.shape != (rows, width) or not rows:
             raise ValueError(f"{name} is {column.dtype} {column.shape}")
-    check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, place=path)
+    check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, source=path)
     return inputs
 
 

@@ -9,8 +9,8 @@
 // if it says nothing.
 using Metadata = std::map<std::string, std::string>;
 
-// Reads the user_info of a MindIR file.  Empty also if the file is not a whole protobuf message: whether it is a model is
-// for the runtime to say.
+// Reads the user_info of a MindIR file.  Empty also if the file is not a complete protobuf message: the runtime refuses
+// such a file itself.
 Metadata ReadModelMetadata(const std::filesystem::path &path);
 
 // Reads data_identity.txt, lines of name=value, in a folder.  Throws Error if it is there without a digest.

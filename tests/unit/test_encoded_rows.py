@@ -14,7 +14,7 @@ VALUES = st.sampled_from([0.0, -1.5, 3e38, math.nan, math.inf, -math.inf])
 
 def message_of(ids, values):
     try:
-        check_rows(ids, values, vocabulary_size=7, place="here")
+        check_rows(ids, values, vocabulary_size=7, source="here")
     except UserError as error:
         return str(error)
     return None
