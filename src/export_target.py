@@ -48,7 +48,7 @@ class ExportTarget:
             if stat.S_ISDIR(_mode(self.path)):
                 raise IsADirectoryError(errno.EISDIR, f"{self.path} is a folder")
             _remove_abandoned(self.path.parent)
-            self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=self.path.parent))
+            self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(self.path.parent)))
         except OSError as error:
             raise UserError(f"--file_name={self._file_name}: {error.strerror}; choose another path") from error
         stack.callback(shutil.rmtree, self._work, ignore_errors=True)
