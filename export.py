@@ -6,7 +6,9 @@ from src.entry_point import enter
 if __name__ == "__main__":
     enter(joins_others=True)
 
-import pathlib
+import os
+
+from mindspore import Tensor
 
 from src.checkpoint import find_checkpoint
 from src.config import load_config
@@ -14,62 +16,72 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.device import set_up
 from src.errors import UserError, exit_on_user_error
-from src.exported import SUFFIXES, check_wanted, open_exported, write
+from src.export_target import ExportTarget
+from src.exported import check_wanted, open_exported, write
 from src.memory_estimate import prediction_bytes
 from src.memory_limits import Work, check_fits
 from src.modelarts import open_job
-from src.output_paths import Kind, Output, prepared
-from src.parity import compare, predict_all, read_rows
+from src.parity import ParityRows, compare, predict_all, read_rows
 from src.preprocess_data import make_records
+from src.probe_rows import load_probe_rows
 
 
 def main(argv=None):
     config = load_config(argv, description="Write a checkpoint as MindIR, ONNX or AIR.")
-    with open_job(config, ("file_name",), "ckpt_file", make_records) as job:
+    with open_job(config, ("file_name",), "ckpt_file", make_records, needs_data=False) as job:
         export(job.config)
 
 
 def export(config):
     if config.ckpt_file is None:
-        raise UserError("--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint")
-    device, _ = set_up(config.device_target, config.device_id)
-    check_wanted(config.file_format, config.batch_size, config.mindir_version, device)
-    folder, saved = find_checkpoint(config.ckpt_file, "--ckpt_file")
-    meta = DatasetMeta.load(config.dataset_path)
-    folder.check_data(meta, config.dataset_path)
-    suffix = SUFFIXES[config.file_format]
-    path = pathlib.Path(f"{config.file_name.removesuffix(suffix)}{suffix}")
-    with prepared([Output("file_name", str(path), Kind.FILE)]):
-        write_compared(config, meta, folder, saved, path, device)
-
-
-def write_compared(config, meta, folder, saved, path, device):
-    """Write a checkpoint to `path` and compare the file with it; a file that differs is not kept."""
-    work = Work("export", folder.network, prediction_bytes(folder.network, config.batch_size))
-    check_fits(work, device, "use a smaller --batch_size or a machine with more memory")
-    network = folder.load_network(saved)
-    inputs, labels = read_rows(config.dataset_path, meta)
-    expected = predict_all(runner(network), inputs, config.batch_size)
-    network.fold()
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    partial.unlink(missing_ok=True)
-    try:
-        write(config.file_format, DeepFMPredict(network), config.batch_size, partial, config.mindir_version)
-        run = open_exported(config.file_format, partial)
+        raise UserError(
+            "--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint; of a job: --checkpoint_url"
+        )
+    with ExportTarget(config.file_name, config.file_format) as target:
+        device, _ = set_up(config.device_target, config.device_id)
+        check_wanted(config.file_format, config.batch_size, config.mindir_version, device)
+        folder, saved = find_checkpoint(config.ckpt_file, "--ckpt_file")
+        work = Work("export", folder.network, prediction_bytes(folder.network, config.batch_size))
+        check_fits(work, device, "use a smaller --batch_size or a machine with more memory")
+        rows = choose_rows(config, folder)
+        network = folder.load_network(saved)
+        expected = predict_all(runner(network), rows.inputs, config.batch_size)
+        network.fold()
+        write(
+            config.file_format, DeepFMPredict(network), config.batch_size, target.partial, config.mindir_version,
+            folder.data.to_metadata(),
+        )  # fmt: skip
+        run = open_exported(config.file_format, target.partial)
         if run is None:
             print(f"not compared with the checkpoint: nothing here runs {config.file_format}; for ONNX: onnxruntime")
         else:
-            print(compare(expected, run, inputs, labels, config.batch_size))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    print(f"{path}: {path.stat().st_size / 1e6:,.1f} MB, of {folder.path / saved.file}")
+            print(compare(expected, run, rows, config.batch_size))
+        target.commit()
+    print(f"{target.path}: {target.path.stat().st_size / 1e6:,.1f} MB, of {folder.path / saved.file}")
+
+
+def choose_rows(config, folder):
+    """Return the ParityRows: probe rows, and rows of the MindRecord folder if it can be used.
+
+    The default folder may be missing or hold the data of another model, but a folder that the user named may not.
+    """
+    rows = ParityRows.of_probes(load_probe_rows(folder.path, folder.data))
+    default = load_config([]).dataset_path
+    if config.dataset_path == default and not os.path.lexists(default):
+        return rows
+    try:
+        meta = DatasetMeta.load(config.dataset_path)
+        folder.check_data(meta, config.dataset_path)
+        return rows.add(*read_rows(config.dataset_path, meta))
+    except UserError as error:
+        if config.dataset_path != default:
+            raise
+        print(f"note: validation rows are not compared: {error}")
+    return rows
 
 
 def runner(network):
     """Return a function from numpy inputs to the probabilities of a DeepFM, [B, 1]."""
-    from mindspore import Tensor  # here, as importing it opens files, which fill_closed_streams() must precede
-
     predictor = DeepFMPredict(network)
     return lambda *inputs: predictor(*map(Tensor, inputs)).asnumpy()
 

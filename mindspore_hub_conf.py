@@ -4,6 +4,7 @@
 import pathlib
 
 from src.checkpoint import ModelFolder, find_checkpoint
+from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.model_zoo import load_model_zoo
 
@@ -23,6 +24,8 @@ def create_network(name, *args, **kwargs):
     name: "deepfm"; others raise NotImplementedError.
     ckpt_file: a checkpoint of train.py, or a folder: its best one; or a .ckpt file of the model zoo's DeepFM, for which
     dense_field_count says how many of its fields are dense, 13 unless given.
+    dataset_path: with a checkpoint of train.py, the MindRecord folder that the network is to score; data of another
+    vocabulary are a UserError, as the network would score their ids without one.
     Without it the other arguments are fields of src.deepfm.DeepFMConfig; those left out are as for Criteo.
     """
     if name != "deepfm":
@@ -30,11 +33,13 @@ def create_network(name, *args, **kwargs):
     return _create_deepfm(*args, **kwargs)
 
 
-def _create_deepfm(ckpt_file=None, **sizes):
+def _create_deepfm(ckpt_file=None, dataset_path=None, **sizes):
     if ckpt_file is None:
         return DeepFM(DeepFMConfig(**CRITEO | sizes))
     path = pathlib.Path(ckpt_file)
     if path.is_file() and not ModelFolder.exists(path.parent):
         return load_model_zoo(path, **sizes)
     folder, saved = find_checkpoint(path, "ckpt_file")
+    if dataset_path is not None:
+        folder.check_data(DatasetMeta.load(dataset_path), dataset_path)
     return folder.load_network(saved, **sizes).set_train(False)

@@ -25,6 +25,7 @@ from src.memory_limits import Work, check_fits, training_advice
 from src.modelarts import open_job
 from src.output_paths import Kind, Output, prepared
 from src.preprocess_data import make_records
+from src.probe_rows import save_probe_rows
 from src.run_record import RunRecord
 from src.schedule import LearningRate
 from src.stopping import Stopped, StopSignals
@@ -65,6 +66,8 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
     train_step = create_train_step(config, meta, device, ranks)
     record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device, ranks.count)
     folder, state = open_run(config, meta, train_step, record, logs, ranks)
+    if ranks.is_first:
+        save_probe_rows(folder.path, meta, config.dataset_path)
     state = state.in_steps_of(rows_per_step, plan.steps_per_epoch)
     rate = learning_rate(config, plan, ranks.count)
     trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, publish)

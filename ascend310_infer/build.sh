@@ -17,6 +17,14 @@ install_tools() {
   apt-get install --yes --quiet cmake g++
 }
 
+# CMake and the linker take these characters for their own.  $1: a path; $2: its name.
+check_path() {
+  if [[ "$1" == *[\"\;\|\?\\:,]* ]]; then
+    err "$2 $1: CMake cannot build with a path that holds any of the characters \" ; | ? \\ : , so rename it"
+    exit 2
+  fi
+}
+
 main() {
   local home="${LITE_HOME:-${MS_LITE_HOME:-}}"
   if [[ -z "${home}" ]]; then
@@ -24,6 +32,8 @@ main() {
       "machine without Ascend: export LITE_HOME=\"\$(bash scripts/get_mindspore_lite.sh)\""
     exit 2
   fi
+  check_path "$(realpath "${home}")" LITE_HOME
+  check_path "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)" "the folder"
   if ! command -v cmake > /dev/null || ! command -v g++ > /dev/null; then
     install_tools
   fi

@@ -12,19 +12,36 @@ source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 trap 'echo "stopped by SIGINT" >&2; exit 130' INT  # what runs says so in infer.log only
 trap 'echo "stopped by SIGTERM" >&2; exit 143' TERM
 
-# Runs a step with its output in infer.log; if it fails, shows the end of that.  $1: what it is; then the command.
-# A terminal shows stderr itself: that is where progress is.
+# Runs a step with its output in infer.log.  Its warnings are shown, and if it fails, its error, or the end of infer.log.
+# $1: the name of the step; then the command.  A terminal shows stderr itself, as it has the progress.
 step() {
-  local name="$1"
+  local name="$1" status=0 begin
   shift
   echo "${name} ..."
+  begin="$(( $(wc -l < infer.log) + 1 ))"
   if [[ -t 2 ]]; then
-    "$@" >> infer.log || { echo "error: ${name} failed" >&2; exit 1; }
-  elif ! "$@" >> infer.log 2>&1; then
-    echo "error: ${name} failed; the end of infer.log:" >&2
-    tail -n 5 infer.log >&2
-    exit 1
+    "$@" >> infer.log || status=$?
+  else
+    "$@" >> infer.log 2>&1 || status=$?
+    tail -n "+${begin}" infer.log | sed -n '/^warning: /p' >&2
   fi
+  (( status != 0 )) || return 0
+  if [[ ! -t 2 ]]; then
+    tail -n 1 infer.log | grep '^error: ' >&2 || {
+      echo "error: ${name} failed; the end of infer.log:" >&2
+      tail -n 5 infer.log >&2
+    }
+  fi
+  exit "${status}"
+}
+
+# Writes the score to acc.log.
+score() {
+  local status=0
+  python "${project}/postprocess.py" --result_path=./result_Files --label_path=./preprocess_Result/02_labels \
+    > acc.log || status=$?
+  (( status == 0 )) || rm acc.log
+  return "${status}"
 }
 
 main() {
@@ -37,6 +54,7 @@ main() {
   [[ "${target}" =~ ^(Ascend|CPU)$ ]] || { echo "error: DEVICE_TARGET ${target}: must be Ascend or CPU" >&2; usage; }
   find_mindspore
   rm -rf infer.log acc.log result_Files
+  touch infer.log
   if [[ -z "${LITE_HOME:-${MS_LITE_HOME:-}}" && "${target}" == CPU ]]; then
     LITE_HOME="$(bash "${project}/scripts/get_mindspore_lite.sh")"
     export LITE_HOME
@@ -50,12 +68,7 @@ main() {
   step "infer" "${project}/ascend310_infer/out/main" --mindir_path="${mindir}" "${inputs[@]}" \
     --output_path=./result_Files --device_target="${target}" --device_id="${device_id}"
   echo "$(tail -n 1 infer.log)"
-  if ! python "${project}/postprocess.py" --result_path=./result_Files --label_path=./preprocess_Result/02_labels \
-    > acc.log 2>> infer.log; then
-    echo "error: scoring failed; the end of infer.log:" >&2
-    tail -n 5 infer.log >&2
-    exit 1
-  fi
+  step "score" score
   echo "$(< acc.log)"
 }
 

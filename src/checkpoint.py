@@ -8,6 +8,7 @@ import pathlib
 
 import mindspore as ms
 
+from src.data_identity import DataIdentity, as_tuple
 from src.dataset_meta import file_sha256
 from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
 from src.errors import UserError
@@ -18,22 +19,6 @@ MODEL_NAME = "model.json"
 CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # what MindSpore has only begun to write ends in .tmp
 FORMAT_VERSION = 2
 READ_ATTEMPTS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class DataIdentity:
-    """What of the data a network is bound to: the meaning of each id and of each dense value."""
-
-    vocabulary_sha256: str
-    sparse_fields: tuple
-    dense_fields: tuple
-    dense_encoding: str
-    dense_scales: tuple
-
-    @classmethod
-    def of_dataset(cls, meta):
-        """Take it from a DatasetMeta."""
-        return cls(**{field.name: _as_tuple(getattr(meta, field.name)) for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +75,8 @@ class ModelFolder:
             if content["format_version"] != FORMAT_VERSION:
                 raise UserError(f"{model_path}: written by another version of train.py; train again")
             network = DeepFMConfig(**_with_tuples(content["network"]))
-            data = DataIdentity(**_with_tuples(content["data"]))
+            sizes = {"vocabulary_size": network.vocabulary_size}  # which older files say only there
+            data = DataIdentity(**(sizes | _with_tuples(content["data"])))
             return cls(path, network, data, [SavedCheckpoint(**saved) for saved in content["checkpoints"]], keep)
         except FileNotFoundError:
             raise UserError(f"{model_path} is missing; it is written beside the checkpoints by train.py") from None
@@ -141,16 +127,11 @@ class ModelFolder:
 
     def check_data(self, meta, dataset_path):
         """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
-        theirs = DataIdentity.of_dataset(meta)
-        different = [
-            field.name
-            for field in dataclasses.fields(theirs)
-            if getattr(theirs, field.name) != getattr(self.data, field.name)
-        ]
-        if different or meta.vocabulary_size != self.network.vocabulary_size:
+        different = self.data.differences(DataIdentity.of_dataset(meta))
+        if different:
             raise UserError(
-                f"{self.path} was trained on other data than {dataset_path}: "
-                f"{', '.join(different) or 'vocabulary_size'} differ; use the MindRecord folder it was trained on"
+                f"{self.path} was trained on other data than {dataset_path}: {', '.join(different)} differ; "
+                "use the MindRecord folder it was trained on"
             )
 
     def load_network(self, saved, dense_dtype=ms.float32):
@@ -266,8 +247,4 @@ def _save_whole(cell, path):
 
 
 def _with_tuples(content):
-    return {key: _as_tuple(value) for key, value in content.items()}
-
-
-def _as_tuple(value):
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
+    return {key: as_tuple(value) for key, value in content.items()}

@@ -21,11 +21,13 @@ def create_dataset(path, split, batch_size, training=False, rank=0, rank_count=1
     those that do not fill a batch of every rank; all ranks together read what one would with larger batches.
     Otherwise every row once, the last batches filled up with padding.
     rank, rank_count: this reader's share of the records; every rank gets the same number of batches.
-    Raises UserError if the records cannot make such batches.
+    Raises UserError if the records cannot make such batches, or the first rank finds them damaged.
     """
     meta = DatasetMeta.load(path)
     split_meta = meta.splits[split]
     records_per_batch = _records_per_batch(meta, split, batch_size, rank_count if training else None)
+    if rank == 0:
+        meta.check_content(path, split)
     columns = ["sparse_ids", *(["dense_values"] if meta.dense_fields else []), "label"]
     padding = {} if training else _padding(meta, split_meta, columns, records_per_batch * rank_count)
     workers = _worker_count()

@@ -4,9 +4,11 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 from src.errors import UserError
+from src.progress import Progress
 
 META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")
@@ -97,6 +99,20 @@ class DatasetMeta:
                     f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again"
                 )
 
+    def check_content(self, folder, split):
+        """Raise UserError if a shard of a split has another SHA-256; shards of other data often have the same size."""
+        files = self.splits[split].files
+        progress = Progress("check", sum(file.bytes for file in files), "bytes", passing=True)
+        for file in files:
+            path = pathlib.Path(folder, file.name)
+            if file_sha256(path) != file.sha256:
+                raise UserError(
+                    f"{path} is damaged or of other data: its SHA-256 is not the one in {META_NAME}; copy it again or "
+                    "preprocess again"
+                )
+            progress.advance(file.bytes)
+        progress.close()
+
 
 def _missing_message(folder):
     partial = partial_path(folder)
@@ -111,6 +127,8 @@ def _missing_message(folder):
 def partial_path(folder):
     """Return where the folder `folder` is made until it is whole."""
     folder = pathlib.Path(folder)
+    if folder.name in ("", ".."):  # . and .. are not the folder's own name
+        folder = pathlib.Path(os.path.abspath(folder))
     return folder.with_name(f"{folder.name}.partial")
 
 

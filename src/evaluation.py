@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from src.encoded_rows import check_rows
 from src.metrics import drop_padding, score
 from src.progress import Progress
 
@@ -44,7 +45,12 @@ def predict(predictor, dataset, ranks, title, between_batches=None):
     progress = Progress(title, dataset.get_dataset_size(), "batches", passing=True, silent=not ranks.is_first)
     parts = []
     try:
-        for *inputs, labels in dataset.create_tuple_iterator(num_epochs=1):
+        for batch, (*inputs, labels) in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):
+            check_rows(
+                *(column.asnumpy() for column in inputs),
+                vocabulary_size=predictor.network.config.vocabulary_size,
+                source=f"{title} split, batch {batch}",
+            )
             parts.append((labels.asnumpy(), predictor(*inputs).asnumpy()))
             progress.advance(1)
             if between_batches is not None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported models: write them, and run the files that were written."""
 
+import contextlib
 import importlib.util
+import os
 
 import mindspore as ms
 import numpy as np
@@ -9,8 +11,8 @@ from mindspore import Tensor, nn
 
 from src.errors import UserError
 from src.mindir import OLD_VERSION, name_ends, to_old_version
+from src.model_metadata import append_metadata
 
-SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
 INPUTS, OUTPUT = ("sparse_ids", "dense_values"), "probabilities"
 
 
@@ -29,11 +31,12 @@ def check_wanted(file_format, batch_size, mindir_version, device):
         )
 
 
-def write(file_format, predictor, batch_size, path, mindir_version):
-    """Write a DeepFMPredict, folded, to `path`, whose suffix is that of the format.
+def write(file_format, predictor, batch_size, path, mindir_version, metadata=None):
+    """Write a DeepFMPredict, folded, to `path`, whose suffix is that of the format and whose folder exists.
 
     Its inputs are sparse_ids int32 [B, S] and dense_values float32 [B, N], if it has such; its output is called
-    probabilities, float32 [B, 1].  batch_size: B, 0 for one that is not fixed.
+    probabilities, float32 [B, 1].  batch_size: B, 0 for one that is not fixed.  MindSpore restricts the characters in
+    the file's own name; the folder may have any.  metadata: text by name for MindIR and ONNX; AIR cannot carry it.
     """
     config = predictor.network.config
     widths = {
@@ -41,7 +44,6 @@ def write(file_format, predictor, batch_size, path, mindir_version):
         "dense_values": (config.dense_field_count, ms.float32),
     }
     inputs = {name: width for name, width in widths.items() if width[0]}
-    path.parent.mkdir(parents=True, exist_ok=True)
     if file_format == "ONNX":
         _write_onnx(predictor, inputs, batch_size, path)
     else:
@@ -50,12 +52,15 @@ def write(file_format, predictor, batch_size, path, mindir_version):
         name_ends(path, inputs, OUTPUT)
         if mindir_version == OLD_VERSION:
             to_old_version(path)
+    if file_format != "AIR":
+        append_metadata(path, metadata or {})
 
 
 def _write_for_mindspore(predictor, inputs, batch_size, path, file_format):
     any_number = [Tensor(shape=[None, width], dtype=kind) for width, kind in inputs.values()]
     examples = _zeros(inputs, batch_size) if batch_size else any_number
-    ms.export(predictor, *examples, file_name=str(path.with_suffix("")), file_format=file_format)
+    with _working_in(path.parent):
+        ms.export(predictor, *examples, file_name=path.stem, file_format=file_format)
     if not path.exists():
         raise UserError(
             "the network has more than 1 GB of parameters, which MindSpore writes as several files; a smaller "
@@ -65,10 +70,23 @@ def _write_for_mindspore(predictor, inputs, batch_size, path, file_format):
 
 def _write_onnx(predictor, inputs, batch_size, path):
     dynamic = {} if batch_size else {"dynamic_axes": {name: {0: "batch"} for name in (*inputs, OUTPUT)}}
-    ms.onnx.export(
-        predictor, *_zeros(inputs, batch_size or 1), file_name=str(path), input_names=list(inputs),
-        output_names=[OUTPUT], **dynamic,
-    )  # fmt: skip
+    with _working_in(path.parent):
+        ms.onnx.export(
+            predictor, *_zeros(inputs, batch_size or 1), file_name=path.name, input_names=list(inputs),
+            output_names=[OUTPUT], **dynamic,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _working_in(folder):
+    """Have `folder` as the working directory, so that a path in it is a plain name."""
+    earlier = os.open(".", os.O_RDONLY)  # it may have no path any more
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.fchdir(earlier)
+        os.close(earlier)
 
 
 def _zeros(inputs, rows):

@@ -105,12 +105,14 @@ class Vocabulary:
     @classmethod
     def load(cls, path):
         columns = {"field": pl.String, VALUE: pl.String, "id": pl.Int32, COUNT: pl.Int64}
-        table = pl.read_csv(path, separator="\t", schema=columns, quote_char=None)
+        with open(path, "rb") as file:  # polars expands ~ and * in a path
+            table = pl.read_csv(file, separator="\t", schema=columns, quote_char=None)
         return cls(table.with_columns(pl.col(VALUE).fill_null("")))
 
     def save(self, path):
         """Write the table as tab-separated text with a header; no value holds a tab or a line's end."""
-        self.table.write_csv(path, separator="\t", quote_style="never")
+        with open(path, "wb") as file:
+            self.table.write_csv(file, separator="\t", quote_style="never")
 
     def __len__(self):
         return self.table.height

@@ -17,6 +17,7 @@ from src.job_results import Outbox, ResultsCopy
 from src.launcher_environment import read_launcher
 from src.locks import only_training
 from src.object_store import is_remote, open_store
+from src.probe_rows import PROBE_NAME
 from src.transfer import PATIENCE_SECONDS, LocalCopy
 
 FAILED_PATIENCE_SECONDS = 30  # with sending the results of a job that has failed or is being stopped
@@ -32,17 +33,17 @@ class Job:
 
 
 @contextlib.contextmanager
-def open_job(config, results, checkpoint_key, preprocess):
+def open_job(config, results, checkpoint_key, preprocess, needs_data=True):
     """Give a `with` block the Job, and send its results; without enable_modelarts the settings are left as they are.
 
     results: keys of settings that name files or folders to write; they come to lie below train_url or output_path.
     checkpoint_key: of the setting that gets what is at checkpoint_url.  preprocess: makes MindRecord of raw rows, of
-    settings.
+    settings.  needs_data: False for a script that can do without, which a job then runs without data_url.
     """
     if not config.enable_modelarts:
         yield Job(config)
         return
-    for key in ("data_url", "train_url"):
+    for key in ("data_url", "train_url") if needs_data else ("train_url",):
         if getattr(config, key) is None:
             raise UserError(f"--{key} is missing; a job of ModelArts needs it")
     urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
@@ -71,10 +72,12 @@ def open_job(config, results, checkpoint_key, preprocess):
 
 def _bring_inputs(config, checkpoint_key, store, preprocess):
     """Return the settings that name the data and the checkpoint."""
-    raw_settings = dataclasses.replace(config, overwrite=True)  # what is in data_path can be made again
-    data = bring_data(config.data_url, store, config.data_path, lambda: preprocess(raw_settings))
-    print(f"data: {data}")
-    settings = {"dataset_path": str(data)}
+    settings = {}
+    if config.data_url is not None:
+        raw_settings = dataclasses.replace(config, overwrite=True)  # what is in data_path can be made again
+        data = bring_data(config.data_url, store, config.data_path, lambda: preprocess(raw_settings))
+        print(f"data: {data}")
+        settings["dataset_path"] = str(data)
     if config.checkpoint_url is not None:
         settings[checkpoint_key] = str(_bring_checkpoint(config.checkpoint_url, store, config.load_path))
     return settings
@@ -93,7 +96,8 @@ def _bring_checkpoint(url, store, folder):
     if index is None:
         raise UserError(f"{address} holds no {MODEL_NAME}, as the folder of checkpoints does that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
-    wanted = [found for found in files if found in (index, parent + name) or found == f"{parent}run.json"
+    names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
+    wanted = [found for found in files if found in names
               or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
     LocalCopy(store, address, folder).update({found: files[found] for found in wanted})
     return pathlib.Path(folder, parent, name)

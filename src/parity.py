@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does an exported file predict what the checkpoint does?"""
 
+import dataclasses
+
 import numpy as np
 
 from src.dataset import create_dataset
+from src.encoded_rows import check_rows
 from src.errors import UserError
 from src.metrics import PADDING_LABEL, roc_auc
 from src.progress import Progress
@@ -11,6 +14,33 @@ from src.progress import Progress
 ROWS = 10_000  # that are compared, about
 DYNAMIC_BATCH_ROWS = 1000
 LARGEST_DIFFERENCE = 1e-5  # of probabilities, and of the AUC
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityRows:
+    """The rows to compare on: `probe_count` probe rows, then rows of the data.
+
+    inputs: sparse_ids int32 [n, S], and dense_values float32 [n, N] if N > 0.  labels: of the rows of the data.
+    """
+
+    inputs: list
+    labels: np.ndarray
+    probe_count: int
+
+    @classmethod
+    def of_probes(cls, probes):
+        """Take probe rows alone.  probes: by name of the input."""
+        inputs = list(probes.values())
+        return cls(inputs, np.empty((0, 1), np.float32), len(inputs[0]))
+
+    def add(self, inputs, labels):
+        """Return these rows, then others of the data: inputs [m, S] and [m, N], labels [m, 1]."""
+        joined = [np.concatenate(columns) for columns in zip(self.inputs, inputs, strict=True)]
+        return dataclasses.replace(self, inputs=joined, labels=np.concatenate([self.labels, labels]))
+
+    def __str__(self):
+        data = f" and {len(self.labels):,} validation rows" if len(self.labels) else ""
+        return f"{self.probe_count:,} probe rows{data}"
 
 
 def read_rows(dataset_path, meta):
@@ -25,21 +55,24 @@ def read_rows(dataset_path, meta):
             break
     columns = [np.concatenate(column) for column in zip(*parts)]
     *inputs, labels = (column[columns[-1].ravel() != PADDING_LABEL] for column in columns)
+    check_rows(*inputs, vocabulary_size=meta.vocabulary_size, source=f"{dataset_path}, split {split}")
     return inputs, labels
 
 
-def compare(expected, run, inputs, labels, batch_size):
-    """Run an exported model on rows; return a text that says how near it comes to the expected probabilities [n, 1].
+def compare(expected, run, rows, batch_size):
+    """Run an exported model on ParityRows; return a text on how near it comes to the expected probabilities [n, 1].
 
     run: a function from numpy inputs to probabilities.  batch_size: of the model, 0 if it is not fixed.
     Raises UserError if it does not come near.
     """
-    found = predict_all(run, inputs, batch_size)
+    found = predict_all(run, rows.inputs, batch_size)
     difference = float(np.abs(found - expected).max())
-    text = f"compared with the checkpoint on {len(labels):,} rows:\n  probabilities differ by at most {difference:.1e}"
+    text = f"compared with the checkpoint on {rows}:\n  probabilities differ by at most {difference:.1e}"
     is_near = difference <= LARGEST_DIFFERENCE  # False for NaN
+    labels = rows.labels.ravel()
     if is_near and 0 < labels.sum() < len(labels):
-        auc_difference = abs(roc_auc(labels.ravel(), found.ravel()) - roc_auc(labels.ravel(), expected.ravel()))
+        aucs = [roc_auc(labels, column[rows.probe_count :].ravel()) for column in (found, expected)]
+        auc_difference = abs(aucs[0] - aucs[1])
         text += f", the AUC by {auc_difference:.1e}"
         is_near = auc_difference <= LARGEST_DIFFERENCE
     if not is_near:

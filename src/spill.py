@@ -107,12 +107,14 @@ class _Block:
                 file.write(frame[name].to_numpy())
         texts = [name for name, kind in self.kinds.items() if kind == TEXT]
         if texts:
-            frame.select(texts).write_ipc(self._texts_path)
+            with open(self._texts_path, "wb") as file:  # polars expands ~ and * in a path
+                frame.select(texts).write_ipc(file)
 
     def read(self, name, start, end):
         """Return a column, a Series, of the rows from `start` to `end`."""
         if self.kinds[name] == TEXT:
-            return pl.read_ipc(self._texts_path, columns=[name])[name][start:end]
+            with open(self._texts_path, "rb") as file:
+                return pl.read_ipc(file, columns=[name])[name][start:end]
         array = np.empty(end - start, _dtype_of(self.kinds[name]))
         self.read_into({name: array}, start)
         return pl.Series(name, array)

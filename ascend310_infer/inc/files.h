@@ -19,6 +19,8 @@ class OutputFolder {
   OutputFolder(const OutputFolder &) = delete;
   OutputFolder &operator=(const OutputFolder &) = delete;
 
+  // The folder as long as it is not committed.
+  const std::filesystem::path &Partial() const { return partial_; }
   void Write(const std::string &name, const std::vector<float> &values) const;
   void Commit();
 

@@ -7,9 +7,12 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <set>
 
+#include "checks.h"
 #include "error.h"
 #include "files.h"
+#include "metadata.h"
 #include "model.h"
 #include "options.h"
 #include "timing.h"
@@ -26,9 +29,36 @@ std::vector<std::string> Folders(const Options &options) {
   return folders;
 }
 
-// Reads one file of each folder; throws Error unless they have the same number of rows, which is returned.
+// Throws Error if a folder has the name that preprocess.py gives to other contents: labels or the other input may have
+// rows of the same size.
+void CheckFolderName(const char *flag, const std::string &folder, const std::string &wanted) {
+  const std::filesystem::path path = std::filesystem::canonical(folder);
+  for (const std::string name : {"00_sparse_ids", "01_dense_values", "02_labels"}) {
+    if (path.filename() == name && name != wanted) {
+      throw Error(Text(flag, "=", folder, ": must be the folder ", wanted, ", not ", name));
+    }
+  }
+}
+
+// Throws Error if the inputs are of other data than the model.
+void CheckInputs(const Options &options, const std::vector<std::string> &folders, const Metadata &metadata) {
+  CheckFolderName("--input0_path", folders[0], "00_sparse_ids");
+  std::set<std::filesystem::path> parents;
+  for (const auto &folder : folders) {
+    parents.insert(std::filesystem::canonical(folder).parent_path());
+  }
+  if (folders.size() > 1) {
+    CheckFolderName("--input1_path", folders[1], "01_dense_values");
+  }
+  for (const auto &parent : parents) {
+    CheckSameData(options.mindir_path, metadata, parent.string(), ReadFolderMetadata(parent));
+  }
+}
+
+// Reads one file of each folder; throws Error unless they hold rows that the model knows, the same number of them,
+// which is returned.
 size_t ReadInputs(const std::vector<std::string> &folders, const std::string &name, const DeepFmModel &model,
-                  std::vector<std::vector<char>> *inputs) {
+                  int64_t vocabulary_size, std::vector<std::vector<char>> *inputs) {
   inputs->clear();
   size_t rows = 0;
   for (size_t place = 0; place < folders.size(); ++place) {
@@ -37,6 +67,12 @@ size_t ReadInputs(const std::vector<std::string> &folders, const std::string &na
     const size_t own_rows = inputs->back().size() / model.RowBytes()[place];
     if (place > 0 && own_rows != rows) {
       throw Error(Text(path.string(), " holds ", own_rows, " rows, the file of that name in ", folders[0], " ", rows));
+    }
+    const size_t width = model.RowBytes()[place] / 4;
+    if (place == 0) {
+      CheckIds(path, inputs->back(), width, vocabulary_size);
+    } else {
+      CheckDenseValues(path, inputs->back(), width);
     }
     rows = own_rows;
   }
@@ -102,7 +138,10 @@ void Run(const Options &options) {
   if (folders.size() > 1 && ListBinFiles(folders[1]) != names) {
     throw Error(Text(folders[0], " and ", folders[1], " must hold files of the same names"));
   }
+  const Metadata metadata = ReadModelMetadata(options.mindir_path);
+  const int64_t vocabulary_size = VocabularySize(metadata);
   DeepFmModel model(options);
+  CheckInputs(options, folders, metadata);
   OutputFolder output(options.output_path);
   WarmUp(options, &model);
   std::vector<double> milliseconds;
@@ -110,10 +149,13 @@ void Run(const Options &options) {
   size_t rows = 0;
   FileCounter counter(names.size());
   for (const auto &name : names) {
-    const size_t own_rows = ReadInputs(folders, name, model, &inputs);
+    const size_t own_rows = ReadInputs(folders, name, model, vocabulary_size, &inputs);
     output.Write(name, PredictRows(inputs, own_rows, &model, &milliseconds));
     rows += own_rows;
     counter.Advance();
+  }
+  if (!metadata.empty()) {
+    WriteFolderMetadata(output.Partial(), metadata);
   }
   output.Commit();
   std::cout << "rows: " << rows << ", files: " << names.size() << "\n"

@@ -88,6 +88,16 @@ def test_other_data_are_refused(folder, make_dataset, flag, message):
         find_checkpoint(folder.path)[0].check_data(DatasetMeta.load(other), other)
 
 
+def test_a_model_json_of_an_older_version_has_the_size_of_the_vocabulary_with_the_network_alone(folder, dataset):
+    path = folder.path / "model.json"
+    content = json.loads(path.read_text())
+    size = content["data"].pop("vocabulary_size")
+    path.write_text(json.dumps(content))
+    found = find_checkpoint(folder.path)[0]
+    assert found.data.vocabulary_size == size
+    found.check_data(DatasetMeta.load(dataset), dataset)
+
+
 @pytest.mark.parametrize("size", [0, 100, -1])
 def test_a_checkpoint_that_is_cut_off_is_refused(folder, size):
     path = folder.path / "deepfm-2_16.ckpt"

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
+
 import mindspore.dataset as ds
 import numpy as np
 import pytest
@@ -123,3 +125,15 @@ def test_ranks_together_read_the_batches_of_one(dataset, seeded, rank_count):
             together = np.concatenate([share[epoch][step] for share in shares])
             np.testing.assert_array_equal(together, batch)
         assert {len(share[epoch]) for share in shares} == {len(alone[epoch])}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_shard_of_the_same_size_with_other_content_is_refused_by_the_first_rank(dataset, tmp_path, training):
+    folder = shutil.copytree(dataset, tmp_path / "mindrecord")
+    path = folder / "train_input_part.mindrecord00"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"train_input_part\.mindrecord00 is damaged or of other data: its SHA-256"):
+        create_dataset(folder, "train", 50, training)
+    create_dataset(folder, "test", 50)

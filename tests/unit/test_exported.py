@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import pathlib
 
 import mindspore as ms
@@ -11,6 +12,7 @@ from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.errors import UserError
 from src.exported import check_wanted, open_exported, write
 from src.mindir import to_old_version
+from tests.odd_paths import ALL_IN_ONE
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -48,6 +50,40 @@ def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_s
         names = ["sparse_ids", "dense_values"][: len(inputs)]
         assert [node.name for node in model.graph.input] == names
         assert [node.name for node in model.graph.output] == ["probabilities"]
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_the_folder_of_a_file_may_have_any_characters(tmp_path, file_format):
+    predictor, inputs, expected = make_model()
+    folder, before = tmp_path / ALL_IN_ONE, os.getcwd()
+    folder.mkdir()
+    path = folder / f"model.partial.{file_format.lower()}"
+    write(file_format, predictor, 8, path, 3)
+    np.testing.assert_allclose(open_exported(file_format, path)(*inputs), expected, atol=1e-6)
+    assert os.getcwd() == before
+
+
+METADATA = {"data_identity": "12ab", "vocabulary_size": "20", "sparse_fields": '["C1", "类别"]'}
+
+
+@pytest.mark.parametrize("version", [3, 1])
+def test_metadata_of_mindir_follow_the_model_and_do_not_change_what_it_predicts(tmp_path, version):
+    predictor, inputs, expected = make_model()
+    write("MINDIR", predictor, 8, tmp_path / "model.mindir", version, METADATA)
+    model = mind_ir_pb2.ModelProto.FromString((tmp_path / "model.mindir").read_bytes())
+    assert dict(model.user_info) == METADATA
+    run = open_exported("MINDIR", tmp_path / "model.mindir")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+
+
+def test_metadata_of_onnx_are_those_that_onnxruntime_shows(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    predictor, inputs, expected = make_model()
+    write("ONNX", predictor, 0, tmp_path / "model.onnx", 3, METADATA)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_modelmeta().custom_metadata_map == METADATA
+    run = open_exported("ONNX", tmp_path / "model.onnx")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
 
 
 def test_an_operator_that_old_runtimes_may_not_know_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from mindspore_hub_conf import create_network
 from src.checkpoint import DataIdentity, ModelFolder
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
+from src.errors import UserError
 from tests.conftest import ROOT
 
 SIZES = {"vocabulary_size": 50, "sparse_field_count": 4, "dense_field_count": 3, "embedding_size": 2}
@@ -44,6 +45,16 @@ def test_it_loads_a_checkpoint_of_ours(seeded, dataset, tmp_path, name):
     inputs = Tensor(np.arange(20, dtype=np.int32).reshape(5, 4)), Tensor(np.ones((5, 3), np.float32))
     found = create_network("deepfm", ckpt_file=tmp_path / "ckpt" / name)(*inputs)
     np.testing.assert_array_equal(found.asnumpy(), network.set_train(False)(*inputs).asnumpy())
+
+
+def test_data_of_another_vocabulary_are_refused_if_they_are_named(seeded, dataset, make_dataset, tmp_path):
+    sizes = {**SIZES, "vocabulary_size": DatasetMeta.load(dataset).vocabulary_size, "sparse_field_count": 7}
+    network = DeepFM(DeepFMConfig(**sizes, hidden_sizes=(6,)))
+    folder = ModelFolder.create(tmp_path, network.config, DataIdentity.of_dataset(DatasetMeta.load(dataset)))
+    folder.save(network, 1, 2, {}, {})
+    assert create_network("deepfm", ckpt_file=tmp_path, dataset_path=dataset).config == network.config
+    with pytest.raises(UserError, match="was trained on other data than"):
+        create_network("deepfm", ckpt_file=tmp_path, dataset_path=make_dataset("--threshold=4"))
 
 
 def test_it_loads_a_checkpoint_of_the_model_zoo(cpu, tmp_path):

@@ -61,17 +61,26 @@ def test_without_the_switch_nothing_changes():
 
 @pytest.mark.parametrize(("place", "at"), [("", ""), ("checkpoint/", ""), ("", "/deepfm-2_9.ckpt")])
 def test_a_checkpoint_is_found_and_comes_with_its_index(settings, bucket, tmp_path, place, at):
-    files = {
-        f"{place}{name}": name.encode() for name in ("model.json", "run.json", "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")
-    }
+    beside = ("model.json", "run.json", "probe_rows.npz")
+    files = {f"{place}{name}": name.encode() for name in (*beside, "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")}
     write(tmp_path / "run", files)
     send(open_store(os.environ), tmp_path / "run", list(files), f"{bucket}/run")
     config = run_job(settings(f"--checkpoint_url={bucket}/run{at}"))
     path = pathlib.Path(config.checkpoint_path)
     assert path == tmp_path / "load_path" / place / at.strip("/")
     folder = path.parent if at else path
-    names = {"model.json", "run.json", "deepfm-2_9.ckpt"} | (set() if at else {"deepfm-1_9.ckpt"})
+    names = {*beside, "deepfm-2_9.ckpt"} | (set() if at else {"deepfm-1_9.ckpt"})
     assert {found.name for found in folder.iterdir()} == names
+
+
+def test_a_script_that_needs_no_data_runs_with_a_checkpoint_alone(settings, bucket, tmp_path):
+    write(tmp_path / "run", {"model.json": b"{}"})
+    send(open_store(os.environ), tmp_path / "run", ["model.json"], f"{bucket}/run")
+    config = settings("--data_url=none", f"--checkpoint_url={bucket}/run", "--ckpt_path=models")
+    with open_job(config, RESULTS, "ckpt_file", None, needs_data=False) as job:
+        assert job.config.dataset_path == config.dataset_path
+        assert pathlib.Path(job.config.ckpt_file) == tmp_path / "load_path"
+    assert not (tmp_path / "data_path" / "downloaded").exists()
 
 
 def test_a_checkpoint_without_its_index(settings, bucket):

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+import fcntl
+import os
+import time
+
+import pytest
+
+from src.errors import UserError
+from src.export_target import ExportTarget
+from tests.odd_paths import ODD_NAMES
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "v1.2/deepfm", "deepfm.v2", "a/../b/c", "new/and/deeper/deepfm"])
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_the_file_gets_its_name_and_the_suffix_and_nothing_else_is_left(tmp_path, name, file_format):
+    with ExportTarget(name, file_format) as target:
+        target.partial.write_text("content")
+        target.commit()
+    expected = f"{name}.{file_format.lower()}"
+    assert open(expected).read() == "content"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [(tmp_path / expected).resolve()]
+    assert not list(tmp_path.rglob(".deepfm*"))
+
+
+def test_the_suffix_of_the_format_may_be_given(tmp_path):
+    with ExportTarget("deepfm.mindir", "MINDIR") as target:
+        target.partial.touch()
+        target.commit()
+    assert os.listdir() == ["deepfm.mindir"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("models/", "must end with the name of a file"),
+        ("..", "must end with the name of a file"),
+        ("models/.", "must end with the name of a file"),
+        ("deepfm.onnx", "is the suffix of ONNX, but --file_format=MINDIR"),
+        ("folder", "folder.mindir is a folder|Is a directory"),
+        ("x" * 250, "File name too long"),
+        ("plain/deepfm", "Not a directory|File exists"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_before_the_work_and_leaves_nothing(tmp_path, name, message):
+    (tmp_path / "folder.mindir").mkdir()
+    (tmp_path / "plain").touch()
+    with pytest.raises(UserError, match=message), ExportTarget(name, "MINDIR"):
+        pytest.fail("the work has begun")
+    assert sorted(os.listdir()) == ["folder.mindir", "plain"]
+
+
+def test_a_failed_export_leaves_an_earlier_file_as_it_was_and_removes_new_folders(tmp_path):
+    (tmp_path / "old.mindir").write_text("old")
+    for name in ("old", "new/deeper/deepfm"):
+        with pytest.raises(RuntimeError), ExportTarget(name, "MINDIR") as target:
+            target.partial.write_text("half")
+            raise RuntimeError
+    assert os.listdir() == ["old.mindir"]
+    assert (tmp_path / "old.mindir").read_text() == "old"
+
+
+def test_work_folders_of_killed_exports_are_removed_and_those_in_use_are_not(tmp_path):
+    for name in ("killed", "running", "starting"):
+        (tmp_path / f".deepfm-export-{name}").mkdir()
+        if name != "starting":
+            os.utime(tmp_path / f".deepfm-export-{name}", times=(time.time() - 3600,) * 2)
+    running = os.open(tmp_path / ".deepfm-export-running", os.O_RDONLY)
+    fcntl.flock(running, fcntl.LOCK_EX)
+    with ExportTarget("deepfm", "MINDIR"):
+        pass
+    os.close(running)
+    assert sorted(os.listdir()) == [".deepfm-export-running", ".deepfm-export-starting"]
+
+
+def test_the_file_can_be_read_by_all_whom_the_umask_allows(tmp_path):
+    earlier = os.umask(0o027)
+    try:
+        with ExportTarget("deepfm", "MINDIR") as target:
+            target.partial.touch(0o400)  # as MindSpore makes it
+            target.commit()
+    finally:
+        os.umask(earlier)
+    assert (tmp_path / "deepfm.mindir").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_symbolic_link_is_replaced_and_the_file_that_it_names_stays(tmp_path):
+    (tmp_path / "first.mindir").write_text("first")
+    (tmp_path / "latest.mindir").symlink_to("first.mindir")
+    with ExportTarget("latest", "MINDIR") as target:
+        target.partial.write_text("second")
+        target.commit()
+    assert (tmp_path / "first.mindir").read_text() == "first"
+    assert (tmp_path / "latest.mindir").read_text() == "second"
