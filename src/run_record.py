@@ -25,7 +25,7 @@ FIXED_SETTINGS = (
 FREE_SETTINGS = (
     "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
     "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir", "enable_modelarts", "data_url", "train_url",
-    "checkpoint_url", "data_path", "output_path", "load_path",
+    "checkpoint_url", "data_path", "output_dir", "output_path", "load_path",
 )  # fmt: skip
 
 
@@ -73,13 +73,15 @@ class RunRecord:
             raise UserError(f"{path} is missing or damaged, so this run cannot be gone on with") from error
         self._losses = [loss for loss in losses if loss[0] <= epochs_done]
         ours = self._content["settings"]
-        changed = [key for key in ours if key not in FREE_SETTINGS and ours[key] != settings.get(key)]
+        # A run of an earlier version lacks the settings that did not exist then.
+        known = [key for key in ours if key in settings and key not in FREE_SETTINGS]
+        changed = [key for key in known if ours[key] != settings[key]]
         for key in FIXED_SETTINGS:
             if key in changed:
-                raise UserError(f"--{key}={ours[key]}: the run in {folder} has {settings.get(key)}")
+                raise UserError(f"--{key}={ours[key]}: the run in {folder} has {settings[key]}")
         if data != self._content["data"]:
             raise UserError(f"--dataset_path={ours['dataset_path']}: the run in {folder} has other data")
-        return [f"--{key}={ours[key]} from here on; it was {settings.get(key)}" for key in changed]
+        return [f"--{key}={ours[key]} from here on; it was {settings[key]}" for key in changed]
 
     def add_loss(self, epochs_done, loss, learning_rate):
         """Take in the loss of a step, and the rate that it had."""
