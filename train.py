@@ -21,7 +21,7 @@ from src.events import check_package
 from src.locks import only_training
 from src.logs import TrainLogs
 from src.memory_estimate import training_bytes
-from src.memory_limits import Work, check_fits, training_advice
+from src.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.modelarts import open_job
 from src.output_paths import Kind, Output, prepared
 from src.preprocess_data import make_records
@@ -113,7 +113,7 @@ def check_memory(config, meta, device, ranks):
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
     cells = meta.lines * meta.settings["slot_dim"] if meta.settings["skip_id_convert"] else None
     advice = training_advice(sizes, cells, processes)
-    ranks.first_does(lambda: check_fits(Work("training", sizes, needed, processes), device, advice))
+    ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
 
 
 def report(config, meta, trainer, folder, valid_data, ranks):

@@ -67,7 +67,9 @@ main() {
   [[ ! -d preprocess_Result/01_dense_values ]] || inputs+=(--input1_path=./preprocess_Result/01_dense_values)
   step "infer" "${project}/ascend310_infer/out/main" --mindir_path="${mindir}" "${inputs[@]}" \
     --output_path=./result_Files --device_target="${target}" --device_id="${device_id}"
-  echo "$(tail -n 1 infer.log)"
+  local times
+  times="$(tail -n 1 infer.log)"
+  echo "${times}"
   step "score" score
   echo "$(< acc.log)"
 }

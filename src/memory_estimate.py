@@ -38,6 +38,12 @@ def parameter_count(sizes) -> int:
     return 1 + rows * (sizes.embedding_size + 1) + sum((wide + 1) * narrow for wide, narrow in layers)
 
 
+def table_bytes(sizes, is_training: bool) -> int:
+    """Return the bytes of the embedding tables, in training with their gradients and both moments of Adam."""
+    copies = 4 if is_training else 1
+    return copies * FLOAT_BYTES * sizes.vocabulary_size * (sizes.embedding_size + 1)
+
+
 def training_bytes(sizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
     """Return the bytes of a process that trains.
 

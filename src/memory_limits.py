@@ -8,8 +8,10 @@ import resource
 import psutil
 
 from src.errors import UserError
+from src.memory_estimate import table_bytes
 
 GIB = 2**30
+TRAINING = "training"
 MARGIN = 1.3  # estimates may be too large by this factor, and nothing that fits is to be refused
 UNLIMITED = 2**60  # bytes; a cgroup of version 1 without a limit reports more
 HASHED_RANGE = 10  # times as large as the number of its ids can be: then the ids are hashes
@@ -38,6 +40,12 @@ class Work:
     needed_bytes: int
     process_count: int = 1
 
+    def __str__(self):
+        each = f"{self.process_count} times " if self.process_count > 1 else ""
+        table = table_bytes(self.sizes, self.name == TRAINING) / GIB
+        shape = f"{self.sizes.vocabulary_size:,} x {self.sizes.embedding_size + 1}"
+        return f"{each}{self.needed_bytes / GIB:,.1f} GiB for {self.name} (table of {shape}: {table:,.1f} GiB)"
+
 
 def check_fits(work: Work, device: str, advice: str, is_planned: bool = False) -> None:
     """Print what the work takes; raise UserError if this machine cannot give it.
@@ -46,22 +54,18 @@ def check_fits(work: Work, device: str, advice: str, is_planned: bool = False) -
     is_planned: another process is going to do the work, so that what this one holds will be free then.
     The rule: refuse if the estimate, divided by MARGIN, exceeds what is free, swap included.
     """
-    sizes = work.sizes
-    each = f"{work.process_count} times " if work.process_count > 1 else ""
-    what = f"{work.name} with {sizes.vocabulary_size:,} ids of {sizes.embedding_size} numbers"
-    needed = f"{each}{work.needed_bytes / GIB:,.1f} GiB"
     if device != "CPU":
-        print(f"memory: {needed} for {what}; not compared with the memory of {device}", flush=True)
+        print(f"memory: {work}; not compared with the memory of {device}", flush=True)
         return
     own = psutil.Process().memory_info()
     limit = smallest_limit(work.process_count, 0 if is_planned else own.vms)
     held = own.rss
     if (work.needed_bytes - held) / MARGIN > limit.free_bytes:
         raise UserError(
-            f"{what} takes about {needed} of memory, and this machine can give {limit.free_bytes / GIB:,.1f} GiB more "
-            f"({limit.source}); {advice}"
+            f"memory: about {work}, and this machine can give {limit.free_bytes / GIB:,.1f} GiB more ({limit.source}); "
+            f"{advice}"
         )
-    print(f"memory: {needed} for {what}; {(limit.free_bytes + held) / GIB:,.1f} GiB are available", flush=True)
+    print(f"memory: {work}; {(limit.free_bytes + held) / GIB:,.1f} GiB are free", flush=True)
 
 
 def training_advice(sizes, distinct_ids: int | None = None, process_count: int = 1) -> str:

@@ -40,7 +40,7 @@ from src.diagnostics import IdCounter, describe, estimate, report_fields
 from src.errors import UserError, exit_on_user_error
 from src.features import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
 from src.memory_estimate import NetworkSizes, training_bytes
-from src.memory_limits import Work, check_fits, training_advice
+from src.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.progress import Progress
 from src.raw_rows import count_lines, find_source, parse_block, read_blocks
 from src.result_folder import ResultFolder, identify, only_run
@@ -220,7 +220,7 @@ def check_training_fits(schema, encoder, rows, config):
     cells = rows.lines * len(schema.category_names) if config.skip_id_convert else None
     advice = f"{training_advice(sizes, cells)}; to train on another machine, add --device_target=Ascend or GPU"
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
-    check_fits(Work("training", sizes, needed), device, advice, is_planned=True)
+    check_fits(Work(TRAINING, sizes, needed), device, advice, is_planned=True)
 
 
 def result_settings(config, keys=RESULT_SETTINGS):

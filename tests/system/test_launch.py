@@ -332,6 +332,7 @@ def test_two_ranks_that_were_stopped_and_went_on_do_as_one_with_batches_of_twice
     assert re.search(r"rank 1 of 2\ngoing on from .*, after step \d+", (of_two / "log1" / "output.log").read_text())
 
 
+@pytest.mark.slow
 def test_two_ranks_score_a_checkpoint_exactly_as_one(of_two, data, tmp_path, run):
     flags = (
         f"--dataset_path={data}",

@@ -112,7 +112,7 @@ def scores_of(text):
 @pytest.mark.parametrize(
     ("kind", "faults"),
     [
-        ("mindrecord", []),
+        pytest.param("mindrecord", [], marks=pytest.mark.slow),
         ("zip", []),
         ("raw", [("500 InternalError", 4), ("drop", 2, "GET"), ("503 SlowDown", 3, "PUT")]),
     ],
@@ -142,6 +142,7 @@ def test_three_jobs(s3_server, bucket, data, by_hand, scores_by_hand, tmp_path, 
     assert SECRET.encode() not in everything
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_for_20_seconds(s3_server, bucket, data, by_hand, tmp_path, cache):
     url, out = put(bucket, data, "mindrecord"), f"{bucket}/out"
     process = start("train.py", f"--data_url={url}", f"--train_url={out}", cache=cache)
@@ -156,6 +157,7 @@ def test_a_store_that_is_away_for_20_seconds(s3_server, bucket, data, by_hand, t
     check_as_by_hand(tmp_path / "fetched", by_hand)
 
 
+@pytest.mark.slow
 def test_killed_while_downloading_training_and_uploading(s3_server, bucket, data, by_hand, tmp_path, cache):
     url, out = put(bucket, data, "raw"), f"{bucket}/out"
     flags = (f"--data_url={url}", f"--train_url={out}")

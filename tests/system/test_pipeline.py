@@ -74,6 +74,7 @@ def test_train_writes_what_the_model_zoos_users_expect(small, run):
     assert f"{run_record['losses'][-1][1]:.4f}" in report
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run):
     texts = []
     for name, seed in (("first", 7), ("second", 7), ("third", 8)):

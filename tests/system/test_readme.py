@@ -101,7 +101,14 @@ BLOCKS = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def is_slow(block):
+    return any("benchmarks/" in command for command in block)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(number, marks=[pytest.mark.slow] * is_slow(block)) for number, block in enumerate(BLOCKS)],
+)
 def test_the_commands_work(number, clone, environment):
     for command in BLOCKS[number]:
         finished = subprocess.run(

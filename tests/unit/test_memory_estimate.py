@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from src.memory_estimate import NetworkSizes, parameter_count, prediction_bytes, training_bytes
+from src.memory_estimate import NetworkSizes, parameter_count, prediction_bytes, table_bytes, training_bytes
 
 LARGE, SMALL = (1024, 512, 256, 128), (64, 32)
 # Peak resident memory in GiB of train.py on 2 CPU cores (MindSpore 2.10.0, 39 sparse and 13 dense fields), measured by
@@ -26,6 +26,12 @@ TRAININGS = [
 ]
 # The same of eval.py; export.py took as much.
 PREDICTIONS = [(1_000_260, 16, 1000, 0.91), (1_000_260, 80, 1000, 2.58), (1_000_260, 80, 16_000, 2.58)]
+
+
+def test_tables_count_with_gradients_and_moments_in_training():
+    # 50 ids of 5 numbers and one weight: 300 float32 of 4 bytes, of which training holds four copies.
+    assert table_bytes(NetworkSizes(50, 4, 3, 5, (7, 6)), is_training=False) == 1200
+    assert table_bytes(NetworkSizes(50, 4, 3, 5, (7, 6)), is_training=True) == 4800
 
 
 @pytest.mark.parametrize("sizes", [(50, 4, 3, 5, (7, 6)), (50, 4, 0, 5, (7,)), (9, 1, 2, 1, (3, 3, 3))])

@@ -82,20 +82,21 @@ def test_what_cannot_fit_is_refused_with_advice_and_what_may_fit_is_not(capsys):
     with pytest.raises(UserError) as caught:
         check_fits(Work("training", SIZES, int(2 * free_bytes) + GIB), "CPU", training_advice(SIZES))
     assert re.match(
-        r"training with 1,000,000 ids of 8 numbers takes about [\d,.]+ GiB of memory, and this machine can give "
+        r"memory: about [\d,.]+ GiB for training \(table of 1,000,000 x 9: 0.1 GiB\), and this machine can give "
         r"[\d.]+ GiB more \(.+\); use a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a "
         r"larger --threshold or with --max_vocab_size$",
         str(caught.value),
     )
     check_fits(Work("training", SIZES, int(1.1 * free_bytes)), "CPU", "")  # within the margin of the estimate
-    assert "GiB for training with 1,000,000 ids of 8 numbers; " in capsys.readouterr().out
+    # 4 copies of 9 million float32 are 0.13 GiB.
+    assert "GiB for training (table of 1,000,000 x 9: 0.1 GiB); " in capsys.readouterr().out
 
 
 def test_the_memory_of_another_device_is_not_compared(capsys):
     check_fits(Work("training", SIZES, 2**60, process_count=8), "Ascend", "")
     assert capsys.readouterr().out == (
-        f"memory: 8 times {2**30:,.1f} GiB for training with 1,000,000 ids of 8 numbers; not compared with the memory "
-        "of Ascend\n"
+        f"memory: 8 times {2**30:,.1f} GiB for training (table of 1,000,000 x 9: 0.1 GiB); not compared with the "
+        "memory of Ascend\n"
     )
 
 

@@ -431,7 +431,9 @@ HASHED = "\n".join(f"{row % 2}\t{row}\t\t1\t{row % 3 * 715827882}\t7\t1\t2" for 
 def test_hashed_ids_are_refused_before_anything_is_written(make_dataset):
     with pytest.raises(UserError) as caught:
         make_dataset("--skip_id_convert=1", "--device_target=CPU", content=HASHED)
-    assert re.match(r"training with 1,431,655,7\d\d ids of 80 numbers takes about 3,\d+\.\d GiB", str(caught.value))
+    assert re.match(
+        r"memory: about 3,\d+\.\d GiB for training \(table of 1,431,655,7\d\d x 81: 1,728\.\d GiB\)", str(caught.value)
+    )
     assert "at most 1,200 of the ids occur, so they look hashed" in str(caught.value)
     assert "--skip_id_convert=0" in str(caught.value)
 
