@@ -24,7 +24,7 @@ main() {
   "${python}" -m ruff check .
   "${python}" -m ruff format --check --quiet .
   # A test file stays in one process: its tests share what is slow to make.
-  "${python}" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+  "${python}" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
 }
 
 main "$@"

@@ -357,6 +357,7 @@ def test_two_ranks_score_a_checkpoint_exactly_as_one(of_two, data, tmp_path, run
     assert "result" not in (tmp_path / "logs" / "worker_1.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_which_one_process_can_take_up(data, tmp_path, run):
     process = two_ranks(data, tmp_path, "--save_checkpoint_steps=5")
     wait_for_steps(16, tmp_path, process)

@@ -227,6 +227,7 @@ def test_a_store_without_space_does_not_stop_training(s3_server, bucket, data, b
     check_as_by_hand(tmp_path / "fetched", by_hand)
 
 
+@pytest.mark.slow
 def test_two_ranks_by_msrun_download_once_and_send_once(s3_server, bucket, data, tmp_path, cache):
     line, options = job("train.py", f"--data_url={put(bucket, data, 'zip')}", f"--train_url={bucket}/out", cache=cache)
     binaries = pathlib.Path(sys.executable).parent
