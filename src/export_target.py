@@ -2,17 +2,16 @@
 """The path of an exported file, which appears complete or not at all, whatever characters the path holds."""
 
 import contextlib
-import errno
 import fcntl
 import functools
 import os
 import pathlib
 import shutil
-import stat
 import tempfile
 import time
 
 from src.errors import UserError
+from src.output_paths import Kind, Output, prepared
 from src.stopping import cleaned_up
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
@@ -35,7 +34,9 @@ class ExportTarget:
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            stack.callback(_remove_empty, _missing_folders(self.path.parent))
+            stack.enter_context(
+                prepared([Output("file_name", str(self.path), Kind.FILE, f"--file_name={self._file_name}")])
+            )
             self._make_work_folder(stack)
             self.partial = self._work / f"{PLAIN_STEM}{self.path.suffix}"
             self._stack = stack.pop_all()
@@ -45,14 +46,8 @@ class ExportTarget:
         self._stack.close()
 
     def _make_work_folder(self, stack):
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if stat.S_ISDIR(_mode(self.path)):
-                raise IsADirectoryError(errno.EISDIR, f"{self.path} is a folder")
-            _remove_abandoned(self.path.parent)
-            self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(self.path.parent)))
-        except OSError as error:
-            raise UserError(f"--file_name={self._file_name}: {error.strerror}; choose another path") from error
+        _remove_abandoned(self.path.parent)
+        self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(self.path.parent)))
         remove = functools.partial(shutil.rmtree, self._work, ignore_errors=True)
         stack.callback(remove)
         stack.enter_context(cleaned_up(remove))
@@ -79,26 +74,9 @@ def _target_path(file_name, file_format):
                 f"--file_name={file_name}: {other_suffix} is the suffix of {other}, but --file_format={file_format}; "
                 "leave the suffix out"
             )
-    return pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
-
-
-def _mode(path):
-    """Return the mode of a file, 0 if it does not exist; OSError if its name is too long."""
-    try:
-        return path.stat().st_mode
-    except FileNotFoundError:
-        return 0
-
-
-def _missing_folders(folder):
-    """Return `folder` and those above it that do not exist, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-
-
-def _remove_empty(folders):
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
+    path = pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
+    # A folder before .. need not exist.
+    return pathlib.Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
 def _remove_abandoned(parent):

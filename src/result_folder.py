@@ -12,6 +12,8 @@ from src.locks import temporary_lock
 from src.output_paths import Kind, Output, prepared
 
 SOURCE_NAME, LOCK_NAME = "source.json", "preprocess.lock"
+LONGEST_INDEX = "valid_input_part.mindrecord00.db"
+LONGEST_PATH = 500  # bytes; the index of a shard is an SQLite file, whose path may have 504
 
 
 @contextlib.contextmanager
@@ -53,6 +55,11 @@ class ResultFolder:
 
     def check_free(self, overwrite):
         """Raise UserError if another result is in the place and may not be replaced, or what is there is no result."""
+        index = os.path.abspath(self._unfinished / LONGEST_INDEX)
+        if len(os.fsencode(index)) > LONGEST_PATH:
+            raise UserError(
+                f"{index} is longer than the {LONGEST_PATH} bytes that MindRecord takes; use a shorter path"
+            )
         if os.path.ismount(self.path):
             raise UserError(f"{self.path} is a mount point, which no folder can replace; name a folder in it")
         if self.path.exists() and not self._is_replaceable():

@@ -50,7 +50,7 @@ def score_by_hand(folder, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [ALL_IN_ONE, *ODD_NAMES])
+@pytest.mark.parametrize("name", [ALL_IN_ONE, *ODD_NAMES[::7]])
 def test_every_flag_takes_a_path_of_any_characters(run, tmp_path, name):
     work = tmp_path / name  # the working directory too
     work.mkdir()

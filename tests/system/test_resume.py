@@ -295,7 +295,9 @@ def test_killed_before_any_write_resume_ends_as_the_undisturbed_run(short_run, d
     )
     assert finished.returncode == 0, finished.stderr
     assert outcome(tmp_path) == short_run
-    assert sorted(path.suffix for path in (tmp_path / "checkpoint").iterdir()) == [".ckpt", ".ckpt", ".json", ".json"]
+    assert sorted(path.suffix for path in (tmp_path / "checkpoint").iterdir()) == [
+        ".ckpt", ".ckpt", ".json", ".json", ".npz",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -442,3 +442,17 @@ def test_hashed_ids_are_accepted_if_another_device_is_to_train(make_dataset, cap
     folder = make_dataset("--skip_id_convert=1", "--device_target=Ascend", content=HASHED)
     assert "not compared with the memory of Ascend" in capsys.readouterr().out
     assert DatasetMeta.load(folder).vocabulary_size > 2 * 715827882
+
+
+def test_a_folder_whose_path_is_too_long_for_mindrecord_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "train.txt").write_text(make_rows(200, 3, 4, seed=5))
+    out = tmp_path / ("x" * 200) / ("y" * 250)
+    with pytest.raises(UserError, match="is longer than the 500 bytes that MindRecord takes"):
+        main([f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", f"--output_dir={out}"])
+    assert "read:" not in capsys.readouterr().out
+    # The index of the longest name in the work folder of MindRecord has just as many bytes as are allowed.
+    rest = 500 - len(os.fsencode(tmp_path / "z.partial" / "unfinished" / "valid_input_part.mindrecord00.db"))
+    folder = tmp_path / ("x" * 200)
+    out = folder / ("y" * (rest - 200))
+    main([f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", f"--output_dir={out}", "--line_per_sample=10"])
+    assert DatasetMeta.load(out).lines == 200
