@@ -58,9 +58,8 @@ COUNTED_VALUE_BYTES = 64  # while values are counted, at the most
 SPILL_NAME = "spill"  # in the work folder
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 LARGEST_COUNT = 1 << 31  # values that polars takes at once; it numbers the rows of a frame in 32 bits
-HOPELESS = (
-    4  # times the permitted malformed lines at which reading stops early; the number of lines is an estimate then
-)
+# Reading stops early at so many times the permitted malformed lines: the number of lines is an estimate then.
+HOPELESS = 4
 # What the parsed rows and the result depend on beside the file; the other settings only say where and how.
 SPILL_SETTINGS = (
     "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
+from src import output_paths
 from src.dataset_meta import file_digest, partial_path
 from src.errors import UserError
 from src.object_store import StoreError
@@ -171,6 +172,4 @@ def read_json(path):
 
 def write_whole(path, content):
     """Write a dict as JSON, whole or not at all."""
-    beside = partial_path(path)
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    output_paths.write_whole(path, json.dumps(content, indent=1) + "\n")
