@@ -21,7 +21,7 @@ SCRIPTS = {
     "eval.py": [*NETWORK],
     "export.py": ["--ckpt_file=checkpoint", *NETWORK],
     "preprocess.py": [],
-    "postprocess.py": ["--result_path=preprocess_Result/02_labels"],  # the labels stand for the predictions
+    "postprocess.py": ["--result_path=predictions"],
     "src/preprocess_data.py": ["--data_path=raw", "--threshold=10", "--line_per_sample=100", "--overwrite=True"],
     "src/criteo_like.py": ["--rows=200000", "--out=generated.txt"],
 }
@@ -53,7 +53,8 @@ def work(data, tmp_path_factory):
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     inputs = folder / "preprocess_Result"
-    shutil.copy(inputs / "data_identity.txt", inputs / "02_labels")  # as the runner does
+    shutil.copytree(inputs / "02_labels", folder / "predictions")  # the labels stand for what the runner writes
+    shutil.copy(inputs / "data_identity.txt", folder / "predictions")
     return folder
 
 
