@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter(joins_others=True)
@@ -9,21 +9,21 @@ if __name__ == "__main__":
 import contextlib
 import sys
 
-from src.by_value import describe_by_value, score_values, strongest_fields
+from src.callback import append_line, format_scores
 from src.checkpoint import find_checkpoint
+from src.common.errors import UserError, exit_on_user_error
+from src.common.memory_estimate import prediction_bytes
+from src.common.memory_limits import Work, check_fits
+from src.common.output_paths import Kind, Output, prepared
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
-from src.device import dense_dtype, set_up
-from src.errors import UserError, exit_on_user_error
-from src.evaluation import score_split
-from src.logs import append_line, format_scores
-from src.memory_estimate import prediction_bytes
-from src.memory_limits import Work, check_fits
-from src.modelarts import open_job
-from src.output_paths import Kind, Output, prepared
-from src.preprocess_data import make_records
+from src.distributed.device import dense_dtype, set_up
+from src.evaluation.evaluate import score_split
+from src.evaluation.slices import describe_by_value, score_values, strongest_fields
+from src.modelarts.job import open_job
+from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
@@ -66,7 +66,7 @@ def score(config, meta, folder, saved, fields, device, ranks):
     if config.by_field is not None:
         print(describe_by_value(config.by_field, by_field[config.by_field]))
     if config.report_path is not None:
-        from src.report import write_report  # here, as matplotlib takes its time
+        from src.report.page import write_report  # here, as matplotlib takes its time
 
         write_report(config.report_path, split, by_field, folder, saved, meta)
     print(describe(split, folder.path / saved.file, config.report_path))

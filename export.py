@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a checkpoint as a file for other runtimes: python export.py --ckpt_file=./checkpoint --file_name=deepfm"""
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter(joins_others=True)
@@ -11,19 +11,19 @@ import os
 from mindspore import Tensor
 
 from src.checkpoint import find_checkpoint
+from src.common.errors import UserError, exit_on_user_error
+from src.common.memory_estimate import prediction_bytes
+from src.common.memory_limits import Work, check_fits
 from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
-from src.device import set_up
-from src.errors import UserError, exit_on_user_error
-from src.export_target import ExportTarget
-from src.exported import check_wanted, open_exported, write
-from src.memory_estimate import prediction_bytes
-from src.memory_limits import Work, check_fits
-from src.modelarts import open_job
-from src.parity import ParityRows, compare, predict_all, read_rows
-from src.preprocess_data import make_records
-from src.probe_rows import load_probe_rows
+from src.distributed.device import set_up
+from src.export.export_target import ExportTarget
+from src.export.formats import check_wanted, open_exported, write
+from src.export.parity import ParityRows, compare, predict_all, read_rows
+from src.export.probe_rows import load_probe_rows
+from src.modelarts.job import open_job
+from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):

@@ -6,7 +6,7 @@ import pathlib
 from src.checkpoint import ModelFolder, find_checkpoint
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.model_zoo import load_model_zoo
+from src.export.model_zoo import load_model_zoo
 
 # The model zoo's network for Criteo: its 184,965 ids less those of the dense fields.
 CRITEO = {

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score the files that ascend310_infer wrote: python postprocess.py --result_path=... --label_path=..."""
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter()
 
+from src.common.errors import exit_on_user_error
 from src.config import load_config
-from src.errors import exit_on_user_error
-from src.inference_files import read_outputs
-from src.metrics import roc_auc
+from src.evaluation.metrics import roc_auc
+from src.export.inference_files import read_outputs
 
 
 def main(argv=None):

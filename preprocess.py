@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the test split as .bin files for ascend310_infer: python preprocess.py --dataset_path=... --result_path=..."""
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter()
 
+from src.common.errors import exit_on_user_error
 from src.config import load_config
 from src.dataset_meta import DatasetMeta
-from src.errors import exit_on_user_error
-from src.inference_files import write_inputs
+from src.export.inference_files import write_inputs
 
 
 def main(argv=None):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train DeepFM: python train.py --dataset_path=./data/mindrecord --ckpt_path=./checkpoint"""
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter(joins_others=True)
@@ -9,28 +9,28 @@ if __name__ == "__main__":
 import contextlib
 import dataclasses
 
-from src.by_value import score_values, strongest_fields
+from src.callback import TrainLogs
 from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
+from src.common.errors import exit_on_user_error
+from src.common.locks import only_training
+from src.common.memory_estimate import training_bytes
+from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
+from src.common.output_paths import Kind, Output, prepared
+from src.common.signals import Stopped, StopSignals
 from src.config import AUTO, load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.device import dense_dtype, set_seed, set_up
-from src.errors import exit_on_user_error
-from src.events import check_package
-from src.locks import only_training
-from src.logs import TrainLogs
-from src.memory_estimate import training_bytes
-from src.memory_limits import TRAINING, Work, check_fits, training_advice
-from src.modelarts import open_job
-from src.output_paths import Kind, Output, prepared
-from src.preprocess_data import make_records
-from src.probe_rows import save_probe_rows
-from src.run_record import RunRecord
-from src.schedule import LearningRate
-from src.stopping import Stopped, StopSignals
-from src.trainer import Trainer, TrainPlan, TrainState
-from src.training import build_train_step, start_at_base_rate
+from src.distributed.device import dense_dtype, set_seed, set_up
+from src.evaluation.slices import score_values, strongest_fields
+from src.export.probe_rows import save_probe_rows
+from src.modelarts.job import open_job
+from src.preprocessing.pipeline import make_records
+from src.training.events import check_package
+from src.training.learning_rate import LearningRate
+from src.training.run_record import RunRecord
+from src.training.train_step import build_train_step, start_at_base_rate
+from src.training.trainer import Trainer, TrainPlan, TrainState
 
 RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")  # settings that name them
 LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
@@ -118,7 +118,7 @@ def check_memory(config, meta, device, ranks):
 
 def report(config, meta, trainer, folder, valid_data, ranks):
     """Write report.html on the training and on the best checkpoint."""
-    from src.report import write_report  # here, as matplotlib takes its time
+    from src.report.page import write_report  # here, as matplotlib takes its time
 
     split, saved = trainer.score_best()
     by_field = {}

@@ -18,12 +18,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import polars as pl
 
-from src.bad_lines import BadLines
-from src.features import LABEL, FieldSchema
-from src.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
-from src.preprocess_data import KeySplits
-from src.raw_columns import MISSING, to_texts
-from src.raw_rows import parse_block, read_blocks
+from src.evaluation.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
+from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.encoder import LABEL, FieldSchema
+from src.preprocessing.pipeline import KeySplits
+from src.preprocessing.raw_columns import MISSING, to_texts
+from src.preprocessing.raw_rows import parse_block, read_blocks
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
 BEST = "ours, best recipe"
@@ -94,7 +94,7 @@ def split_rows(path):
 
 
 def plain(column):
-    """Return a column of src.raw_columns as text or integers, with nulls for missing values."""
+    """Return a column of src.preprocessing.raw_columns as text or integers, with nulls for missing values."""
     if column.name in ("key", LABEL):
         return column
     missing = column == MISSING[column.dtype]
@@ -148,9 +148,9 @@ def predict_test(dataset_path, checkpoints):
     from src.checkpoint import find_checkpoint
     from src.dataset import create_dataset
     from src.deepfm import DeepFMPredict
-    from src.device import place
-    from src.evaluation import predict
-    from src.ranks import Ranks
+    from src.distributed.device import place
+    from src.distributed.process_group import Ranks
+    from src.evaluation.evaluate import predict
 
     place("CPU", 0)
     model, saved = find_checkpoint(checkpoints)

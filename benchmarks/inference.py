@@ -23,8 +23,8 @@ import numpy as np
 from mindspore import Tensor
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.device import place, set_seed
-from src.exported import write
+from src.distributed.device import place, set_seed
+from src.export.formats import write
 
 BATCHES = {1: 500, 100: 200, 1000: 40, 16_000: 4}  # how many of each size are timed in a round
 WARM_UP = 2

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import numpy as np
 import polars as pl
 
-from src.metrics import log_loss
+from src.evaluation.metrics import log_loss
 
 SPLITS = ("train", "valid", "test")
 INTEGERS = [f"I{number}" for number in range(1, 14)]

@@ -20,19 +20,19 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from src import allocator
+from src.preprocessing import allocator
 
 os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)  # as preprocessing has it when started as a script
 
 import polars as pl
 
-from src import preprocess_data
 from src.config import load_config
 from src.criteo_like import write_rows
-from src.features import FeatureEncoder, FieldSchema
-from src.preprocess_data import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
-from src.record_writer import SplitWriter
-from src.spill import Spill
+from src.preprocessing import pipeline as preprocess_data
+from src.preprocessing.encoder import FeatureEncoder, FieldSchema
+from src.preprocessing.pipeline import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
+from src.preprocessing.record_writer import SplitWriter
+from src.preprocessing.spill import Spill
 
 
 def main():

@@ -52,8 +52,8 @@ def measure(arguments):
     from mindspore import Tensor
 
     from src.deepfm import DeepFM, DeepFMConfig
-    from src.device import set_seed, set_up
-    from src.training import build_train_step
+    from src.distributed.device import set_seed, set_up
+    from src.training.train_step import build_train_step
 
     _, ranks = set_up("CPU", 0)
     set_seed(1)
@@ -89,7 +89,7 @@ def start(flags, core):
 
 def two_ranks(flags):
     with tempfile.TemporaryDirectory() as folder:
-        launch = [sys.executable, ROOT / "src" / "launch.py", "--device_num=2", "--log=log{rank}"]
+        launch = [sys.executable, ROOT / "src" / "distributed" / "launch.py", "--device_num=2", "--log=log{rank}"]
         path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun is beside this Python
         subprocess.run(
             [*launch, pathlib.Path(__file__).resolve(), *flags, "--core=0"],

@@ -53,22 +53,22 @@ find_mindspore() {
   fi
 }
 
-# Starts src/launch.py in the background, or with WAIT=1 in the foreground.  $1: the folder for what it says; then its
+# Starts src/distributed/launch.py in the background, or with WAIT=1 in the foreground.  $1: the folder for what it says; then its
 # arguments.
 launch() {
   local folder="$1" log="$1/launch.log"
   shift
   find_mindspore
   if [[ "${WAIT:-0}" == 1 ]]; then
-    exec python "${project}/src/launch.py" "$@"
+    exec python "${project}/src/distributed/launch.py" "$@"
   fi
   mkdir -p "${folder}"
-  nohup python "${project}/src/launch.py" "$@" > "${log}" 2>&1 &
+  nohup python "${project}/src/distributed/launch.py" "$@" > "${log}" 2>&1 &
   echo "started in the background; if it fails, ${log} says why"
   echo "to stop it after its step, with a checkpoint: kill $!"
 }
 
-# $1: devices of this machine; $2: what they are; $3: the data; then arguments of src/launch.py.
+# $1: devices of this machine; $2: what they are; $3: the data; then arguments of src/distributed/launch.py.
 launch_ranks() {
   local device_num="$1" target="$2" dataset="$3"
   shift 3

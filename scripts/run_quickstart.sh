@@ -50,7 +50,7 @@ main() {
   "${python}" src/preprocess_data.py "${flags[@]}" --data_path="${work}/data"
   "${python}" train.py "${flags[@]}" --ckpt_path="${work}/checkpoint" --loss_file_name="${work}/loss.log"
   "${python}" eval.py "${flags[@]}" --checkpoint_path="${work}/checkpoint" | tee -p "${work}/eval.txt"
-  "${python}" -m src.quickstart "${work}"
+  "${python}" -m src.report.quickstart "${work}"
 }
 
 main "$@"

@@ -8,12 +8,12 @@ import pathlib
 
 import mindspore as ms
 
+from src.common.errors import UserError
+from src.common.mindspore_log import muted
+from src.common.output_paths import write_whole
 from src.data_identity import DataIdentity, as_tuple
 from src.dataset_meta import file_sha256
 from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
-from src.errors import UserError
-from src.mindspore_log import muted
-from src.output_paths import write_whole
 
 MODEL_NAME = "model.json"
 CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # what MindSpore has only begun to write ends in .tmp

@@ -10,7 +10,7 @@ import re
 
 import yaml
 
-from src.errors import ConfigError
+from src.common.errors import ConfigError
 
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
 AUTO, NONE = "auto", "none"

@@ -9,7 +9,7 @@ is known.
 Every cell is a function of (seed, row, column): the same bytes for the same seed, whatever the chunk size.
 """
 
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter()
@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from src.errors import UserError, exit_on_user_error
-from src.metrics import log_loss, roc_auc
-from src.output_paths import Kind, Output, prepared
-from src.progress import Progress
-from src.raw_columns import to_texts
-from src.splitmix import splitmix64, to_unit_interval
+from src.common.errors import UserError, exit_on_user_error
+from src.common.output_paths import Kind, Output, prepared
+from src.common.progress import Progress
+from src.common.splitmix import splitmix64, to_unit_interval
+from src.evaluation.metrics import log_loss, roc_auc
+from src.preprocessing.raw_columns import to_texts
 
 
 class IntegerColumn(NamedTuple):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import pathlib
 
-from src.errors import UserError
+from src.common.errors import UserError
 
 DIGEST_KEY = "data_identity"
 TEXT_NAME = "data_identity.txt"  # in folders of raw arrays, for the C++ runner, which has no parser of JSON

@@ -6,9 +6,9 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
+from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
-from src.metrics import PADDING_LABEL
+from src.evaluation.metrics import PADDING_LABEL
 
 MOST_WORKERS = 8
 

@@ -7,8 +7,8 @@ import json
 import os
 import pathlib
 
-from src.errors import UserError
-from src.progress import Progress
+from src.common.errors import UserError
+from src.common.progress import Progress
 
 META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")

@@ -14,14 +14,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def cpu():
     """MindSpore in graph mode on the CPU, as the entry points set it."""
-    from src.device import place
+    from src.distributed.device import place
 
     place("CPU", 0)
 
 
 @pytest.fixture
 def seeded(cpu):
-    from src.device import set_seed
+    from src.distributed.device import set_seed
 
     set_seed(1)
 
@@ -59,7 +59,7 @@ def bucket(s3_server, monkeypatch):
     """The address of a new bucket of the S3 server, which the environment names."""
     import uuid
 
-    from src.object_store import open_store
+    from src.modelarts.object_store import open_store
 
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
@@ -88,7 +88,7 @@ def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):
 @pytest.fixture(scope="session")
 def make_dataset(tmp_path_factory):
     """Return a function (flags, content=None) -> MindRecord folder of 1,203 rows with 3 integers and 4 categories."""
-    from src.preprocess_data import main
+    from src.preprocessing.pipeline import main
 
     def build(*flags, content=None):
         data_path = tmp_path_factory.mktemp("data")

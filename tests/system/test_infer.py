@@ -23,7 +23,7 @@ from mindspore.train import mind_ir_pb2
 from src.criteo_like import write_rows
 from src.data_identity import DataIdentity, read_text_digest
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.exported import write
+from src.export.formats import write
 from tests.conftest import ROOT, make_rows
 from tests.system.test_mistakes import check
 
@@ -453,7 +453,7 @@ def test_the_runner_refuses_models_that_it_cannot_run(files):
             return self.add(sparse_ids, dense_values)
 
     # A model of other types: both inputs are float32.
-    from src.mindir import name_ends, to_old_version
+    from src.export.mindir import name_ends, to_old_version
 
     zeros = Tensor(np.zeros((4, 2), np.float32))
     ms.export(TwoFloats(), zeros, zeros, file_name=str(files / "floats"), file_format="MINDIR")

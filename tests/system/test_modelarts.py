@@ -12,12 +12,12 @@ import time
 
 import pytest
 
-from src.object_store import open_store
-from src.transfer import send
+from src.modelarts.object_store import open_store
+from src.modelarts.transfer import send
 from tests.conftest import ROOT
 from tests.s3_server import KEY, SECRET, for_a_while, wait_until
+from tests.unit.test_archive import pack
 from tests.unit.test_transfer import content_of
-from tests.unit.test_unpacking import pack
 
 MODEL = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--train_epochs=3",
          "--learning_rate=0.01", "--log_every=1", "--save_checkpoint_steps=10", "--eval_every_steps=12",
@@ -213,8 +213,8 @@ def test_a_run_that_fails_sends_its_logs(bucket, data, tmp_path, cache):
 
 def test_a_store_without_space_does_not_stop_training(s3_server, bucket, data, by_hand, tmp_path, cache):
     flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out")
-    program = "import src.modelarts, train, src.errors; src.modelarts.PATIENCE_SECONDS = 2; " \
-              "src.errors.exit_on_user_error(train.main)"  # fmt: skip
+    program = "import src.modelarts.job, train, src.common.errors; src.modelarts.job.PATIENCE_SECONDS = 2; " \
+              "src.common.errors.exit_on_user_error(train.main)"  # fmt: skip
     line, options = job("train.py", *flags, cache=cache)
     with s3_server.failing(for_a_while("507 InsufficientStorage", 10**6, "PUT")):
         finished = subprocess.run([line[0], "-c", program, *line[2:]], cwd=ROOT, capture_output=True, timeout=100,

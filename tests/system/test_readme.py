@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from src.criteo_like import write_rows
 from src.dataset_meta import DatasetMeta
-from src.object_store import open_store
+from src.modelarts.object_store import open_store
 from tests import oracles
 from tests.conftest import ROOT
 from tests.records import read_rows

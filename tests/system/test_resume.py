@@ -242,7 +242,7 @@ def test_a_log_folder_that_is_deleted_ends_in_one_line_and_resume_loses_no_step(
 # Where a run is killed: the n-th call of one of the functions through which training writes.
 KILLED = """
 import os, sys
-import train, src.checkpoint, src.logs, src.trainer, src.errors
+import train, src.checkpoint, src.callback, src.training.trainer, src.common.errors
 target = int(os.environ["KILL_AT"])
 calls = 0
 
@@ -255,12 +255,12 @@ def killing(function):
         return function(*arguments, **options)
     return call
 
-for module in (src.checkpoint, sys.modules["src.run_record"]):
+for module in (src.checkpoint, sys.modules["src.training.run_record"]):
     module.write_whole = killing(module.write_whole)
-src.logs.append_line = killing(src.logs.append_line)
+src.callback.append_line = killing(src.callback.append_line)
 src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
-src.errors.exit_on_user_error(train.main)
+src.common.errors.exit_on_user_error(train.main)
 """
 SHORT = ("--train_epochs=1", "--eval_every_steps=12", "--log_every=6", "--save_checkpoint_steps=6",
          "--keep_checkpoint_max=1")  # fmt: skip

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_start, load_into
+from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.errors import UserError
-from src.training import build_train_step
+from src.training.train_step import build_train_step
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from src.common.errors import ConfigError
 from src.config import DEFAULTS_PATH, load_config
-from src.errors import ConfigError
 
 
 def test_defaults_are_the_model_zoos():

@@ -12,10 +12,10 @@ from tests.conftest import ROOT
 
 # Prints much more than a pipe holds, writes a file with the first free number, and prints to 1 and 2 as native code.
 WORK = """
-from src.entry_point import enter
+from src.distributed.entry_point import enter
 enter()
 import os, sys
-from src.errors import exit_on_user_error
+from src.common.errors import exit_on_user_error
 def main():
     with open(sys.argv[1], "w", encoding="utf-8") as result:
         for number in range(20_000):
@@ -98,7 +98,9 @@ def test_a_pipe_that_does_not_block_gets_everything(tmp_path):
     assert lines == [f"line 中文 {number}".encode() for number in range(20_000)]
 
 
-@pytest.mark.parametrize("script", ["train.py", "src/preprocess_data.py", "src/launch.py", "-m src.criteo_like"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "src/preprocess_data.py", "src/distributed/launch.py", "-m src.criteo_like"]
+)
 def test_help_can_be_cut_off(script):
     command = f"{sys.executable} {script} --help | head -n 1; exit ${{PIPESTATUS[0]}}"
     environment = {"PATH": os.environ["PATH"], "COLUMNS": "odd"}
@@ -124,14 +126,14 @@ def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1)
     assert (status, result) == (0, RESULT)
     assert set(errors.splitlines()) == {"to stderr", "native"}
     assert b"line \\u4e2d\\u6587 7" in output.splitlines()
-    code = "from src.entry_point import *\nenter()\nimport sys\nfrom src.errors import *\n"
+    code = "from src.distributed.entry_point import *\nenter()\nimport sys\nfrom src.common.errors import *\n"
     code += "exit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
     command = ["env", *latin_1, sys.executable, "-c", code, str(folder / "result")]  # encoded as MindSpore does
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_path_that_mindspore_cannot_take_is_named_in_one_line():
-    code = "import sys\nfrom src.errors import *\nexit_on_user_error(lambda: sys.argv[1].encode('utf-8'))"
+    code = "import sys\nfrom src.common.errors import *\nexit_on_user_error(lambda: sys.argv[1].encode('utf-8'))"
     command = [sys.executable, "-c", code, os.fsdecode(b"/tmp/\xff")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 2

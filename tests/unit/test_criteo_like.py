@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from src import criteo_like
-from src.bad_lines import BadLines
+from src.common.errors import UserError
 from src.criteo_like import CATEGORY_COLUMNS, INTEGER_COLUMNS, ClickModel, best_scores_path, main, write_rows
-from src.errors import UserError
-from src.features import FieldSchema
-from src.raw_columns import MISSING
-from src.raw_rows import parse_block
+from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.encoder import FieldSchema
+from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.raw_rows import parse_block
 from tests import oracles
 
 

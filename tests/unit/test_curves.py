@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from src.curves import ROC_POINTS, calibration_groups, roc_points, score_histogram
-from src.metrics import roc_auc
+from src.evaluation.metrics import roc_auc
+from src.report.curves import ROC_POINTS, calibration_groups, roc_points, score_histogram
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
+from src.common.errors import UserError
 from src.data_identity import DataIdentity, read_text_digest
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
 
 IDENTITY = DataIdentity("ab12", ("I1", "C1"), ("I1",), "log+bucket", ((2.5, 0.75),), 40)
 # Written by hand: keys in alphabetical order, no spaces.

@@ -5,9 +5,9 @@ import mindspore.dataset as ds
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
 from tests.records import read_rows
 
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from src.common.errors import UserError
 from src.dataset_meta import META_NAME, DatasetMeta
-from src.errors import UserError
 
 
 @pytest.fixture

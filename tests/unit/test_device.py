@@ -2,7 +2,7 @@
 import mindspore as ms
 import pytest
 
-from src.device import dense_dtype
+from src.distributed.device import dense_dtype
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.encoded_rows import check_rows
-from src.errors import UserError
+from src.common.encoded_rows import check_rows
+from src.common.errors import UserError
 
 IDS = st.sampled_from([0, 1, 6, 7, 8, -1, 2**31 - 1, -(2**31)])
 VALUES = st.sampled_from([0.0, -1.5, 3e38, math.nan, math.inf, -math.inf])

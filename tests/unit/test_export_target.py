@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from src.errors import UserError
-from src.export_target import ExportTarget
+from src.common.errors import UserError
+from src.export.export_target import ExportTarget
 from tests.odd_paths import ODD_NAMES
 
 

@@ -10,9 +10,9 @@ from mindspore import Tensor
 
 from mindspore_hub_conf import create_network
 from src.checkpoint import DataIdentity, ModelFolder
+from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.errors import UserError
 from tests.conftest import ROOT
 
 SIZES = {"vocabulary_size": 50, "sparse_field_count": 4, "dense_field_count": 3, "embedding_size": 2}

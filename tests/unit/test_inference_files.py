@@ -6,17 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
-from src.inference_files import read_outputs, write_inputs
-from src.metrics import PADDING_LABEL
+from src.evaluation.metrics import PADDING_LABEL
+from src.export.inference_files import read_outputs, write_inputs
 from tests.records import read_rows
 
 
 @pytest.fixture
 def written(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("src.inference_files.FILE_ROWS", 60)  # records have 50 rows
+    monkeypatch.setattr("src.export.inference_files.FILE_ROWS", 60)  # records have 50 rows
     manifest = write_inputs(dataset, DatasetMeta.load(dataset), tmp_path / "in")
     return tmp_path / "in", manifest
 

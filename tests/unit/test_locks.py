@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from src.errors import UserError
-from src.locks import only_training, temporary_lock, try_lock
+from src.common.errors import UserError
+from src.common.locks import only_training, temporary_lock, try_lock
 from tests.conftest import ROOT
 
 HOLD = """
 import sys
-from src.locks import try_lock
+from src.common.locks import try_lock
 file = try_lock(sys.argv[1])
 print(file is not None, flush=True)
 input()

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from src.memory_estimate import NetworkSizes, parameter_count, prediction_bytes, table_bytes, training_bytes
+from src.common.memory_estimate import NetworkSizes, parameter_count, prediction_bytes, table_bytes, training_bytes
 
 LARGE, SMALL = (1024, 512, 256, 128), (64, 32)
 # Peak resident memory in GiB of train.py on 2 CPU cores (MindSpore 2.10.0, 39 sparse and 13 dense fields), measured by

@@ -8,9 +8,9 @@ import sys
 import psutil
 import pytest
 
-from src.errors import UserError
-from src.memory_estimate import NetworkSizes
-from src.memory_limits import GIB, Work, cgroup_limits, check_fits, smallest_limit, training_advice
+from src.common.errors import UserError
+from src.common.memory_estimate import NetworkSizes
+from src.common.memory_limits import GIB, Work, cgroup_limits, check_fits, smallest_limit, training_advice
 from tests.conftest import ROOT
 
 SIZES = NetworkSizes(1_000_000, 3, 1, 8, (2,))
@@ -65,7 +65,7 @@ def test_a_usage_above_the_limit_leaves_nothing(tmp_path):
 
 
 def test_the_address_space_is_that_of_ulimit_less_what_is_mapped():
-    code = "from src.memory_limits import *\nprint(smallest_limit(1, 2 * GIB))"
+    code = "from src.common.memory_limits import *\nprint(smallest_limit(1, 2 * GIB))"
     command = ["bash", "-c", f'ulimit -v {5 * 2**20}; exec {sys.executable} -c "$0"', code]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert finished.stdout == f"Limit(free_bytes={3 * GIB}, source='ulimit -v')\n"

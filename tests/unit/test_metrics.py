@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from src.metrics import (
+from src.evaluation.metrics import (
     auc_components,
     auc_interval,
     calibration,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mindspore.train import mind_ir_pb2
 
-from src.model_metadata import append_metadata
+from src.export.model_metadata import append_metadata
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.errors import UserError
-from src.model_zoo import load_model_zoo
+from src.common.errors import UserError
+from src.export.model_zoo import load_model_zoo
 
 pytestmark = pytest.mark.usefixtures("cpu")
 N, S, D = 3, 4, 5

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from src.object_store import S3Store, StoredFile, open_store
+from src.modelarts.object_store import S3Store, StoredFile, open_store
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from src.errors import UserError
-from src.output_paths import Kind, Output, prepared, write_whole
+from src.common.errors import UserError
+from src.common.output_paths import Kind, Output, prepared, write_whole
 from tests.conftest import ROOT
 
 
@@ -67,7 +67,7 @@ def test_a_folder_without_the_right_to_write_is_refused(tmp_path, kind):
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed").chmod(0o555)
     code = (
-        "import sys\nfrom src.output_paths import *\nfrom src.errors import exit_on_user_error\n"
+        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import exit_on_user_error\n"
         "def main():\n with prepared([Output('flag', sys.argv[1], Kind[sys.argv[2]])]): pass\n"
         "exit_on_user_error(main)"
     )
@@ -85,7 +85,7 @@ def test_a_log_that_may_not_be_appended_to_is_refused(tmp_path):
     (tmp_path / "x.log").touch()
     (tmp_path / "x.log").chmod(0o444)
     code = (
-        "import sys\nfrom src.output_paths import *\nfrom src.errors import exit_on_user_error\n"
+        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import exit_on_user_error\n"
         "def main():\n with prepared([Output('flag', sys.argv[1], Kind.LOG)]): pass\nexit_on_user_error(main)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "x.log")]

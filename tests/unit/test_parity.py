@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
-from src.parity import ParityRows, compare, predict_all, read_rows
+from src.export.parity import ParityRows, compare, predict_all, read_rows
 from tests.records import read_rows as read_all_rows
 
 LABELS = np.array([[0.0], [1.0], [0.0], [1.0], [1.0]], np.float32)
@@ -61,7 +61,7 @@ def test_probe_rows_come_before_those_of_the_data_and_have_no_part_in_the_auc():
         return 0.5
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.parity.roc_auc", auc)
+        patch.setattr("src.export.parity.roc_auc", auc)
         compare(PROBABILITIES, model, probes.add([column[2:] for column in INPUTS], LABELS[2:]), 0)
     assert seen == [([0, 1, 1], PROBABILITIES[2:].ravel().tolist())] * 2
 

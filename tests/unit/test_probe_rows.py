@@ -7,7 +7,7 @@ import pytest
 
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
-from src.probe_rows import load_probe_rows, save_probe_rows
+from src.export.probe_rows import load_probe_rows, save_probe_rows
 
 
 def ids_by_field(dataset):

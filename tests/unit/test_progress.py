@@ -2,11 +2,11 @@
 import io
 import re
 
-from src.progress import Progress
+from src.common.progress import Progress
 
 
 def test_without_a_terminal_there_are_plain_lines(capsys, monkeypatch):
-    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    monkeypatch.setattr("src.common.progress.SECONDS_BETWEEN_LINES", -1)
     progress = Progress("read", 400)
     progress.advance(100, "epoch 1")
     progress.advance(300)
@@ -52,7 +52,7 @@ def test_what_passes_leaves_nothing_behind(monkeypatch, capsys):
 
 
 def test_a_silent_one_shows_nothing(monkeypatch, capsys):
-    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    monkeypatch.setattr("src.common.progress.SECONDS_BETWEEN_LINES", -1)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     progress = Progress("valid", 3, silent=True)
     progress.advance(3)
@@ -61,9 +61,9 @@ def test_a_silent_one_shows_nothing(monkeypatch, capsys):
 
 
 def test_an_estimated_total_follows_and_the_rate_is_that_of_this_run(capsys, monkeypatch):
-    monkeypatch.setattr("src.progress.SECONDS_BETWEEN_LINES", -1)
+    monkeypatch.setattr("src.common.progress.SECONDS_BETWEEN_LINES", -1)
     times = iter([0.0, 10.0, 10.0, 20.0, 20.0, 30.0])
-    monkeypatch.setattr("src.progress.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("src.common.progress.time.monotonic", lambda: next(times))
     progress = Progress("read", 0, done=1000)
     progress.advance(500, total=3000)
     progress.advance(500, total=2500)

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from src.errors import UserError
-from src.rank_table import read_rank_table
+from src.common.errors import UserError
+from src.distributed.rank_table import read_rank_table
 
 TWO_MACHINES = {
     "version": "1.0",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.raw_cells import read_integer, read_integers, read_label
+from src.preprocessing.raw_cells import read_integer, read_integers, read_label
 from tests import oracles
 
 NUMBERS = st.builds(

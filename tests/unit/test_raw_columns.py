@@ -4,7 +4,7 @@ import re
 import polars as pl
 import pytest
 
-from src.raw_columns import to_codes, to_texts
+from src.preprocessing.raw_columns import to_codes, to_texts
 
 CODE = "0a9f5c71"
 

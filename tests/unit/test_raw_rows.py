@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.bad_lines import BadLines
-from src.errors import UserError
-from src.features import KEY, FieldSchema
-from src.raw_columns import MISSING
-from src.raw_rows import find_source, parse_block, read_blocks
+from src.common.errors import UserError
+from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.encoder import KEY, FieldSchema
+from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.raw_rows import find_source, parse_block, read_blocks
 from tests import oracles
 from tests.conftest import make_rows
 

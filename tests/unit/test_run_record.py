@@ -3,10 +3,10 @@ import json
 
 import pytest
 
+from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.errors import UserError
-from src.run_record import RUN_NAME, RunRecord
-from src.trainer import TrainState
+from src.training.run_record import RUN_NAME, RunRecord
+from src.training.trainer import TrainState
 
 SETTINGS = {"seed": 1, "learning_rate": 0.01, "dataset_path": "data", "output_dir": None, "negative_label": 0}
 

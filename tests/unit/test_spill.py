@@ -3,9 +3,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.features import KEY
-from src.raw_columns import MISSING
-from src.spill import Spill
+from src.preprocessing.encoder import KEY
+from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.spill import Spill
 
 LARGE = 3_000_000_000
 

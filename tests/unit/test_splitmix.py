@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 
-from src.splitmix import splitmix64, to_unit_interval
+from src.common.splitmix import splitmix64, to_unit_interval
 from tests import oracles
 
 

@@ -2,7 +2,7 @@
 import pytest
 
 from src.config import load_config
-from src.trainer import TrainPlan
+from src.training.trainer import TrainPlan
 from train import learning_rate
 
 

@@ -5,19 +5,19 @@ import json
 
 import pytest
 
-from src import trainer as trainer_module
+from src.callback import TrainLogs
 from src.checkpoint import DataIdentity, ModelFolder
+from src.common.errors import UserError
+from src.common.signals import StopSignals
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.errors import UserError
-from src.logs import TrainLogs
-from src.ranks import Ranks
-from src.run_record import RunRecord
-from src.schedule import LearningRate
-from src.stopping import StopSignals
-from src.trainer import Trainer, TrainPlan, TrainState
-from src.training import build_train_step
+from src.distributed.process_group import Ranks
+from src.training.learning_rate import LearningRate
+from src.training.run_record import RunRecord
+from src.training.train_step import build_train_step
+from src.training.train_step import trainer as trainer_module
+from src.training.trainer import Trainer, TrainPlan, TrainState
 
 pytestmark = pytest.mark.usefixtures("seeded")
 BATCH_SIZE = 50

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from src import transfer
-from src.errors import UserError
-from src.job_data import list_files
-from src.object_store import RefusedError, S3Store, StoredFile, StoreError, open_store
-from src.transfer import LocalCopy, check_same, send
+from src.common.errors import UserError
+from src.modelarts.inputs import list_files
+from src.modelarts.job import transfer
+from src.modelarts.object_store import RefusedError, S3Store, StoredFile, StoreError, open_store
+from src.modelarts.transfer import LocalCopy, check_same, send
 from tests.s3_server import for_a_while
 
 

@@ -5,8 +5,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.raw_columns import MISSING
-from src.value_counts import count_values
+from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.value_counts import count_values
 
 INTEGERS = st.lists(st.sampled_from([None, 0, -1, 7, 2**31 - 1]), max_size=12).map(
     lambda values: pl.Series(values, dtype=pl.Int32).fill_null(MISSING[pl.Int32])

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The check of encoded rows that come from files: a network would score any numbers without an error."""
+
+import numpy as np
+
+from src.common.errors import UserError
+
+
+def check_rows(sparse_ids, dense_values=None, *, vocabulary_size, source) -> None:
+    """Raise UserError if an id is not a row of the embedding table, or a dense value is NaN or infinite.
+
+    sparse_ids: int32 [n, S].  dense_values: float32 [n, N].  source: the name of what holds the rows; the message
+    names it, the row and the column, counted from 1.
+    """
+    if sparse_ids.size and not 0 <= sparse_ids.min() <= sparse_ids.max() < vocabulary_size:
+        row, column = np.argwhere((sparse_ids < 0) | (sparse_ids >= vocabulary_size))[0]
+        raise UserError(
+            f"{source}: row {row + 1}, column {column + 1}: the id {sparse_ids[row, column]} is not one of the "
+            f"{vocabulary_size} ids of the embedding table, from 0 on; preprocess again"
+        )
+    if dense_values is not None and not np.isfinite(dense_values).all():
+        row, column = np.argwhere(~np.isfinite(dense_values))[0]
+        raise UserError(
+            f"{source}: row {row + 1}, column {column + 1}: the dense value {dense_values[row, column]} is not finite; "
+            "preprocess again"
+        )

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard of a process that is one of several: its parent, which never is inside MindSpore.
+
+While MindSpore waits for the other processes, for minutes if need be, it holds the interpreter's lock: no signal is
+handled, and nothing can be said.  So an entry point forks before it imports anything heavy.  The child does the work;
+the guard passes signals on, ends as the child does, and says what the child waits for, and when that is in vain.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import select
+import signal
+import socket
+import threading
+import time
+
+from src.common.errors import UserError, report
+from src.common.signals import SIGNALS, end_by_signal, signals_at_default
+from src.distributed import scheduler
+from src.distributed.environment import MSRUN
+
+POLL_SECONDS = 0.2
+JOINING, JOINED = b"j", b"d"
+REGISTERED = re.compile(rb"Currently registered node number: (\d+)")  # as MindSpore's scheduler logs it
+LOGGED, NOTHING_NEW = b"] DISTRIBUTED(", b"Topology build timed out., retry"
+PR_SET_PDEATHSIG = 1
+
+_channels = []  # of a process that has a guard: a socket to it
+
+
+def fork(launcher):
+    """Fork; return in the child the process id of the guard.  The guard does not return."""
+    is_patient = scheduler.TIMEOUT_VARIABLE in os.environ
+    os.environ.setdefault(scheduler.TIMEOUT_VARIABLE, str(scheduler.TIMEOUT_SECONDS))
+    # What MindSpore says of its connections is of use where the guard reads it; elsewhere it would hide the rest.
+    os.environ.setdefault("MS_SUBMODULE_LOG_v", f"{{DISTRIBUTED:{2 if launcher.is_scheduler else 3}}}")
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    guard = os.getpid()
+    own_end, child_end = socket.socketpair()
+    errors = os.pipe() if launcher.is_scheduler else None
+    child = os.fork()
+    if child:
+        child_end.close()
+        os._exit(_Guard(launcher, child, own_end, errors, is_patient).run())
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:  # it ended before this process could ask to end with it
+        os._exit(1)
+    own_end.close()
+    if errors is not None:
+        os.dup2(errors[1], 2)
+        for end in errors:
+            os.close(end)
+    _channels.append(child_end)
+    return guard
+
+
+@contextlib.contextmanager
+def joining():
+    """Join the other processes within a `with` block: the guard says how that goes, and a signal ends it at once."""
+    _tell(JOINING)
+    with signals_at_default():
+        yield
+    _tell(JOINED)
+
+
+def _tell(state):
+    for channel in _channels:
+        channel.send(state)
+
+
+class _Guard:
+    """Looks after the process `child`, which tells its state over the socket `channel`.
+
+    errors: of a scheduler, the two ends of the pipe that its stderr goes to.  is_patient: whether the user has said how
+    long to wait for the other processes.
+    """
+
+    def __init__(self, launcher, child, channel, errors, is_patient):
+        self._launcher, self._child, self._channel, self._is_patient = launcher, child, channel, is_patient
+        self._channel.setblocking(False)
+        self._announcer, self._since = None, None  # while the child is joining the others
+        self._connection = None  # to the scheduler, meanwhile
+        self._registered, self._has_log = 0, False
+        self._pump = None
+        if errors is not None:
+            os.close(errors[1])
+            self._pump = threading.Thread(target=self._pass_on, args=[errors[0]], daemon=True)
+            self._pump.start()
+
+    def run(self):
+        """Wait for the end of the child; return the exit status of both."""
+        signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        while True:
+            caught = signal.sigtimedwait([*signals, signal.SIGCHLD], POLL_SECONDS)
+            if caught is not None and caught.si_signo in signals:
+                os.kill(self._child, caught.si_signo)
+            pid, status = os.waitpid(self._child, os.WNOHANG)
+            if pid:
+                return self._end(status)
+            try:
+                self._watch()
+            except UserError as error:
+                os.kill(self._child, signal.SIGKILL)
+                os.waitpid(self._child, 0)
+                return report(error)
+
+    def _end(self, status):
+        if self._pump is not None:
+            self._pump.join()
+        if not os.WIFSIGNALED(status):
+            return os.WEXITSTATUS(status)
+        number = os.WTERMSIG(status)
+        if number in SIGNALS:
+            end_by_signal(number)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return 128 + number
+
+    def _watch(self):
+        """See what the child does, and whether what it waits for can still come."""
+        with contextlib.suppress(BlockingIOError):
+            for state in self._channel.recv(16):
+                self._announcer = scheduler.Announcer() if bytes([state]) == JOINING else None
+                self._since = time.monotonic()
+        if self._announcer is None:
+            self._connection = None
+        elif self._launcher.is_scheduler:
+            self._watch_scheduler()
+        else:
+            self._watch_worker()
+
+    def _watch_scheduler(self):
+        """A scheduler is inside MindSpore until the end; its log tells when all processes have come."""
+        launcher, waited = self._launcher, time.monotonic() - self._since
+        if self._registered == launcher.count or waited > scheduler.timeout():  # by then MindSpore gives up
+            self._announcer = None
+            return
+        if not self._registered and not self._is_patient:
+            scheduler.check_workers(launcher, waited)
+        number = f"{launcher.count - self._registered} of {launcher.count}" if self._has_log else launcher.count
+        self._announcer.say(f"for {number} processes at {launcher.address}")
+
+    def _watch_worker(self):
+        launcher = self._launcher
+        if launcher.kind != MSRUN:
+            self._announcer.say(f"for the others of {launcher.count} processes")
+            return
+        self._announcer.say(
+            f"for the others of {launcher.count} processes at {launcher.address}; the scheduler there knows how many"
+        )
+        self._check_scheduler()
+
+    def _check_scheduler(self):
+        """Raise UserError if the scheduler has ended."""
+        try:
+            self._connection = self._connection or scheduler.connect(self._launcher)
+            if not select.select([self._connection], [], [], 0)[0] or self._connection.recv(1):
+                return
+        except TimeoutError:
+            return
+        except OSError:
+            pass
+        raise UserError(
+            f"the scheduler at {self._launcher.address} has ended before all processes had come, or what listens there "
+            "is no scheduler"
+        )
+
+    def _pass_on(self, pipe):
+        """Write what the scheduler writes to stderr, and learn from it how many processes have come.
+
+        What MindSpore has to say in passing goes to stdout, and that nothing has happened for half a second nowhere.
+        """
+        with open(pipe, "rb") as lines:
+            for line in lines:
+                found = REGISTERED.search(line)
+                self._has_log |= LOGGED in line
+                self._registered = int(found[1]) if found else self._registered
+                if NOTHING_NEW not in line:
+                    with contextlib.suppress(OSError):
+                        os.write(1 if line.startswith(b"[WARNING]") else 2, line)

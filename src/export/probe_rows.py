@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probe rows: encoded rows on which an exported file is compared with its checkpoint, without the training data.
+
+They are drawn from the vocabulary and the encoding of the integers, and hold no row of the data.  train.py writes them
+to the folder of its checkpoints.
+"""
+
+import dataclasses
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import polars as pl
+
+from src.common.encoded_rows import check_rows
+from src.data_identity import DataIdentity
+from src.dataset_meta import VOCABULARY_NAME
+from src.preprocessing.encoder import Vocabulary
+from src.preprocessing.value_counts import VALUE
+
+PROBE_NAME = "probe_rows.npz"
+ROWS, SEED = 1000, 2020
+OOV, MISSING, ANY = range(3)  # kinds of a cell
+SPECIAL_FRACTION = 0.1  # of the cells that have the OOV id, and of those that are missing
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldIds:
+    """The ids of a sparse field: `oov` and `missing`, and `first` to `last`, the ids of all of its values."""
+
+    oov: int
+    missing: int
+    first: int
+    last: int
+
+
+def save_probe_rows(folder, meta, dataset_path) -> None:
+    """Draw probe rows for the data of a DatasetMeta, and write them to `folder`.
+
+    The file appears complete or not at all, and the same data give the same bytes.
+    """
+    identity = DataIdentity.of_dataset(meta)
+    fields = field_ids(Vocabulary.load(pathlib.Path(dataset_path, VOCABULARY_NAME)), identity)
+    inputs = draw(fields, identity)
+    path = pathlib.Path(folder, PROBE_NAME)
+    partial = path.with_name(f"{PROBE_NAME}.tmp")
+    with partial.open("wb") as file:
+        np.savez(file, data_identity=np.array(identity.digest()), **inputs)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_probe_rows(folder, identity) -> dict:
+    """Return the probe rows in a folder of checkpoints: sparse_ids int32 [n, S], dense_values float32 [n, N] if N > 0.
+
+    Where an older training has left none, or they are damaged, they are drawn from the DataIdentity alone.
+    """
+    path = pathlib.Path(folder, PROBE_NAME)
+    try:
+        return _read(path, identity)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        print(f"note: {path} is not used ({' '.join(str(error).split())}); other probe rows are drawn")
+    last = identity.vocabulary_size - 1
+    return draw([FieldIds(0, last, 0, last)] * len(identity.sparse_fields), identity)
+
+
+def _read(path, identity):
+    with np.load(path, allow_pickle=False) as content:
+        if str(content["data_identity"]) != identity.digest():
+            raise ValueError("its rows are of other data")
+        kinds = {
+            "sparse_ids": (np.int32, len(identity.sparse_fields)),
+            "dense_values": (np.float32, len(identity.dense_fields)),
+        }
+        inputs = {name: content[name] for name, (_, width) in kinds.items() if width}
+    rows = len(inputs["sparse_ids"])
+    for name, column in inputs.items():
+        dtype, width = kinds[name]
+        if column.dtype != dtype or column.shape != (rows, width) or not rows:
+            raise ValueError(f"{name} is {column.dtype} {column.shape}")
+    check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, source=path)
+    return inputs
+
+
+def field_ids(vocabulary, identity) -> list:
+    """Return the FieldIds of each sparse field.  vocabulary: a Vocabulary.
+
+    A field that is not in the vocabulary has categories that already are ids, which are below those of the vocabulary.
+    """
+    table = vocabulary.table
+    raw_ids = FieldIds(0, 0, 0, (table["id"].min() if table.height else identity.vocabulary_size) - 1)
+    found = {field: _ids_of_field(rows) for (field,), rows in table.partition_by("field", as_dict=True).items()}
+    return [found.get(field, raw_ids) for field in identity.sparse_fields]
+
+
+def _ids_of_field(rows):
+    """Return the FieldIds of the rows of a field: the first one is OOV, the ids of the others are consecutive."""
+    oov, kept, missing = rows["id"][0], rows["id"][1:], rows.filter(pl.col(VALUE) == "")["id"]
+    first, last = (kept.min(), kept.max()) if len(kept) else (oov, oov)
+    return FieldIds(oov, missing[0] if len(missing) else oov, first, last)
+
+
+def draw(fields, identity) -> dict:
+    """Return ROWS rows by name of the input.  fields: the FieldIds of each sparse field.
+
+    The first row has the OOV id in each field, the second one a missing value.
+    """
+    random = np.random.default_rng(SEED)
+    inputs = {"sparse_ids": np.stack([_draw_ids(field, random) for field in fields], axis=1)}
+    if identity.dense_fields:
+        columns = [_draw_values(identity.dense_encoding, random) for _ in identity.dense_fields]
+        inputs["dense_values"] = np.stack(columns, axis=1)
+    return inputs
+
+
+def _draw_ids(field, random):
+    any_id = random.integers(field.first, field.last, ROWS, endpoint=True)
+    return np.choose(_kinds(random), [field.oov, field.missing, any_id]).astype(np.int32)
+
+
+def _draw_values(dense_encoding, random):
+    """Return dense values as the scales make them: fractions of the largest one, or standardised logarithms.
+
+    A missing integer is 0.
+    """
+    values = random.random(ROWS) if dense_encoding == "max" else random.standard_normal(ROWS)
+    return np.where(_kinds(random) == MISSING, 0, values).astype(np.float32)
+
+
+def _kinds(random):
+    """Return for each row OOV, MISSING or ANY."""
+    kinds = random.choice(3, ROWS, p=[SPECIAL_FRACTION, SPECIAL_FRACTION, 1 - 2 * SPECIAL_FRACTION])
+    kinds[:2] = OOV, MISSING
+    return kinds

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unpack a .zip that somebody else has made."""
+
+import contextlib
+import pathlib
+import shutil
+import stat
+import zipfile
+import zlib
+
+from src.common.errors import UserError
+from src.common.progress import Progress
+from src.modelarts.transfer import check_room
+
+PIECE_BYTES = 1 << 20
+
+
+def unpack(archive, folder):
+    """Unpack the file `archive`, a zip, into a folder.
+
+    UserError if it is damaged or encrypted, or holds a link or a path that leaves the folder, or more than the disk has
+    room for.
+    """
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(zipfile.ZipFile(archive))
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            for member in members:
+                _check(archive, member)
+            check_room(folder, sum(member.file_size for member in members), archive)
+            progress = Progress("unpack", len(members), "files", passing=True)
+            for member in members:
+                path = pathlib.Path(folder, member.filename)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(member) as packed, open(path, "wb") as file:
+                    shutil.copyfileobj(packed, file, PIECE_BYTES)
+                progress.advance(1)
+            progress.close()
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{archive} is damaged or not a zip that can be read: {error}") from error
+
+
+def _check(archive, member):
+    path = pathlib.PurePosixPath(member.filename)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
+        raise UserError(f"{archive}: {member.filename!r} leads out of the folder to unpack it in")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise UserError(f"{archive}: {member.filename!r} is not a file but a link or a device")
+    if member.flag_bits & 1:
+        raise UserError(f"{archive}: {member.filename!r} is encrypted")

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files under obs:// and s3:// addresses: by moxing where an image of ModelArts has it, else by s3fs."""
+
+import asyncio
+import dataclasses
+import importlib.util
+import os
+import re
+
+from src.common.errors import UserError
+
+SCHEMES = ("obs://", "s3://")
+CREDENTIALS = {  # by the endpoint's variable: of the key, the secret and the token, which may be missing
+    "OBS_ENDPOINT": ("OBS_ACCESS_KEY_ID", "OBS_SECRET_ACCESS_KEY", "OBS_SECURITY_TOKEN"),
+    "AWS_ENDPOINT_URL": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+}
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+MD5 = re.compile("[0-9a-f]{32}")
+
+
+class StoreError(OSError):
+    """A store did not do what it was asked for; it may do it later."""
+
+
+class RefusedError(UserError):
+    """A store will not do what it was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredFile:
+    """What a store says of a file.
+
+    size: in bytes.  tag: other if the content is other, None if the store has no such thing.  md5: of the content, None
+    if that is not known.
+    """
+
+    size: int
+    tag: str | None = None
+    md5: str | None = None
+
+
+def is_remote(url):
+    """Tell whether an address is one of a store."""
+    return url.startswith(SCHEMES)
+
+
+def open_store(environment):
+    """Return the MoxingStore if there is moxing, else the S3Store that the environment describes."""
+    if importlib.util.find_spec("moxing"):
+        return MoxingStore()
+    for endpoint, (key, secret, token) in CREDENTIALS.items():
+        if environment.get(endpoint):
+            missing = [name for name in (key, secret) if not environment.get(name)]
+            if missing:
+                raise UserError(f"{endpoint} is set, but not {' and '.join(missing)}")
+            return S3Store(environment[endpoint], environment[key], environment[secret], environment.get(token))
+    raise UserError(f"obs:// and s3:// need moxing, or one of {' and '.join(CREDENTIALS)} in the environment")
+
+
+class S3Store:
+    """A store with the S3 protocol, as OBS is one."""
+
+    def __init__(self, endpoint, key, secret, token=None):
+        import botocore.exceptions
+        import s3fs
+        from aiohttp import ClientError
+
+        endpoint = endpoint if "://" in endpoint else f"https://{endpoint}"
+        region = re.search(r"//obs\.([\w-]+)\.", endpoint)
+        self._temporary = (OSError, botocore.exceptions.BotoCoreError, ClientError, asyncio.TimeoutError)
+        self._secrets = [text for text in (key, secret, token) if text]
+        self._files = s3fs.S3FileSystem(
+            key=key,
+            secret=secret,
+            token=token,
+            endpoint_url=endpoint,
+            client_kwargs={"region_name": region[1]} if region else {},
+            config_kwargs={
+                "connect_timeout": CONNECT_SECONDS,
+                "read_timeout": READ_SECONDS,
+                "retries": {"max_attempts": 0},  # it is Transfer that tries again, of whatever store
+                "request_checksum_calculation": "when_required",  # stores other than Amazon's may not know them
+                "response_checksum_validation": "when_required",
+            },
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+        self._files.retries = 1
+
+    def list(self, url):
+        """Return the StoredFiles below an address by their names relative to it, without their MD5."""
+        found = self._call(url, self._files.find, _path(url), detail=True)
+        start = len(_path(url)) + 1
+        return {
+            path[start:]: StoredFile(info["size"], info["ETag"])
+            for path, info in found.items()
+            if path[start:] and not path.endswith("/")
+        }
+
+    def look(self, url):
+        """Return the StoredFile of an address, None if there is none."""
+        try:
+            info = self._call(url, self._files.call_s3, "head_object", **dict(zip(("Bucket", "Key"), _parts(url))))
+        except FileNotFoundError:
+            return None
+        tag = info["ETag"].strip('"')
+        # It is the MD5 if the object came in one part and is not encrypted with a key of its own.
+        is_md5 = MD5.fullmatch(tag) and info.get("ServerSideEncryption") in (None, "AES256")
+        return StoredFile(info["ContentLength"], info["ETag"], tag if is_md5 else None)
+
+    def get(self, url, path):
+        """Copy a file from the store."""
+        self._call(url, self._files.get_file, _path(url), str(path))
+
+    def put(self, path, url):
+        """Copy a file to the store."""
+        self._call(url, self._files.put_file, str(path), _path(url))
+
+    def remove(self, url):
+        """Remove a file of the store."""
+        self._call(url, self._files.rm_file, _path(url))
+
+    def _call(self, url, method, *arguments, **named):
+        """Call a method of s3fs; its errors become a StoreError, a FileNotFoundError, or a RefusedError."""
+        try:
+            return method(*arguments, **named)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{url}: no such file or bucket") from None
+        except PermissionError as error:
+            raise RefusedError(f"{url}: the store refuses the credentials: {self._clean(error)}") from None
+        except self._temporary as error:
+            if getattr(error, "filename", None) or getattr(error, "errno", None) == 28:  # of a file of this machine
+                raise
+            raise StoreError(f"{url}: {self._clean(error)}") from None
+
+    def _clean(self, error):
+        text = str(error) or type(error).__name__
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class MoxingStore:
+    """OBS by moxing, which images of ModelArts have, with the credentials that it finds there."""
+
+    def __init__(self):
+        os.environ.setdefault("MOX_SILENT_MODE", "1")
+        import moxing
+
+        self._files = moxing.file
+
+    def list(self, url):
+        """Return the StoredFiles below an address by their names relative to it."""
+        if not self._call(url, self._files.is_directory, url):
+            return {}
+        names = self._call(url, self._files.list_directory, url, recursive=True)
+        return {
+            name: self._stored(f"{url}/{name}")
+            for name in names
+            if not name.endswith("/") and not self._call(url, self._files.is_directory, f"{url}/{name}")
+        }
+
+    def look(self, url):
+        """Return the StoredFile of an address, None if there is none."""
+        exists = self._call(url, self._files.exists, url) and not self._call(url, self._files.is_directory, url)
+        return self._stored(url) if exists else None
+
+    def get(self, url, path):
+        """Copy a file from the store."""
+        self._call(url, self._files.copy, url, str(path))
+
+    def put(self, path, url):
+        """Copy a file to the store."""
+        self._call(url, self._files.copy, str(path), url)
+
+    def remove(self, url):
+        """Remove a file of the store."""
+        self._call(url, self._files.remove, url)
+
+    def _stored(self, url):
+        return StoredFile(self._call(url, self._files.get_size, url))
+
+    @staticmethod
+    def _call(url, method, *arguments, **named):
+        try:
+            return method(*arguments, **named)
+        except Exception as error:  # moxing does not say which of them it raises
+            raise StoreError(f"{url}: {error or type(error).__name__}") from error
+
+
+def _path(url):
+    return "/".join(_parts(url)).rstrip("/")
+
+
+def _parts(url):
+    """Return the bucket and the key of an address."""
+    bucket, _, key = url.partition("://")[2].partition("/")
+    if not bucket or "@" in bucket:
+        raise UserError(f"{url}: must be obs://bucket/key or s3://bucket/key; credentials belong into the environment")
+    return bucket, key.rstrip("/")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training step does: loss, gradients, Adam; and where it starts."""
+
+import math
+
+import mindspore as ms
+from mindspore import ParameterTuple, Tensor, nn, ops
+
+from src.common.mindspore_log import muted
+from src.deepfm import AVERAGE_PREFIX, DeepFM
+from src.evaluation.metrics import PADDING_LABEL
+
+EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
+LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
+
+
+class LossNetwork(nn.Cell):
+    """From a batch (sparse_ids, dense_values, labels) to its loss.
+
+    loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embedding tables
+
+    l2_on: "tables", or "batch": of the tables of sparse fields only the rows that the batch looks up count, as often as
+    it does and divided by the number of its rows.
+    rank_count: how many processes have a batch each; the mean of their losses is then the loss of all their rows.
+    """
+
+    def __init__(self, network, l2_coef, l2_on="tables", rank_count=1):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.rank_count = rank_count
+        if rank_count > 1:
+            self.sum_of_ranks = ops.AllReduce(ops.ReduceOp.SUM)
+        self.half_l2_coef = l2_coef / 2
+        self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
+        self.whole_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
+        self.gather = ops.Gather()
+        self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
+
+    def construct(self, *batch):
+        labels = batch[-1]  # [B, 1]
+        logits = self.network(*batch[:-1])  # [B, 1]
+        real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
+        total = self.log_loss(logits, labels, real, ops.ones_like(real))
+        row_count = ops.maximum(self._mean_of_ranks(real.sum()), 1 / self.rank_count)
+        loss = total / row_count
+        if self.half_l2_coef > 0:
+            for table in self.whole_tables:
+                loss = loss + self.half_l2_coef * ops.square(table).sum()
+            for table in self.batch_tables:
+                squares = ops.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
+                loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
+        return loss
+
+    def _mean_of_ranks(self, row_count):
+        if self.rank_count == 1:
+            return row_count
+        return self.sum_of_ranks(ops.reshape(row_count, (1,)))[0] / self.rank_count
+
+
+class TrainStep(nn.TrainOneStepCell):
+    """From a batch to its loss, updating the network of `loss_network` with its optimizer.
+
+    clip_norm: the largest norm of all gradients together, larger ones are scaled down to it; 0 for no limit.
+    loss_scale: the factor that keeps small gradients above 0 while they are float16; other than 1, a step whose
+    gradients are not finite changes nothing.
+    ema_decay: the weights of `averaged`, a network like that of loss_network, follow its weights as an exponential
+    moving average; in the first steps faster, as those are far off.  0 for none: then `averaged` is that network.
+    """
+
+    def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0, ema_decay=0.0):
+        super().__init__(loss_network, optimizer, sens=loss_scale)
+        self.clip_norm = clip_norm
+        self.ema_decay = ema_decay
+        self.averaged = loss_network.network
+        if ema_decay > 0:
+            self.averaged, averages = _copy_of(loss_network.network)
+            self.averages = ParameterTuple(averages)
+        self.inverse_scale = 1 / loss_scale
+        self.for_each = ops.HyperMap()
+        self._rate = None
+
+    def construct(self, *batch):
+        loss = self.network(*batch)
+        sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
+        gradients = self.grad(self.network, self.weights)(*batch, sensitivity)
+        gradients = self.grad_reducer(gradients)
+        if self.inverse_scale == 1:
+            return ops.depend(loss, self._update(gradients))
+        gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
+        if ops.stack(self.for_each(_is_finite, gradients)).all():
+            loss = ops.depend(loss, self._update(gradients))
+        return loss
+
+    def _update(self, gradients):
+        if self.clip_norm > 0:
+            gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
+        updated = self.optimizer(gradients)
+        if self.ema_decay > 0:
+            step = ops.cast(self.optimizer.global_step, ms.float32)  # [1], from 1
+            share = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
+            updated = self.for_each(ops.partial(_move_towards, share), self.averages, self.weights)
+        return updated
+
+    def set_learning_rate(self, rate):
+        """Set the rate of the steps to come."""
+        if rate != self._rate:
+            self.optimizer.learning_rate.set_data(Tensor(rate, ms.float32))
+            self._rate = rate
+
+
+def _copy_of(network):
+    """Return a DeepFM with the weights of another, under names of its own, and its list of weights."""
+    copy = DeepFM(network.config, dense_dtype=network.dense_dtype)
+    weights = copy.trainable_params()
+    for theirs, ours in zip(network.trainable_params(), weights):
+        ours.set_data(theirs.value().copy())
+        ours.requires_grad = False
+    copy.update_parameters_name(AVERAGE_PREFIX)
+    return copy, weights
+
+
+def _move_towards(share, average, weight):
+    return ops.assign_add(average, share * (weight - average))
+
+
+def _times(factor, gradient):
+    return gradient * factor
+
+
+def _is_finite(gradient):
+    return ops.isfinite(gradient).all()
+
+
+def build_train_step(
+    network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0, ema_decay=0.0, rank_count=1
+):
+    """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss.
+
+    rank_count: how many processes train together, each with batches of its own.
+    """
+    loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
+    loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
+    with muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
+        optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
+    return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
+
+
+def start_at_base_rate(network, positives, row_count):
+    """Set the bias of `network` so that, all else being 0, it predicts the share of clicks in the train rows."""
+    network.bias.set_data(Tensor([math.log(positives / (row_count - positives))], ms.float32))

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import pathlib
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+from mindspore.train import mind_ir_pb2
+
+from src.common.errors import UserError
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.export.formats import check_wanted, open_exported, write
+from src.export.mindir import to_old_version
+from tests.odd_paths import ALL_IN_ONE
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+def make_model(dense_count=3):
+    network = DeepFM(DeepFMConfig(20, 4, dense_count, 4, (6, 5)))
+    random = np.random.default_rng(1)
+    for parameter in network.trainable_params():
+        parameter.set_data(Tensor(random.normal(0, 0.5, parameter.shape).astype(np.float32)))
+    inputs = [random.integers(0, 20, (8, 4)).astype(np.int32)]
+    if dense_count:
+        inputs.append(random.normal(0, 1, (8, dense_count)).astype(np.float32))
+    expected = DeepFMPredict(network)(*map(Tensor, inputs)).asnumpy()
+    network.fold()
+    return DeepFMPredict(network), inputs, expected
+
+
+@pytest.mark.parametrize("dense_count", [3, 0])
+@pytest.mark.parametrize(
+    ("file_format", "batch_size", "version"),
+    [("MINDIR", 8, 3), ("MINDIR", 0, 3), ("MINDIR", 8, 1), ("ONNX", 8, 3), ("ONNX", 0, 3)],
+)
+def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_size, version, dense_count):
+    predictor, inputs, expected = make_model(dense_count)
+    path = tmp_path / f"model.partial.{file_format.lower()}"
+    write(file_format, predictor, batch_size, path, version)
+    run = open_exported(file_format, path)
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+    if batch_size == 0:
+        np.testing.assert_allclose(run(*(column[:3] for column in inputs)), expected[:3], atol=1e-6)
+    if file_format == "MINDIR":
+        model = mind_ir_pb2.ModelProto()
+        model.ParseFromString(pathlib.Path(path).read_bytes())
+        assert model.mind_ir_version == version
+        names = ["sparse_ids", "dense_values"][: len(inputs)]
+        assert [node.name for node in model.graph.input] == names
+        assert [node.name for node in model.graph.output] == ["probabilities"]
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_the_folder_of_a_file_may_have_any_characters(tmp_path, file_format):
+    predictor, inputs, expected = make_model()
+    folder, before = tmp_path / ALL_IN_ONE, os.getcwd()
+    folder.mkdir()
+    path = folder / f"model.partial.{file_format.lower()}"
+    write(file_format, predictor, 8, path, 3)
+    np.testing.assert_allclose(open_exported(file_format, path)(*inputs), expected, atol=1e-6)
+    assert os.getcwd() == before
+
+
+METADATA = {"data_identity": "12ab", "vocabulary_size": "20", "sparse_fields": '["C1", "类别"]'}
+
+
+@pytest.mark.parametrize("version", [3, 1])
+def test_metadata_of_mindir_follow_the_model_and_do_not_change_what_it_predicts(tmp_path, version):
+    predictor, inputs, expected = make_model()
+    write("MINDIR", predictor, 8, tmp_path / "model.mindir", version, METADATA)
+    model = mind_ir_pb2.ModelProto.FromString((tmp_path / "model.mindir").read_bytes())
+    assert dict(model.user_info) == METADATA
+    run = open_exported("MINDIR", tmp_path / "model.mindir")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+
+
+def test_metadata_of_onnx_are_those_that_onnxruntime_shows(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    predictor, inputs, expected = make_model()
+    write("ONNX", predictor, 0, tmp_path / "model.onnx", 3, METADATA)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_modelmeta().custom_metadata_map == METADATA
+    run = open_exported("ONNX", tmp_path / "model.onnx")
+    np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
+
+
+def test_an_operator_that_old_runtimes_may_not_know_is_refused(tmp_path):
+    class Sine(nn.Cell):
+        def construct(self, values):
+            return ops.sin(values)
+
+    ms.export(Sine(), Tensor(np.zeros((2, 2), np.float32)), file_name=str(tmp_path / "sine"), file_format="MINDIR")
+    with pytest.raises(ValueError, match="the operator Sin is not known in version 1"):
+        to_old_version(tmp_path / "sine.mindir")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (("AIR", 8, 3, "CPU"), "needs an Ascend machine"),
+        (("AIR", 0, 3, "Ascend"), "AIR needs a fixed --batch_size"),
+        (("MINDIR", 0, 1, "CPU"), "--mindir_version=1 needs a fixed --batch_size"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(wanted, message):
+    with pytest.raises(UserError, match=message):
+        check_wanted(*wanted)

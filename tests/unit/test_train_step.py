@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from src.training.train_step import LossNetwork, build_train_step, start_at_base_rate
+from tests import oracles
+from tests.unit.test_deepfm import make_network
+
+pytestmark = pytest.mark.usefixtures("seeded")
+LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)
+
+
+def weights_of(network):
+    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
+
+
+def as_arrays(inputs):
+    return [column.asnumpy() for column in inputs]
+
+
+@pytest.mark.parametrize("l2_on", ["tables", "batch"])
+@pytest.mark.parametrize("l2_coef", [0.0, 0.01])
+@pytest.mark.parametrize("shape", [(3, 4, (6, 5)), (0, 4, (6,))])
+def test_loss_agrees_with_the_row_by_row_reference(shape, l2_coef, l2_on):
+    network, inputs = make_network(*shape)
+    loss_network = LossNetwork(network, l2_coef, l2_on).set_train(False)
+    weights = weights_of(network)
+    expected = oracles.training_loss(weights, as_arrays(inputs), LABELS.ravel(), len(shape[2]), l2_coef, l2_on)
+    assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_changes_nothing():
+    network, inputs = make_network(3, 4, (6,))
+    loss_network = LossNetwork(network, 0.0).set_train(False)
+    real = LABELS.ravel() != -1
+    short = [Tensor(column.asnumpy()[real]) for column in inputs]
+    assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(
+        loss_network(*short, Tensor(LABELS[real])).asnumpy().item(), rel=1e-6
+    )
+
+
+def test_a_batch_of_padding_has_no_log_loss():
+    network, inputs = make_network(3, 4, (6,))
+    assert LossNetwork(network, 0.0)(*inputs, Tensor(np.full((8, 1), -1, np.float32))).asnumpy().item() == 0.0
+
+
+def test_gradient_agrees_with_finite_differences():
+    network, inputs = make_network(2, 3, (4,), deviation=0.3)
+    parameters = network.trainable_params()
+    gradient_of = ms.grad(LossNetwork(network, 0.02).set_train(False), grad_position=None, weights=parameters)
+    gradients = {
+        parameter.name: gradient.asnumpy()
+        for parameter, gradient in zip(parameters, gradient_of(*inputs, Tensor(LABELS)))
+    }
+    weights, arrays, step = weights_of(network), as_arrays(inputs), 1e-5
+    for name, values in weights.items():
+        for place in list(np.ndindex(values.shape))[::5]:
+            losses = []
+            for sign in (1, -1):
+                moved = values.copy()
+                moved[place] += sign * step
+                losses.append(oracles.training_loss({**weights, name: moved}, arrays, LABELS.ravel(), 1, 0.02))
+            expected = (losses[0] - losses[1]) / (2 * step)
+            assert gradients[name][place] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, place)
+
+
+def test_first_adam_step_moves_each_weight_by_the_rate():
+    # In Adam's first step the moments cancel: the update is learning_rate * gradient / (|gradient| + epsilon').
+    network, inputs = make_network(3, 4, (6,))
+    gradient_of = ms.grad(
+        LossNetwork(network, 0.0).set_train(False), grad_position=None, weights=network.trainable_params()
+    )
+    before = {parameter.name: parameter.asnumpy().copy() for parameter in network.trainable_params()}
+    gradients = dict(zip(before, gradient_of(*inputs, Tensor(LABELS))))
+    build_train_step(network, learning_rate=0.01, epsilon=1e-12, l2_coef=0.0)(*inputs, Tensor(LABELS))
+    for parameter in network.trainable_params():
+        gradient = gradients[parameter.name].asnumpy()
+        clear = np.abs(gradient) > 1e-5
+        moved = (parameter.asnumpy() - before[parameter.name])[clear]
+        np.testing.assert_allclose(moved, -0.01 * np.sign(gradient[clear]), rtol=1e-2, err_msg=parameter.name)
+        assert clear.any()
+
+
+def test_training_lowers_the_loss():
+    network, inputs = make_network(3, 4, (6,), deviation=0.1)
+    train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=1e-4)
+    losses = [train_step(*inputs, Tensor(LABELS)).asnumpy().item() for _ in range(60)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_gradients_are_scaled_down_to_the_largest_norm():
+    # Adam divides by the gradient's size, so the first moment, 0.1 * gradient after one step, is looked at instead.
+    moments = {}
+    for clip_norm in (0.0, 0.01, 1e6):
+        network, inputs = make_network(3, 4, (6,), deviation=0.3)
+        train_step = build_train_step(network, 0.01, 5e-8, 0.0, clip_norm=clip_norm)
+        train_step(*inputs, Tensor(LABELS))
+        moments[clip_norm] = np.concatenate([moment.asnumpy().ravel() for moment in train_step.optimizer.moment1])
+    norm = np.linalg.norm(moments[0.0])
+    assert norm > 0.002
+    np.testing.assert_allclose(moments[0.01], moments[0.0] * 0.001 / norm, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(moments[1e6], moments[0.0], rtol=1e-6)
+
+
+def test_half_precision_gives_nearly_the_gradients_of_single_precision():
+    moments = {}
+    for dtype in (ms.float32, ms.float16):
+        network, inputs = make_network(3, 4, (6, 5), deviation=0.3, dense_dtype=dtype)
+        train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
+        train_step(*inputs, Tensor(LABELS))
+        moments[dtype] = [moment.asnumpy() for moment in train_step.optimizer.moment1]
+    different = 0
+    for half, single in zip(moments[ms.float16], moments[ms.float32]):
+        np.testing.assert_allclose(half, single, rtol=2e-2, atol=2e-3 * np.abs(single).max())
+        different += (half != single).any()
+    assert different > 4  # so it is another precision
+
+
+def test_the_loss_scale_keeps_gradients_that_float16_has_not():
+    # With labels met to 1e-6 the gradient of the last bias is some 1e-7; float16 has multiples of 6e-8 there.
+    def last_bias_moment(dtype):
+        network, inputs = make_network(3, 4, (6, 5), deviation=0.1, dense_dtype=dtype)
+        network.bias.set_data(Tensor([-14.0], ms.float32))
+        train_step = build_train_step(network, 0.0, 5e-8, 0.0)
+        train_step(*inputs, Tensor(np.zeros((8, 1), np.float32)))
+        moments = {moment.name: moment.asnumpy() for moment in train_step.optimizer.moment1}
+        return moments["moment1.deep.rest.1.bias"].item()
+
+    single, half = last_bias_moment(ms.float32), last_bias_moment(ms.float16)
+    assert 0 < single < 1e-6
+    assert half == pytest.approx(single, rel=1e-2)
+
+
+def test_half_precision_lowers_the_loss_as_single_precision_does():
+    losses = {}
+    for dtype in (ms.float32, ms.float16):
+        network, inputs = make_network(3, 4, (6,), deviation=0.1, dense_dtype=dtype)
+        train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=1e-4)
+        losses[dtype] = [train_step(*inputs, Tensor(LABELS)).asnumpy().item() for _ in range(40)]
+    np.testing.assert_allclose(losses[ms.float16], losses[ms.float32], atol=2e-2)
+    assert losses[ms.float16][-1] < 0.5 * losses[ms.float16][0]
+
+
+def test_a_step_that_overflows_changes_nothing_and_the_next_one_counts():
+    network, inputs = make_network(3, 4, (6, 5), dense_dtype=ms.float16)
+    train_step = build_train_step(network, 0.01, 5e-8, 1e-4)
+    parameters = [*network.trainable_params(), *train_step.optimizer.moment1, train_step.optimizer.global_step]
+    fine = network.embedding.asnumpy().copy()
+    network.embedding.set_data(Tensor(np.full_like(fine, 1e5)))  # float16 ends at 65504
+    before = [parameter.asnumpy().copy() for parameter in parameters]
+    train_step(*inputs, Tensor(LABELS))
+    for parameter, value in zip(parameters, before):
+        assert np.array_equal(parameter.asnumpy(), value), parameter.name
+    network.embedding.set_data(Tensor(fine))
+    train_step(*inputs, Tensor(LABELS))
+    assert not np.array_equal(network.embedding.asnumpy(), fine)
+    assert train_step.optimizer.global_step.asnumpy().item() == 1
+
+
+def test_averaged_weights_are_the_moving_average_of_the_weights():
+    network, inputs = make_network(3, 4, (6,), deviation=0.3)
+    train_step = build_train_step(network, 0.01, 5e-8, 1e-4, ema_decay=0.5)
+    weights, averages = network.trainable_params(), train_step.averages
+    assert len(weights) == len(averages)
+    assert all(average.name == f"average.{weight.name}" for weight, average in zip(weights, averages))
+    expected = [weight.asnumpy().astype(np.float64) for weight in weights]
+    for step in range(1, 20):
+        train_step(*inputs, Tensor(LABELS))
+        decay = min(0.5, step / (step + 10))  # 0.5 from the 10th step on
+        expected = [decay * old + (1 - decay) * new.asnumpy() for old, new in zip(expected, weights)]
+    for weight, average, value in zip(weights, averages, expected):
+        np.testing.assert_allclose(average.asnumpy(), value, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(average.asnumpy(), weight.asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_averaging_does_not_change_the_training():
+    last = []
+    for ema_decay in (0.0, 0.9):
+        network, inputs = make_network(3, 4, (6,), deviation=0.3)
+        train_step = build_train_step(network, 0.01, 5e-8, 1e-4, ema_decay=ema_decay)
+        for _ in range(5):
+            train_step(*inputs, Tensor(LABELS))
+        last.append([weight.asnumpy() for weight in network.trainable_params()])
+    assert all(np.array_equal(*pair) for pair in zip(*last))
+
+
+def test_the_learning_rate_can_be_set_between_steps():
+    network, inputs = make_network(3, 4, (6,))
+    train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=0.0)
+    for rate, moves in ((0.0, False), (0.02, True), (0.0, False)):
+        before = network.bias.asnumpy().item()
+        train_step.set_learning_rate(rate)
+        train_step(*inputs, Tensor(LABELS))
+        assert (network.bias.asnumpy().item() != before) is moves
+
+
+def test_the_bias_starts_at_the_base_rate():
+    network, inputs = make_network(3, 4, (6,), deviation=0.0)
+    start_at_base_rate(network, positives=250, row_count=1000)
+    for parameter in network.trainable_params():
+        if parameter.name != "bias":
+            parameter.set_data(parameter * 0)
+    assert network(*inputs).sigmoid().asnumpy() == pytest.approx(0.25)
