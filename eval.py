@@ -9,9 +9,10 @@ if __name__ == "__main__":
 import contextlib
 import sys
 
-from src.callback import append_line, format_scores
+from src.callback import format_scores
 from src.checkpoint import find_checkpoint
 from src.common.errors import UserError, exit_on_user_error
+from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared

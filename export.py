@@ -18,10 +18,10 @@ from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
-from src.export.export_target import ExportTarget
 from src.export.formats import check_wanted, open_exported, write
 from src.export.parity import ParityRows, compare, predict_all, read_rows
 from src.export.probe_rows import load_probe_rows
+from src.export.target import ExportTarget
 from src.modelarts.job import open_job
 from src.preprocessing.pipeline import make_records
 

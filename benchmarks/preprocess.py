@@ -26,9 +26,9 @@ os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)  # as preprocess
 
 import polars as pl
 
+from src import preprocess_data
 from src.config import load_config
 from src.criteo_like import write_rows
-from src.preprocessing import pipeline as preprocess_data
 from src.preprocessing.encoder import FeatureEncoder, FieldSchema
 from src.preprocessing.pipeline import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
 from src.preprocessing.record_writer import SplitWriter

@@ -3,25 +3,13 @@
 
 import math
 import os
-import time
 
 from tqdm import tqdm
 
 from src.common.errors import UserError
-from src.common.progress import Progress
+from src.common.files import append_line, size_of
+from src.common.progress import Progress, epoch_and_step
 from src.training.events import Events
-
-
-def append_line(path, text):
-    """Append a line with the time of day to a log file, whole or not at all; OSError names the file."""
-    size = _size_of(path)
-    try:
-        with open(path, "a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-    except OSError as error:
-        if os.path.isfile(path):
-            os.truncate(path, size)
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def format_scores(scores):
@@ -61,12 +49,12 @@ class TrainLogs:
 
     def is_due(self, step):
         """Tell whether the loss of a step counted from 1 is logged."""
-        _, step_in_epoch = place_of(step, self._steps_per_epoch)
+        _, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
         return step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch
 
     def add_loss(self, step, loss, learning_rate):
         """Take in the loss of a step counted from 1, and the rate that it had; UserError if it is not finite."""
-        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+        epoch, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
         if self._events is not None and math.isfinite(loss):
             self._events.add_loss(step, loss, learning_rate)  # before the line of the log, which is never written twice
         if self._writes:
@@ -81,7 +69,7 @@ class TrainLogs:
 
     def add_look(self, step, scores):
         """Take in the scores on valid after a step counted from 1; UserError if they are not finite."""
-        epoch, step_in_epoch = place_of(step, self._steps_per_epoch)
+        epoch, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
         check_finite(scores["log_loss"], "log loss on valid", epoch, step_in_epoch)
         place = f"epoch: {epoch}" if step_in_epoch == self._steps_per_epoch else f"epoch: {epoch} step: {step_in_epoch}"
         line = f"{place} valid {format_scores(scores)}"
@@ -94,22 +82,13 @@ class TrainLogs:
     def sizes(self):
         """Return how long the logs are, in bytes."""
         paths = (self._loss_path, self._eval_path)
-        return [_size_of(path) for path in paths]
+        return [size_of(path) for path in paths]
 
     def cut(self, sizes):
         """Take from the logs what came after they were so long."""
         for path, size in zip((self._loss_path, self._eval_path), sizes):
-            if _size_of(path) > size:
+            if size_of(path) > size:
                 os.truncate(path, size)
-
-
-def _size_of(path):
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def place_of(step, steps_per_epoch):
-    """Return the epoch and the step in it, both from 1, of a step counted from 1 in all."""
-    return (step - 1) // steps_per_epoch + 1, (step - 1) % steps_per_epoch + 1
 
 
 def check_finite(number, what, epoch, step):

@@ -9,10 +9,9 @@ import pathlib
 import mindspore as ms
 
 from src.common.errors import UserError
+from src.common.files import file_sha256, write_json
 from src.common.mindspore_log import muted
-from src.common.output_paths import write_whole
 from src.data_identity import DataIdentity, as_tuple
-from src.dataset_meta import file_sha256
 from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
 
 MODEL_NAME = "model.json"
@@ -180,7 +179,7 @@ class ModelFolder:
             "best": self.best.file,
             "checkpoints": [dataclasses.asdict(saved) for saved in self.checkpoints],
         }
-        write_whole(self.path / MODEL_NAME, json.dumps(content, indent=1) + "\n")
+        write_json(self.path / MODEL_NAME, content)
 
 
 def find_checkpoint(path, flag="--checkpoint_path"):

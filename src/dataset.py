@@ -7,8 +7,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from src.common.errors import UserError
-from src.dataset_meta import DatasetMeta
-from src.evaluation.metrics import PADDING_LABEL
+from src.dataset_meta import PADDING_LABEL, DatasetMeta
 
 MOST_WORKERS = 8
 

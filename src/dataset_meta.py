@@ -2,18 +2,17 @@
 """dataset_meta.json: what a reader of a MindRecord folder must know."""
 
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
 
 from src.common.errors import UserError
+from src.common.files import file_sha256, partial_path
 from src.common.progress import Progress
 
 META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")
+PADDING_LABEL = -1.0  # of the rows that fill the last record of a split
 FORMAT_VERSION = 1
-DIGEST_BLOCK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,24 +121,3 @@ def _missing_message(folder):
     if (inner / META_NAME).is_file():
         return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"
     return f"{folder} holds no {META_NAME}; --dataset_path names a folder that src/preprocess_data.py wrote"
-
-
-def partial_path(folder):
-    """Return where the folder `folder` is made until it is whole."""
-    folder = pathlib.Path(folder)
-    if folder.name in ("", ".."):  # . and .. are not the folder's own name
-        folder = pathlib.Path(os.path.abspath(folder))
-    return folder.with_name(f"{folder.name}.partial")
-
-
-def file_sha256(path):
-    """Return the SHA-256 of a file, in hexadecimal."""
-    return file_digest(path, hashlib.sha256())
-
-
-def file_digest(path, digest):
-    """Return a digest of a file, in hexadecimal.  digest: of hashlib, a new one."""
-    with open(path, "rb") as file:
-        while block := file.read(DIGEST_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,6 +10,7 @@ import stat
 import uuid
 
 from src.common.errors import UserError
+from src.common.files import is_special, resolved
 
 
 class Kind(enum.Enum):
@@ -54,31 +55,8 @@ def prepared(outputs):
                 folder.rmdir()
 
 
-def write_whole(path, text):
-    """Write a text file, whole or not at all; OSError names the path.
-
-    A link stays one, and what is no regular file, as /dev/stdout, is written to as it is.
-    """
-    path = _resolved(path)
-    partial = path.with_name(f"{path.name}.tmp")
-    target = path if _is_special(path) else partial
-    try:
-        with open(target, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            if target is partial:
-                os.fsync(file.fileno())
-        if target is partial:
-            partial.replace(path)
-    except OSError as error:
-        if target is partial:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
 def _prepare(output, made):
-    path = _resolved(output.path)
+    path = resolved(output.path)
     if output.kind is Kind.FOLDER:
         _make_folder(path, made)
         _create_in(path)
@@ -86,7 +64,7 @@ def _prepare(output, made):
     _make_folder(path.parent, made)
     if path.is_dir():
         raise IsADirectoryError(None, "is a folder, a file is wanted", str(path))
-    if _is_special(path):
+    if is_special(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(None, "permission denied", str(path))
     elif path.exists() and output.kind is Kind.LOG:
@@ -128,16 +106,6 @@ def _check_replaceable(path):
     folder, user = path.parent.stat(), os.geteuid()
     if folder.st_mode & stat.S_ISVTX and user not in (0, folder.st_uid, path.stat().st_uid):
         raise PermissionError(None, "belongs to another user", str(path))
-
-
-def _resolved(path):
-    """Return the path that links lead to; of /dev/stdout and the like the path itself."""
-    path = pathlib.Path(path)
-    return path if _is_special(path) else pathlib.Path(os.path.realpath(path))
-
-
-def _is_special(path):
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _message(output, error):

@@ -9,6 +9,11 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 10
 
 
+def epoch_and_step(step: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Return the epoch and the step within it, both from 1, of a step counted from 1 over all epochs."""
+    return (step - 1) // steps_per_epoch + 1, (step - 1) % steps_per_epoch + 1
+
+
 class Progress:
     """Count units of work towards `total` (0: unknown), with the rate and the time left.
 

@@ -6,7 +6,8 @@ import math
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-PADDING_LABEL = -1.0
+from src.dataset_meta import PADDING_LABEL
+
 PROBABILITY_FLOOR = 1e-7  # a probability of 0 or 1 in float32 stands for one within this of it
 CALIBRATION_BINS = 15
 NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many standard deviations

@@ -17,11 +17,11 @@ import numpy as np
 
 from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
+from src.common.files import partial_path
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
 from src.data_identity import DIGEST_KEY, DataIdentity, read_text_digest
-from src.dataset_meta import partial_path
-from src.evaluation.metrics import PADDING_LABEL
+from src.dataset_meta import PADDING_LABEL
 
 FOLDERS = {"sparse_ids": "00_sparse_ids", "dense_values": "01_dense_values", "labels": "02_labels"}
 MANIFEST_NAME = "manifest.json"

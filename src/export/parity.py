@@ -9,7 +9,8 @@ from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
 from src.common.progress import Progress
 from src.dataset import create_dataset
-from src.evaluation.metrics import PADDING_LABEL, roc_auc
+from src.dataset_meta import PADDING_LABEL
+from src.evaluation.metrics import roc_auc
 
 ROWS = 10_000  # that are compared, about
 DYNAMIC_BATCH_ROWS = 1000

@@ -9,8 +9,8 @@ import zipfile
 import zlib
 
 from src.common.errors import UserError
+from src.common.files import check_room
 from src.common.progress import Progress
-from src.modelarts.transfer import check_room
 
 PIECE_BYTES = 1 << 20
 

@@ -8,11 +8,12 @@ import shutil
 import time
 
 from src.common.errors import UserError
+from src.common.files import partial_path, read_json, write_json
 from src.common.locks import try_lock
-from src.dataset_meta import META_NAME, partial_path
+from src.dataset_meta import META_NAME
 from src.modelarts.archive import unpack
 from src.modelarts.object_store import is_remote
-from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy, read_json, retry, write_whole
+from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy, retry
 from src.preprocessing.raw_rows import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
 from src.preprocessing.result_folder import identify
 
@@ -109,7 +110,7 @@ def _unpack_once(archive, folder):
         print(f"unpacking {archive}", flush=True)
         unpack(archive, partial)
         partial.rename(folder)
-        write_whole(note, identity)
+        write_json(note, identity)
     return folder
 
 

@@ -3,24 +3,20 @@
 
 import contextlib
 import hashlib
-import json
 import pathlib
 import random
-import shutil
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-from src.common import output_paths
 from src.common.errors import UserError
+from src.common.files import check_room, file_digest, partial_path, read_json, size_of, write_json
 from src.common.progress import Progress
-from src.dataset_meta import file_digest, partial_path
 from src.modelarts.object_store import StoreError
 
 AT_ONCE = 8
 PATIENCE_SECONDS = 300  # with a store that fails
 FIRST_DELAY, LONGEST_DELAY = 0.5, 5
-FREE_SHARE = 0.02  # of a disk that is left free
 
 
 def retry(action, patience, pause=time.sleep):
@@ -69,7 +65,7 @@ class LocalCopy:
                 self._whole[name] = wanted[name]
                 self._write_note()
                 whole += wanted[name][0]
-            begun = sum(_size_of(self._partial(name)) for name in wanted)
+            begun = sum(size_of(self._partial(name)) for name in wanted)
             progress.advance(max(whole + begun - shown, 0))
             shown = max(shown, whole + begun)
         progress.close()
@@ -99,15 +95,7 @@ class LocalCopy:
 
     def _write_note(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._note, {"url": self._url, "files": self._whole})
-
-
-def _size_of(path):
-    """Return the size of a file, 0 if it is not there, or no longer."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+        write_json(self._note, {"url": self._url, "files": self._whole})
 
 
 def send(store, folder, names, url):
@@ -152,24 +140,3 @@ def check_same(url, stored, path):
         raise StoreError(f"{url} has {stored.size if stored else 'no'} bytes, {path} has {size}")
     if stored.md5 and stored.md5 != file_digest(path, hashlib.md5(usedforsecurity=False)):
         raise StoreError(f"{url} and {path} differ in their MD5")
-
-
-def check_room(folder, byte_count, source):
-    """Raise UserError if so many bytes of `source` do not fit the disk of a folder."""
-    disk = shutil.disk_usage(folder)
-    free = disk.free - FREE_SHARE * disk.total
-    if byte_count > free:
-        raise UserError(f"{source} needs {byte_count / 1e9:,.1f} GB, {folder} has room for {max(free, 0) / 1e9:,.1f}")
-
-
-def read_json(path):
-    """Return what a JSON file holds; None if it is not there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-
-
-def write_whole(path, content):
-    """Write a dict as JSON, whole or not at all."""
-    output_paths.write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -1,44 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From raw Criteo rows to MindRecord: python src/preprocess_data.py --data_path=./data/
+"""From raw Criteo rows to MindRecord.
 
 The text is read once.  Each row gets a key, SplitMix64 of its line number; the order of the keys is the order of the
 rows in the result, and the ends of the key range are the valid and the test split.  Parsed rows go to disk, column by
 column.  Then the train values of one column after the other are counted, and ranges of keys sorted, encoded and packed.
 """
 
-import os
-import sys
-
-if __package__ in (None, ""):  # started as a script: make `src` importable
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-
-    from src.preprocessing import allocator
-
-    os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
-
-from src.distributed.entry_point import enter
-
-if __name__ == "__main__":
-    enter(way_on="run the same command again to go on")
-
 import dataclasses
 import glob
 import itertools
 import math
 import operator
+import os
 import pathlib
 from collections import Counter
 
 import numpy as np
 import polars as pl
 
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError
+from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
 from src.common.splitmix import splitmix64
-from src.config import AUTO, load_config
-from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta, file_sha256
+from src.config import AUTO
+from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.encoder import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
 from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
@@ -93,10 +80,6 @@ class KeySplits:
             for bound in (self.valid_start, self.test_start)
         )
         return {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, len(sorted_keys))}
-
-
-def main(argv=None):
-    make_records(load_config(argv, description="Turn raw Criteo rows into MindRecord."))
 
 
 def make_records(config):
@@ -355,9 +338,8 @@ def count_columns(spill, schema, rows, threshold, memory_limit):
 
 def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, test_ids):
     """Encode and pack buckets of rows; return the SplitMeta of each split.  test_ids: counts those of test."""
-    from src.preprocessing.record_writer import (
-        SplitWriter,  # MindSpore takes seconds to import: not before the rows are known good
-    )
+    # MindSpore takes seconds to import: not before the rows are known to be good.
+    from src.preprocessing.record_writer import SplitWriter
 
     names = ["sparse_ids", *(["dense_values"] if encoder.dense_scales else []), "label"]
     writers = {split: SplitWriter(folder, split, rows_per_record, names) for split in SPLITS}
@@ -413,7 +395,3 @@ def check_splits(source, split_labels, config):
                 f"{source}: of the {labels.total()} rows of the {split} split {labels[1]} have label 1; both labels "
                 "must occur: use more rows, or another --valid_ratio or --test_ratio"
             )
-
-
-if __name__ == "__main__":
-    exit_on_user_error(main)

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from mindspore.mindrecord import FileWriter
 
-from src.dataset_meta import ShardFile, SplitMeta, file_sha256
-from src.evaluation.metrics import PADDING_LABEL
+from src.common.files import file_sha256
+from src.dataset_meta import PADDING_LABEL, ShardFile, SplitMeta
 
 SHARD_ROWS = 2_000_000
 HEADER_BYTES = 1 << 20

@@ -7,9 +7,10 @@ import os
 import shutil
 
 from src.common.errors import UserError
+from src.common.files import partial_path
 from src.common.locks import temporary_lock
 from src.common.output_paths import Kind, Output, prepared
-from src.dataset_meta import META_NAME, partial_path
+from src.dataset_meta import META_NAME
 
 SOURCE_NAME, LOCK_NAME = "source.json", "preprocess.lock"
 LONGEST_INDEX = "valid_input_part.mindrecord00.db"

@@ -10,10 +10,10 @@ import markupsafe
 import numpy as np
 import polars as pl
 
-from src.common.output_paths import write_whole
+from src.common.files import write_text
 from src.evaluation.slices import COMMONEST_VALUES
+from src.report import figures
 from src.report.curves import calibration_groups, roc_points, score_histogram
-from src.report.page import figures
 from src.training.run_record import read_run, this_command
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.j2")
@@ -61,7 +61,7 @@ def write_report(path, split, by_field, folder, saved, meta):
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, html)
+    write_text(path, html)
 
 
 def _tiles(scores):

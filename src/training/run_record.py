@@ -13,7 +13,7 @@ import mindspore as ms
 import numpy as np
 
 from src.common.errors import UserError
-from src.common.output_paths import write_whole
+from src.common.files import write_json
 from src.common.signals import signals_for_children
 
 RUN_NAME = "run.json"
@@ -90,7 +90,7 @@ class RunRecord:
     def write(self, state):
         """Write run.json with the losses so far and the history of a TrainState."""
         content = {**self._content, "history": state.history, "losses": self._losses}
-        write_whole(self._path, json.dumps(content, indent=1) + "\n")
+        write_json(self._path, content)
 
 
 def read_run(folder):

@@ -7,8 +7,8 @@ import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
 from src.common.mindspore_log import muted
+from src.dataset_meta import PADDING_LABEL
 from src.deepfm import AVERAGE_PREFIX, DeepFM
-from src.evaluation.metrics import PADDING_LABEL
 
 EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024

@@ -4,9 +4,9 @@
 import dataclasses
 import time
 
-from src.callback import place_of
 from src.checkpoint import find_checkpoint, load_into
 from src.common.errors import UserError
+from src.common.progress import epoch_and_step
 from src.common.signals import Stopped
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import AgreedStop
@@ -189,7 +189,7 @@ class Trainer:
         self._save_if_unsaved(is_validated=False)
         scores = self._score() if self._valid_data is not None else {}
         state.looked_at = state.step
-        epoch, _ = place_of(state.step, plan.steps_per_epoch)
+        epoch, _ = epoch_and_step(state.step, plan.steps_per_epoch)
         rate = self._rate.at(state.step - 1, state.decays)
         state.history.append(
             {
@@ -233,7 +233,7 @@ class Trainer:
         self._saved_time = time.monotonic()
         if self._ranks.is_first:
             self._state.log_sizes = self._logs.sizes()
-            place = place_of(self._state.step, self._plan.steps_per_epoch)
+            place = epoch_and_step(self._state.step, self._plan.steps_per_epoch)
             self._record.write(self._state)  # first: what it has too much can be cut off
             self._folder.save(self._train_step, *place, {}, self._state.to_dict(), is_validated)
             self._after_save()

@@ -10,13 +10,13 @@ import pytest
 import eval as eval_script
 import export
 import train
+from src import preprocess_data
 from src.checkpoint import find_checkpoint
 from src.common.errors import ConfigError
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.export.formats import open_exported
 from src.export.parity import predict_all
-from src.preprocessing import pipeline as preprocess_data
 from tests import oracles
 from tests.records import read_rows
 

@@ -24,7 +24,7 @@ def small(tmp_path_factory, run):
     flags = (
         "--dense_dim=13 --slot_dim=26 --threshold=10 --train_line_count=6000 --skip_id_convert=0 --line_per_sample=100"
     )
-    finished = run("-m", "src.preprocessing.pipeline", f"--data_path={work / 'data'}/", *flags.split())
+    finished = run("-m", "src.preprocess_data", f"--data_path={work / 'data'}/", *flags.split())
     assert finished.returncode == 0, finished.stderr
     return work
 

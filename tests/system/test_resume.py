@@ -256,7 +256,7 @@ def killing(function):
     return call
 
 for module in (src.checkpoint, sys.modules["src.training.run_record"]):
-    module.write_whole = killing(module.write_whole)
+    module.write_json = killing(module.write_json)
 src.callback.append_line = killing(src.callback.append_line)
 src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import accuracy
 from src.criteo_like import write_rows
-from src.preprocessing.pipeline import main
+from src.preprocess_data import main
 from tests.records import read_rows
 
 

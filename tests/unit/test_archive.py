@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
+from src.common import files
 from src.common.errors import UserError
 from src.modelarts.archive import unpack
-from src.modelarts.job import transfer
 
 
 def pack(path, members, compression=zipfile.ZIP_DEFLATED):
@@ -52,7 +52,7 @@ def test_an_archive_that_would_not_fit_the_disk_is_refused(tmp_path, monkeypatch
     archive = pack(tmp_path / "x.zip", {"zeros": bytes(50_000_000)})
     assert archive.stat().st_size < 100_000
     usage = type("Usage", (), {"free": 20_000_000, "total": 10**9})
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"needs 0\.1 GB"):
         unpack(archive, tmp_path / "out")

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from src.callback import TrainLogs, append_line
+from src.callback import TrainLogs
 from src.common.errors import UserError
 
 SCORES = {"AUC": 0.75, "log_loss": 0.5, "rows": 10, "eval_time": 0.25}
@@ -80,9 +80,3 @@ def test_a_rank_that_leaves_writing_to_another_only_checks(tmp_path, capsys):
     logs.close()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
-
-
-def test_lines_are_appended(tmp_path):
-    append_line(tmp_path / "a.log", "one")
-    append_line(tmp_path / "a.log", "two")
-    assert texts(tmp_path / "a.log") == ["one", "two"]

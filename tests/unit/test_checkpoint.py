@@ -187,7 +187,7 @@ def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
     def fail(path, text):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("src.checkpoint.write_whole", fail)
+    monkeypatch.setattr("src.checkpoint.write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         folder.save(folder.train_step, 4, 16, {}, {"step": 64})
     with pytest.raises(OSError, match="No space left"):

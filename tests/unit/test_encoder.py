@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.common.errors import UserError
-from src.preprocessing import encoder as features
+from src.preprocessing import encoder
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.encoder import OOV, FeatureEncoder, FieldSchema, Vocabulary
 from src.preprocessing.raw_columns import concat
@@ -241,12 +241,12 @@ def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(blocks, 
 
 
 def test_every_bucket_of_64_bit_integers_begins_where_exact_arithmetic_says():
-    starts = features._bucket_starts()
+    starts = encoder._bucket_starts()
     assert len(starts) == int(oracles.bucket(2**63 - 1)) == 1906
     for number, start in enumerate(starts.tolist(), 1):
         assert (oracles.bucket(start - 1), oracles.bucket(start)) == (str(number - 1 if start > 3 else 2), str(number))
     edges = np.unique(np.concatenate([starts - 1, starts]))
-    assert features._bucket(edges).tolist() == [int(oracles.bucket(edge)) for edge in edges.tolist()]
+    assert encoder._bucket(edges).tolist() == [int(oracles.bucket(edge)) for edge in edges.tolist()]
 
 
 def test_strange_texts_keep_their_ids_in_a_file(tmp_path):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from src.common.errors import UserError
-from src.export.export_target import ExportTarget
+from src.export.target import ExportTarget
 from tests.odd_paths import ODD_NAMES
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.data_identity import DataIdentity
-from src.dataset_meta import DatasetMeta
-from src.evaluation.metrics import PADDING_LABEL
+from src.dataset_meta import PADDING_LABEL, DatasetMeta
 from src.export.inference_files import read_outputs, write_inputs
 from tests.records import read_rows
 

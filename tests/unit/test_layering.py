@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrows of the design, read from the imports."""
+"""The architecture, read from the imports: which packages may import which, and what importing must not do."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 
@@ -9,36 +11,82 @@ import pytest
 
 from tests.conftest import ROOT
 
-MODULES = {path.stem: path for path in (ROOT / "src").glob("*.py") if path.stem != "__init__"}
-ENTRY_POINTS = {"preprocess_data", "criteo_like", "quickstart"}
+
+def dotted_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted_name(path): path for path in (ROOT / "src").rglob("*.py")}
+ENTRY_POINTS = {"src.preprocess_data", "src.criteo_like", "src.report.quickstart", "src.distributed.launch"}
+SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf"}
+# From the bottom to the top: a module imports only from its own layer and from those above this line of it.
+LAYERS = [
+    {"src.common"},
+    {"src.config", "src.dataset_meta", "src.data_identity", "src.dropout", "src.deepfm", "src.distributed"},
+    {"src.dataset", "src.preprocessing"},
+    {"src.evaluation", "src.checkpoint"},
+    {"src.export", "src.training", "src.callback", "src.criteo_like"},
+    {"src.report", "src.modelarts"},
+    {"src.preprocess_data"},
+]
+LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 
 
 def imports_of(path):
-    """Return the modules that a file imports anywhere, by full name."""
+    """Return the modules of this project that a file imports anywhere, by full name."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module)
-    return names
+            modules = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            names.update(modules or {node.module})
+    return {name for name in names if name in MODULES or name.split(".")[0] in SCRIPTS}
+
+
+def unit_of(name):
+    """Return the package of src that holds a module, or the module itself if it is in none."""
+    return ".".join(name.split(".")[:2])
+
+
+def unit_imports():
+    """Return for each unit of src the other units that it imports."""
+    arrows = {}
+    for name, path in MODULES.items():
+        if name != "src":
+            arrows.setdefault(unit_of(name), set()).update(map(unit_of, imports_of(path)))
+    return {unit: targets - {unit, "src"} for unit, targets in arrows.items()}
+
+
+def test_every_unit_has_a_layer_and_every_layer_only_units_that_exist():
+    assert LAYER_OF.keys() == unit_imports().keys()
+    assert len(MODULES) > 60  # the packages are seen, not only the modules at the top
+
+
+def test_no_import_goes_up():
+    upward = {
+        (unit, target)
+        for unit, targets in unit_imports().items()
+        for target in targets
+        if LAYER_OF[target] > LAYER_OF[unit]
+    }
+    assert not upward
+
+
+def test_neither_packages_nor_modules_import_each_other_in_a_circle():
+    graphlib.TopologicalSorter(unit_imports()).prepare()
+    graphlib.TopologicalSorter({name: imports_of(path) - {name} for name, path in MODULES.items()}).prepare()
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "config",
-        "features",
         "dataset_meta",
-        "metrics",
-        "raw_rows",
-        "splitmix",
-        "errors",
-        "console",
-        "locks",
-        "output_paths",
-        "memory_estimate",
-        "memory_limits",
+        "data_identity",
+        *("evaluation.metrics", "preprocessing.encoder", "preprocessing.pipeline"),
+        *sorted(name.removeprefix("src.") for name in MODULES if name.startswith("src.common.")),
     ],
 )
 def test_these_need_no_mindspore(name):
@@ -47,26 +95,25 @@ def test_these_need_no_mindspore(name):
 
 
 def test_the_network_imports_nothing_of_ours_but_its_dropout():
-    assert {name for name in imports_of(MODULES["deepfm"]) if name.startswith("src")} == {"src.dropout"}
-    assert not {name for name in imports_of(MODULES["dropout"]) if name.startswith("src")}
+    assert imports_of(MODULES["src.deepfm"]) == {"src.dropout"}
+    assert not imports_of(MODULES["src.dropout"])
 
 
-def test_only_entry_points_import_the_config():
-    users = {name for name, path in MODULES.items() if "src.config" in imports_of(path)}
-    assert users <= ENTRY_POINTS
+def test_only_entry_points_load_the_config():
+    users = {name for name, path in MODULES.items() if re.search(r"\bload_config\b", path.read_text())}
+    assert users - ENTRY_POINTS == {"src.config"}
 
 
 def test_nothing_in_src_imports_an_entry_point():
     for name, path in MODULES.items():
-        entries = {f"src.{entry}" for entry in ENTRY_POINTS} | {"train", "eval"}
         if name not in ENTRY_POINTS:
-            assert not imports_of(path) & entries, name
+            imported = imports_of(path)
+            assert not imported & ENTRY_POINTS, name
+            assert not {target.split(".")[0] for target in imported} & SCRIPTS, name
 
 
 def test_importing_does_nothing():
-    code = "import sys; sys.argv = ['x', '--no_such_flag']; import " + ", ".join(
-        f"src.{name}" for name in sorted(MODULES)
-    )
+    code = "import sys; sys.argv = ['x', '--no_such_flag']; import " + ", ".join(sorted(MODULES))
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 

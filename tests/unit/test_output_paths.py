@@ -2,14 +2,14 @@
 """Outputs that can be written, and those that cannot, on the real file system."""
 
 import os
-import resource
 import subprocess
 import sys
 
 import pytest
 
 from src.common.errors import UserError
-from src.common.output_paths import Kind, Output, prepared, write_whole
+from src.common.files import write_text
+from src.common.output_paths import Kind, Output, prepared
 from tests.conftest import ROOT
 
 
@@ -97,30 +97,7 @@ def test_a_log_that_may_not_be_appended_to_is_refused(tmp_path):
     )  # fmt: skip
 
 
-def test_a_text_that_cannot_be_written_leaves_the_earlier_file(tmp_path):
-    path = tmp_path / "page.html"
-    write_whole(path, "before")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
-        with pytest.raises(OSError, match=f"File too large: '{path}'"):
-            write_whole(path, "x" * 1000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_text() == "before"
-    assert tree(tmp_path) == ["page.html"]
-
-
-def test_a_link_stays_a_link_and_a_device_a_device(tmp_path):
-    (tmp_path / "link").symlink_to("target")
-    write_whole(tmp_path / "link", "text")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_text() == "text"
+def test_a_device_is_an_output_and_stays_one():
     with prepared([Output("flag", "/dev/null", Kind.FILE), Output("flag", "/dev/null", Kind.LOG)]):
-        write_whole("/dev/null", "text")
+        write_text("/dev/null", "text")
     assert not os.path.isfile("/dev/null")
-
-
-def test_a_path_that_is_no_utf8_can_stand_in_a_text(tmp_path):
-    write_whole(tmp_path / "x", os.fsdecode(b"a\xffb"))
-    assert (tmp_path / "x").read_bytes() == rb"a\udcffb"

@@ -9,8 +9,7 @@ import shutil
 import pytest
 
 from src.common.errors import UserError
-from src.modelarts.job import outputs as job_results
-from src.modelarts.job import transfer
+from src.modelarts import outputs, transfer
 from src.modelarts.object_store import open_store
 from src.modelarts.outputs import Outbox, ResultsCopy
 from tests.s3_server import for_a_while, wait_until
@@ -21,7 +20,7 @@ RESULTS = ("checkpoint", "loss.log")
 
 @pytest.fixture
 def copy(bucket, tmp_path, monkeypatch):
-    monkeypatch.setattr(job_results, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(outputs, "FIRST_DELAY", 0.05)
     monkeypatch.setattr(transfer, "LONGEST_DELAY", 0.1)
     copy = ResultsCopy(open_store(os.environ), f"{bucket}/job/out/", tmp_path / "train")
     copy.restore(RESULTS)
@@ -130,7 +129,7 @@ def test_a_disk_without_room_for_a_snapshot_does_not_stop_the_work(copy, monkeyp
     outbox = Outbox(copy)
     work(copy.folder, 1)
     with monkeypatch.context() as full:
-        full.setattr(job_results.os, "link", refuse)
+        full.setattr(outputs.os, "link", refuse)
         outbox.post()
         assert "not sent for now: [Errno 28] No space" in capsys.readouterr().out
         with pytest.raises(OSError, match="No space"):

@@ -12,9 +12,10 @@ import pytest
 
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.preprocessing import pipeline as preprocess_data
+from src.preprocess_data import main
+from src.preprocessing import pipeline
 from src.preprocessing.encoder import Vocabulary
-from src.preprocessing.pipeline import KeySplits, main
+from src.preprocessing.pipeline import KeySplits
 from tests import oracles
 from tests.conftest import make_rows
 from tests.records import read_rows
@@ -187,14 +188,14 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
     content, expected = large
     (tmp_path / "train.txt").write_bytes(content)
     flags = [f"--data_path={tmp_path}", "--memory_limit=0.002", *LARGE]
-    read_all = preprocess_data.read_blocks
+    read_all = pipeline.read_blocks
 
     def read_some(*arguments, **options):
         blocks = read_all(*arguments, **options)
         yield from itertools.islice(blocks, 3)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(preprocess_data, "read_blocks", read_some)
+    monkeypatch.setattr(pipeline, "read_blocks", read_some)
     with pytest.raises(OSError, match=r"Input/output error.*run the same command again to go on"):
         main(flags)
     assert not (tmp_path / "mindrecord").exists()
@@ -290,7 +291,7 @@ def test_the_flag_for_labels_of_minus_1_is_named_and_used(tmp_path):
 def test_a_file_that_cannot_be_used_is_not_read_to_its_end(tmp_path, monkeypatch):
     (tmp_path / "train.txt").write_text("0,1,2,3,a,b,c,d\n" * 200_000)
     blocks = 0
-    read_all = preprocess_data.read_blocks
+    read_all = pipeline.read_blocks
 
     def count_blocks(*arguments, **options):
         nonlocal blocks
@@ -298,7 +299,7 @@ def test_a_file_that_cannot_be_used_is_not_read_to_its_end(tmp_path, monkeypatch
             blocks += 1
             yield block
 
-    monkeypatch.setattr(preprocess_data, "read_blocks", count_blocks)
+    monkeypatch.setattr(pipeline, "read_blocks", count_blocks)
     with pytest.raises(UserError, match=r"comma-separated .* of the first [0-9]+ lines"):
         main([f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", "--memory_limit=0.0001"])
     assert blocks < 15  # of 49 blocks: 4 % of the file, and what is read ahead
@@ -417,7 +418,7 @@ def test_an_error_before_anything_was_kept_leaves_nothing_and_claims_nothing(tmp
     def read_nothing(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(preprocess_data, "read_blocks", read_nothing)
+    monkeypatch.setattr(pipeline, "read_blocks", read_nothing)
     with pytest.raises(OSError, match="Input/output error") as caught:
         main([f"--data_path={tmp_path}", *LARGE])
     assert "has been done" not in str(caught.value)

@@ -11,9 +11,9 @@ from tests.conftest import ROOT
 
 LAUNCHER = """
 import json, os, pathlib, sys
-from src.distributed import supervisor as rank_processes
+from src.distributed import supervisor
 from src.distributed.supervisor import Command, RankProcesses
-rank_processes.POLL_SECONDS, rank_processes.GRACE_SECONDS = 2, 1
+supervisor.POLL_SECONDS, supervisor.GRACE_SECONDS = 2, 1
 logs, commands = {}, []
 for rank, script in enumerate(json.loads(sys.argv[1])):
     logs[rank] = pathlib.Path(f"log{rank}")

@@ -13,10 +13,10 @@ from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.distributed.process_group import Ranks
+from src.training import trainer as trainer_module
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.train_step import build_train_step
-from src.training.train_step import trainer as trainer_module
 from src.training.trainer import Trainer, TrainPlan, TrainState
 
 pytestmark = pytest.mark.usefixtures("seeded")

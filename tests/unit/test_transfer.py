@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
+from src.common import files
 from src.common.errors import UserError
+from src.modelarts import transfer
 from src.modelarts.inputs import list_files
-from src.modelarts.job import transfer
 from src.modelarts.object_store import RefusedError, S3Store, StoredFile, StoreError, open_store
 from src.modelarts.transfer import LocalCopy, check_same, send
 from tests.s3_server import for_a_while
@@ -146,7 +147,7 @@ def test_a_folder_of_somebody_else_is_left_alone(stored, fetch, tmp_path):
 
 def test_a_disk_that_is_too_small(stored, fetch, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000, "total": 1000})
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(UserError, match="has room for"):
         fetch()
     assert content_of(tmp_path / "copy") == {}

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From raw Criteo rows to MindRecord: python src/preprocess_data.py --data_path=./data/"""
+
+import os
+import sys
+
+if __package__ in (None, ""):  # started as a script: make `src` importable
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
+    from src.preprocessing import allocator
+
+    os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
+
+from src.distributed.entry_point import enter
+
+if __name__ == "__main__":
+    enter(way_on="run the same command again to go on")
+
+from src.common.errors import exit_on_user_error
+from src.config import load_config
+from src.preprocessing.pipeline import make_records
+
+
+def main(argv=None):
+    make_records(load_config(argv, description="Turn raw Criteo rows into MindRecord."))
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)
