@@ -88,7 +88,7 @@ def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):
 @pytest.fixture(scope="session")
 def make_dataset(tmp_path_factory):
     """Return a function (flags, content=None) -> MindRecord folder of 1,203 rows with 3 integers and 4 categories."""
-    from src.preprocessing.pipeline import main
+    from src.preprocess_data import main
 
     def build(*flags, content=None):
         data_path = tmp_path_factory.mktemp("data")
