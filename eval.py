@@ -24,12 +24,11 @@ from src.distributed.device import dense_dtype, set_up
 from src.evaluation.evaluate import score_split
 from src.evaluation.slices import describe_by_value, score_values, strongest_fields
 from src.modelarts.job import open_job
-from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path", make_records) as job:
+    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path") as job:
         evaluate(job.config)
 
 

@@ -23,12 +23,11 @@ from src.export.parity import ParityRows, compare, predict_all, read_rows
 from src.export.probe_rows import load_probe_rows
 from src.export.target import ExportTarget
 from src.modelarts.job import open_job
-from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Write a checkpoint as MindIR, ONNX or AIR.")
-    with open_job(config, ("file_name",), "ckpt_file", make_records, needs_data=False) as job:
+    with open_job(config, ("file_name",), "ckpt_file", needs_data=False) as job:
         export(job.config)
 
 

@@ -25,7 +25,6 @@ from src.distributed.device import dense_dtype, set_seed, set_up
 from src.evaluation.slices import score_values, strongest_fields
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
-from src.preprocessing.pipeline import make_records
 from src.training.events import check_package
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
@@ -39,7 +38,7 @@ LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number o
 def main(argv=None):
     signals = StopSignals()
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    with open_job(config, RESULTS, "checkpoint_path", make_records) as job:
+    with open_job(config, RESULTS, "checkpoint_path") as job:
         train(job.config, signals, job.publish)
 
 

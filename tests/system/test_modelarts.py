@@ -13,7 +13,7 @@ import time
 import pytest
 
 from src.modelarts.object_store import open_store
-from src.modelarts.transfer import send
+from src.modelarts.transfer import upload
 from tests.conftest import ROOT
 from tests.s3_server import KEY, SECRET, for_a_while, wait_until
 from tests.unit.test_archive import pack

@@ -13,13 +13,13 @@ from src.modelarts.object_store import S3Store, StoredFile, open_store
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000", None),
     ],
 )
-def test_the_endpoint_says_the_region(endpoint, url, region):
+def test_the_region_is_read_from_the_endpoint(endpoint, url, region):
     files = S3Store(endpoint, "key", "secret")._files
     assert (files.endpoint_url, files.client_kwargs.get("region_name")) == (url, region)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "obs"])
-def test_files_go_there_and_back_under_the_variables_of_aws(s3_server, bucket, tmp_path, scheme):
+def test_a_file_is_uploaded_and_downloaded_with_the_variables_of_aws(s3_server, bucket, tmp_path, scheme):
     obs = s3_server.environment
     store = open_store(
         {
@@ -39,9 +39,9 @@ def test_files_go_there_and_back_under_the_variables_of_aws(s3_server, bucket, t
     assert store.head(url) is None
 
 
-def test_a_file_that_goes_up_in_parts_has_no_md5(bucket, tmp_path):
+def test_a_multipart_upload_has_no_md5(bucket, tmp_path):
     store = open_store(os.environ)
-    content = os.urandom(110 << 20)  # s3fs sends more than 100 MB in parts
+    content = os.urandom(110 << 20)  # s3fs uploads more than 100 MB in parts
     (tmp_path / "file").write_bytes(content)
     store.put(tmp_path / "file", f"{bucket}/large")
     stored = store.head(f"{bucket}/large")
