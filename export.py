@@ -40,16 +40,17 @@ def export(config):
     with ExportTarget(config.file_name, config.file_format) as target:
         device, _ = set_up(config.device_target, config.device_id)
         check_wanted(config.file_format, config.batch_size, config.mindir_version, device)
-        folder, saved = find_checkpoint(config.ckpt_file, "--ckpt_file")
-        work = Work("export", folder.network, prediction_bytes(folder.network, config.batch_size))
+        checkpoint = find_checkpoint(config.ckpt_file, "--ckpt_file")
+        folder = checkpoint.folder
+        work = Work("export", folder.network_config, prediction_bytes(folder.network_config, config.batch_size))
         check_fits(work, device, "use a smaller --batch_size or a machine with more memory")
-        rows = choose_rows(config, folder)
-        network = folder.load_network(saved)
+        rows = choose_rows(config, checkpoint)
+        network = checkpoint.load_network()
         expected = predict_all(runner(network), rows.inputs, config.batch_size)
         network.fold()
         write(
             config.file_format, DeepFMPredict(network), config.batch_size, target.partial, config.mindir_version,
-            folder.data.to_metadata(),
+            folder.data_identity.to_metadata(),
         )  # fmt: skip
         run = open_exported(config.file_format, target.partial)
         if run is None:
@@ -57,22 +58,22 @@ def export(config):
         else:
             print(compare(expected, run, rows, config.batch_size))
         target.commit()
-    print(f"{target.path}: {target.path.stat().st_size / 1e6:,.1f} MB, of {folder.path / saved.file}")
+    print(f"{target.path}: {target.path.stat().st_size / 1e6:,.1f} MB, of {checkpoint.path}")
 
 
-def choose_rows(config, folder):
+def choose_rows(config, checkpoint):
     """Return the ParityRows: probe rows, and rows of the MindRecord folder if it can be used.
 
     The default folder may be missing or hold the data of another model, but a folder that the user named may not.
     """
-    rows = ParityRows.of_probes(load_probe_rows(folder.path, folder.data))
+    rows = ParityRows.of_probes(load_probe_rows(checkpoint.folder.path, checkpoint.folder.data_identity))
     default = load_config([]).dataset_path
     if config.dataset_path == default and not os.path.lexists(default):
         return rows
     try:
-        meta = DatasetMeta.load(config.dataset_path)
-        folder.check_data(meta, config.dataset_path)
-        return rows.add(*read_rows(config.dataset_path, meta))
+        data = DatasetMeta.load(config.dataset_path)
+        checkpoint.check_data(data)
+        return rows.add(*read_rows(data))
     except UserError as error:
         if config.dataset_path != default:
             raise

@@ -39,7 +39,7 @@ def _create_deepfm(ckpt_file=None, dataset_path=None, **sizes):
     path = pathlib.Path(ckpt_file)
     if path.is_file() and not ModelFolder.exists(path.parent):
         return load_model_zoo(path, **sizes)
-    folder, saved = find_checkpoint(path, "ckpt_file")
+    checkpoint = find_checkpoint(path, "ckpt_file")
     if dataset_path is not None:
-        folder.check_data(DatasetMeta.load(dataset_path), dataset_path)
-    return folder.load_network(saved, **sizes).set_train(False)
+        checkpoint.check_data(DatasetMeta.load(dataset_path))
+    return checkpoint.load_network(**sizes).set_train(False)

@@ -14,8 +14,7 @@ from src.export.inference_files import write_inputs
 
 def main(argv=None):
     config = load_config(argv, description="Write the test split as files for the C++ runner.")
-    meta = DatasetMeta.load(config.dataset_path)
-    manifest = write_inputs(config.dataset_path, meta, config.result_path)
+    manifest = write_inputs(DatasetMeta.load(config.dataset_path), config.result_path)
     print(f"{config.result_path}: {manifest['rows']:,} rows in {len(manifest['files'])} files of each input")
 
 

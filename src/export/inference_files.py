@@ -21,53 +21,51 @@ from src.common.files import partial_path
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
 from src.data_identity import DIGEST_KEY, DataIdentity, read_text_digest
-from src.dataset_meta import PADDING_LABEL
+from src.dataset_meta import PADDING_LABEL, DatasetMeta
 
 FOLDERS = {"sparse_ids": "00_sparse_ids", "dense_values": "01_dense_values", "labels": "02_labels"}
 MANIFEST_NAME = "manifest.json"
 FILE_ROWS = 16_000  # about; whole records
 
 
-def write_inputs(dataset_path, meta, result_path):
+def write_inputs(data: DatasetMeta, result_path):
     """Write the test split, whole files at a time, into a new folder result_path; return its manifest, a dict."""
     _check_replaceable(result_path)
     target = pathlib.Path(os.path.abspath(result_path))
     partial = partial_path(target)
     with prepared([Output("result_path", str(partial), Kind.FOLDER, f"--result_path={result_path}")]):
-        return _write_inputs(dataset_path, meta, target, partial)
+        return _write_inputs(data, target, partial)
 
 
-def _write_inputs(dataset_path, meta, result_path, partial):
+def _write_inputs(data, result_path, partial):
     from src.dataset import create_dataset  # here, as it imports MindSpore, which readers of the files need not
 
     shutil.rmtree(partial, ignore_errors=True)
-    names = ["sparse_ids", *(["dense_values"] if meta.dense_fields else []), "labels"]
+    names = ["sparse_ids", *(["dense_values"] if data.dense_fields else []), "labels"]
     for name in names:
         (partial / FOLDERS[name]).mkdir(parents=True)
-    batch_size = max(FILE_ROWS // meta.rows_per_record, 1) * meta.rows_per_record
+    batch_size = max(FILE_ROWS // data.rows_per_record, 1) * data.rows_per_record
     files = []
-    progress = Progress("write", meta.splits["test"].rows, passing=True)
-    batches = create_dataset(dataset_path, "test", batch_size).create_tuple_iterator(num_epochs=1)
+    progress = Progress("write", data.splits["test"].rows, passing=True)
+    batches = create_dataset(data, "test", batch_size).create_tuple_iterator(num_epochs=1)
     for number, batch in enumerate(batches):
         columns = [column.asnumpy() for column in batch]
         real = columns[-1].ravel() != PADDING_LABEL
         *inputs, _ = columns
-        check_rows(
-            *inputs, vocabulary_size=meta.vocabulary_size, source=f"{dataset_path}, split test, batch {number + 1}"
-        )
+        check_rows(*inputs, vocabulary_size=data.vocabulary_size, source=f"{data.path}, split test, batch {number + 1}")
         files.append({"name": f"deepfm_{number:06d}.bin", "rows": int(real.sum())})
         for name, column in zip(names, columns):
             column[real].tofile(partial / FOLDERS[name] / files[-1]["name"])
         progress.advance(files[-1]["rows"])
     progress.close()
-    identity = DataIdentity.of_dataset(meta)
+    identity = DataIdentity.of_dataset(data)
     manifest = {
         "rows": sum(file["rows"] for file in files),
         "inputs": {
             name: {"dtype": str(column.dtype), "width": column.shape[1]} for name, column in zip(names, columns)
         },
         "files": files,
-        "vocabulary_sha256": meta.vocabulary_sha256,
+        "vocabulary_sha256": data.vocabulary_sha256,
         DIGEST_KEY: identity.digest(),
     }
     identity.save_text(partial)

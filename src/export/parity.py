@@ -9,7 +9,7 @@ from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
 from src.common.progress import Progress
 from src.dataset import create_dataset
-from src.dataset_meta import PADDING_LABEL
+from src.dataset_meta import PADDING_LABEL, DatasetMeta
 from src.evaluation.metrics import roc_auc
 
 ROWS = 10_000  # that are compared, about
@@ -44,11 +44,11 @@ class ParityRows:
         return f"{self.probe_count:,} probe rows{data}"
 
 
-def read_rows(dataset_path, meta):
+def read_rows(data: DatasetMeta):
     """Return some rows of the valid split, or of train if there is none: inputs [n, S] and [n, N], labels [n, 1]."""
-    split = "valid" if meta.splits["valid"].rows else "train"
+    split = "valid" if data.splits["valid"].rows else "train"
     parts, count = [], 0
-    dataset = create_dataset(dataset_path, split, meta.rows_per_record)
+    dataset = create_dataset(data, split, data.rows_per_record)
     for batch in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
         parts.append(batch)
         count += len(batch[0])
@@ -56,7 +56,7 @@ def read_rows(dataset_path, meta):
             break
     columns = [np.concatenate(column) for column in zip(*parts)]
     *inputs, labels = (column[columns[-1].ravel() != PADDING_LABEL] for column in columns)
-    check_rows(*inputs, vocabulary_size=meta.vocabulary_size, source=f"{dataset_path}, split {split}")
+    check_rows(*inputs, vocabulary_size=data.vocabulary_size, source=f"{data.path}, split {split}")
     return inputs, labels
 
 

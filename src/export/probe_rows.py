@@ -15,7 +15,7 @@ import polars as pl
 
 from src.common.encoded_rows import check_rows
 from src.data_identity import DataIdentity
-from src.dataset_meta import VOCABULARY_NAME
+from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.encoder import Vocabulary
 from src.preprocessing.value_counts import VALUE
 
@@ -35,13 +35,13 @@ class FieldIds:
     last: int
 
 
-def save_probe_rows(folder, meta, dataset_path) -> None:
-    """Draw probe rows for the data of a DatasetMeta, and write them to `folder`.
+def save_probe_rows(folder, data: DatasetMeta) -> None:
+    """Draw probe rows for these data, and write them to `folder`.
 
     The file appears complete or not at all, and the same data give the same bytes.
     """
-    identity = DataIdentity.of_dataset(meta)
-    fields = field_ids(Vocabulary.load(pathlib.Path(dataset_path, VOCABULARY_NAME)), identity)
+    identity = DataIdentity.of_dataset(data)
+    fields = field_ids(Vocabulary.load(data.path / VOCABULARY_NAME), identity)
     inputs = draw(fields, identity)
     path = pathlib.Path(folder, PROBE_NAME)
     partial = path.with_name(f"{PROBE_NAME}.tmp")

@@ -91,10 +91,10 @@ def check_model(folder, monkeypatch, capsys):
     eval_script.main([*flags, "--report_path=none"])
     export.main([*flags, "--ckpt_file=checkpoint", "--file_name=deepfm"])
     assert "AUC " in capsys.readouterr().out
-    batches = create_dataset("mindrecord", "test", BATCH).create_tuple_iterator(num_epochs=1, output_numpy=True)
+    test_data = create_dataset(DatasetMeta.load("mindrecord"), "test", BATCH)
+    batches = test_data.create_tuple_iterator(num_epochs=1, output_numpy=True)
     *inputs, _ = (np.concatenate(column) for column in zip(*batches))
-    model_folder, saved = find_checkpoint("checkpoint")
-    expected = predict_all(export.runner(model_folder.load_network(saved)), inputs, BATCH)
+    expected = predict_all(export.runner(find_checkpoint("checkpoint").load_network()), inputs, BATCH)
     found = predict_all(open_exported("MINDIR", folder / "deepfm.mindir"), inputs, BATCH)
     assert expected.shape == found.shape == (len(inputs[0]), 1)
     assert ((found > 0) & (found < 1)).all()

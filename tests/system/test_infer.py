@@ -102,8 +102,8 @@ def test_a_terminal_shows_how_far_the_runner_is(inferred):
 def test_the_runner_s_probabilities_are_those_of_the_checkpoint(inferred, cpu):
     from src.checkpoint import find_checkpoint
 
-    folder, saved = find_checkpoint(inferred / "checkpoint")
-    predictor = DeepFMPredict(folder.load_network(saved))
+    checkpoint = find_checkpoint(inferred / "checkpoint")
+    predictor = DeepFMPredict(checkpoint.load_network())
     manifest = json.loads((inferred / "preprocess_Result" / "manifest.json").read_text())
     assert manifest["rows"] % BATCH_ROWS  # the last batch has to be filled up
     for file in manifest["files"]:

@@ -101,7 +101,7 @@ def test_a_checkpoint_that_is_cut_off(run, dataset, trained, tmp_path):
     checkpoint = next(folder.glob("*.ckpt"))
     checkpoint.chmod(0o600)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    check(run(EVAL, f"--dataset_path={dataset}", *TINY, cwd=tmp_path), f"{checkpoint.name} is damaged or cut off")
+    check(run(EVAL, f"--dataset_path={dataset}", *TINY, cwd=tmp_path), f"{checkpoint.name} is damaged or truncated")
 
 
 def test_other_data_than_it_was_trained_on(run, make_dataset, trained):

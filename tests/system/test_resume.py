@@ -184,7 +184,7 @@ def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data
         check(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
     for path in (tmp_path / "checkpoint").glob("*.ckpt"):
         path.unlink()
-    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no checkpoint that is whole")
+    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no intact checkpoint")
 
 
 def test_a_full_disk_of_the_logs_ends_in_one_line_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):

@@ -16,7 +16,7 @@ from tests.records import read_rows
 @pytest.fixture
 def written(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("src.export.inference_files.FILE_ROWS", 60)  # records have 50 rows
-    manifest = write_inputs(dataset, DatasetMeta.load(dataset), tmp_path / "in")
+    manifest = write_inputs(DatasetMeta.load(dataset), tmp_path / "in")
     return tmp_path / "in", manifest
 
 
@@ -38,7 +38,7 @@ def test_the_files_hold_the_rows_of_the_test_split(written, dataset):
 
 def test_data_without_dense_values_have_no_folder_for_them(make_dataset, tmp_path):
     dataset = make_dataset("--dense_encoding=bucket")
-    manifest = write_inputs(dataset, DatasetMeta.load(dataset), tmp_path / "in")
+    manifest = write_inputs(DatasetMeta.load(dataset), tmp_path / "in")
     assert list(manifest["inputs"]) == ["sparse_ids", "labels"]
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == [
         "00_sparse_ids", "02_labels", "data_identity.txt", "manifest.json",
@@ -48,11 +48,11 @@ def test_data_without_dense_values_have_no_folder_for_them(make_dataset, tmp_pat
 def test_an_earlier_result_is_replaced_and_anything_else_is_not(written, dataset):
     folder, manifest = written
     (folder / "02_labels" / "left.bin").write_text("")
-    assert write_inputs(dataset, DatasetMeta.load(dataset), folder) == manifest
+    assert write_inputs(DatasetMeta.load(dataset), folder) == manifest
     assert not (folder / "02_labels" / "left.bin").exists()
     (folder / "manifest.json").unlink()
     with pytest.raises(UserError, match="is there and was not written by preprocess"):
-        write_inputs(dataset, DatasetMeta.load(dataset), folder)
+        write_inputs(DatasetMeta.load(dataset), folder)
     assert (folder / "02_labels").exists()
 
 
@@ -157,7 +157,7 @@ def test_the_working_directory_is_not_replaced(dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "inner")
     for path in (".", tmp_path / "inner"):
         with pytest.raises(UserError, match="holds the working directory"):
-            write_inputs(dataset, DatasetMeta.load(dataset), path)
+            write_inputs(DatasetMeta.load(dataset), path)
 
 
 def test_ids_outside_the_table_are_refused(dataset, tmp_path):
@@ -166,4 +166,4 @@ def test_ids_outside_the_table_are_refused(dataset, tmp_path):
     with pytest.raises(
         UserError, match=r"split test, batch 1: row \d+, column \d+: the id \d+ is not one of the \d+ ids"
     ):
-        write_inputs(dataset, smaller, tmp_path / "in")
+        write_inputs(smaller, tmp_path / "in")

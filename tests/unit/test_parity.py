@@ -68,7 +68,7 @@ def test_probe_rows_come_before_those_of_the_data_and_have_no_part_in_the_auc():
 
 def test_rows_are_those_of_the_valid_split_without_padding(dataset):
     meta = DatasetMeta.load(dataset)
-    (ids, values), labels = read_rows(dataset, meta)
+    (ids, values), labels = read_rows(meta)
     assert len(labels) == meta.splits["valid"].rows
     for column, expected in zip((ids, values, labels), read_all_rows(dataset, "valid")):
         np.testing.assert_array_equal(column, expected.reshape(-1, column.shape[1])[: len(labels)])

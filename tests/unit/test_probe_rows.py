@@ -24,7 +24,7 @@ def saved(dataset, tmp_path_factory):
     """The folder that the probe rows of `dataset` were written to, and its identity."""
     folder = tmp_path_factory.mktemp("checkpoint")
     meta = DatasetMeta.load(dataset)
-    save_probe_rows(folder, meta, dataset)
+    save_probe_rows(folder, meta)
     return folder, DataIdentity.of_dataset(meta)
 
 
@@ -55,7 +55,7 @@ def test_dense_values_are_finite_and_some_are_missing(saved):
 
 def test_the_same_data_give_the_same_bytes_and_nothing_but_the_file_is_left(saved, dataset, tmp_path):
     folder, _ = saved
-    save_probe_rows(tmp_path, DatasetMeta.load(dataset), dataset)
+    save_probe_rows(tmp_path, DatasetMeta.load(dataset))
     assert [path.name for path in tmp_path.iterdir()] == ["probe_rows.npz"]
     assert (tmp_path / "probe_rows.npz").read_bytes() == (folder / "probe_rows.npz").read_bytes()
 
@@ -64,7 +64,7 @@ def test_the_same_data_give_the_same_bytes_and_nothing_but_the_file_is_left(save
 def test_the_rows_fit_the_encoding(make_dataset, tmp_path, encoding):
     dataset = make_dataset(f"--dense_encoding={encoding}")
     meta = DatasetMeta.load(dataset)
-    save_probe_rows(tmp_path, meta, dataset)
+    save_probe_rows(tmp_path, meta)
     rows = load_probe_rows(tmp_path, DataIdentity.of_dataset(meta))
     if encoding == "bucket":
         assert list(rows) == ["sparse_ids"]
@@ -78,7 +78,7 @@ def test_categories_that_already_are_ids_are_drawn_from_below_the_vocabulary(mak
     content = "".join(f"{row % 2}\t{row % 5}\t{row % 3}\t1\t{row % 50}\t{row % 7}\t2\t3\n" for row in range(1203))
     dataset = make_dataset("--skip_id_convert=1", content=content)
     meta = DatasetMeta.load(dataset)
-    save_probe_rows(tmp_path, meta, dataset)
+    save_probe_rows(tmp_path, meta)
     rows = load_probe_rows(tmp_path, DataIdentity.of_dataset(meta))["sparse_ids"]
     assert list(meta.sparse_fields[3:]) == ["C1", "C2", "C3", "C4"]
     assert set(rows[:, 3:].ravel().tolist()) == set(range(50))
@@ -122,7 +122,7 @@ def damaged(folder, how, identity):
 )
 def test_a_file_that_is_damaged_or_of_other_data_is_not_used(saved, tmp_path, capsys, dataset, how):
     _, identity = saved
-    save_probe_rows(tmp_path, DatasetMeta.load(dataset), dataset)
+    save_probe_rows(tmp_path, DatasetMeta.load(dataset))
     expected = load_probe_rows(tmp_path / "none", identity)
     damaged(tmp_path, how, identity)
     rows = load_probe_rows(tmp_path, identity)
@@ -135,5 +135,5 @@ def test_a_file_that_is_damaged_or_of_other_data_is_not_used(saved, tmp_path, ca
 
 def test_the_rows_do_not_depend_on_the_rows_of_the_data(saved, dataset, tmp_path):
     meta = dataclasses.replace(DatasetMeta.load(dataset), splits={})
-    save_probe_rows(tmp_path, meta, dataset)
+    save_probe_rows(tmp_path, meta)
     assert (tmp_path / "probe_rows.npz").read_bytes() == (saved[0] / "probe_rows.npz").read_bytes()
