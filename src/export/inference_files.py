@@ -46,7 +46,7 @@ def _write_inputs(dataset_path, meta, result_path, partial):
         (partial / FOLDERS[name]).mkdir(parents=True)
     batch_size = max(FILE_ROWS // meta.rows_per_record, 1) * meta.rows_per_record
     files = []
-    progress = Progress("write", meta.splits["test"].rows, passing=True)
+    progress = Progress("write", meta.splits["test"].rows, leave=False)
     batches = create_dataset(dataset_path, "test", batch_size).create_tuple_iterator(num_epochs=1)
     for number, batch in enumerate(batches):
         columns = [column.asnumpy() for column in batch]
