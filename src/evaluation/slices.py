@@ -23,7 +23,7 @@ def read_ids(dataset, fields, ranks, row_limit=math.inf):
     fields: their places among the ids of a row.  row_limit: of each rank; the batch that reaches it is the last.
     """
     parts, row_count = [], 0
-    progress = Progress("fields", dataset.get_dataset_size(), "batches", passing=True, silent=not ranks.is_first)
+    progress = Progress("fields", dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
     for ids, *_, labels in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
         parts.append((labels, *(ids[:, field] for field in fields)))
         row_count += len(labels)

@@ -103,7 +103,7 @@ def _write_rows(data, folder):
         (folder / FOLDERS[name]).mkdir()
     batch_size = max(FILE_ROWS // data.rows_per_record, 1) * data.rows_per_record
     files = []
-    progress = Progress("write", data.splits["test"].rows, passing=True)
+    progress = Progress("write", data.splits["test"].rows, leave=False)
     for number, (inputs, labels) in enumerate(read_batches(data, "test", batch_size)):
         file = InputFile(f"deepfm_{number:06d}.bin", len(labels))
         for name, column in zip(names, (*inputs, labels)):

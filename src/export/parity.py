@@ -91,7 +91,7 @@ def predict_all(run: NumpyFunction, inputs: list[np.ndarray], batch_size: int) -
     """
     rows = batch_size or DYNAMIC_BATCH_ROWS
     probabilities = []
-    progress = Progress("compare", len(inputs[0]), passing=True)
+    progress = Progress("compare", len(inputs[0]), leave=False)
     for start in range(0, len(inputs[0]), rows):
         batch = [column[start : start + rows] for column in inputs]
         count = len(batch[0])
