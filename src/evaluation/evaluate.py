@@ -42,7 +42,7 @@ def predict(predictor, dataset, ranks, title, between_batches=None):
     """
     was_training = predictor.network.training
     predictor.set_train(False)
-    progress = Progress(title, dataset.get_dataset_size(), "batches", passing=True, silent=not ranks.is_first)
+    progress = Progress(title, dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
     parts = []
     try:
         for batch, (*inputs, labels) in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.unit.test_signals import restore_signals
+from tests.processes import restore_signals
 
 NETWORK = ("--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--device_target=CPU", "--report_path=none")
 TRAINING = ("--ckpt_path=other", "--overwrite=True", "--log_every=1")

@@ -9,6 +9,7 @@ import pytest
 
 from src.common.signals import SIGNALS
 from tests.conftest import ROOT
+from tests.processes import restore_signals
 
 START = """
 import os, pathlib, signal, subprocess, sys, time
@@ -37,12 +38,6 @@ handle_signals({hint})
 run_main(main)
 """
 )
-
-
-def restore_signals():
-    """Undo what a suite in the background inherits."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run_code(code, preexec_fn=restore_signals, **options):
