@@ -207,7 +207,7 @@ def open_run(config, meta, train_step, record, logs, ranks):
     for note in record.go_on_from(source.path, state.step / state.steps_per_epoch):
         print(f"note: {note}")
     load_into(train_step, saved.path)
-    print(f"going on from {saved.path}, after step {state.step}")
+    print(f"resuming from {saved.path}, after step {state.step}")
     ranks.barrier()  # until all have read what the first one is going to change
     if not goes_on:
         return create_folder(config, meta, train_step, ranks), state

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Install what testing needs, Python packages into .venv, then lint and run the tests.
+# Install the tools and Python packages (into .venv) for testing, then lint and run the tests.
 # usage: bash scripts/run_tests.sh [pytest argument ...]
 set -euo pipefail
 
@@ -24,7 +24,7 @@ main() {
   for tool in chromium cmake make g++; do install_if_missing "${tool}"; done  # for report.html and the C++ runner
   "${python}" -m ruff check .
   "${python}" -m ruff format --check --quiet .
-  # A test file stays in one process: its tests share what is slow to make.
+  # All tests of a file run in one process: they share fixtures that are slow to make.
   "${python}" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
 }
 

@@ -183,7 +183,7 @@ def test_a_job_killed_while_downloading_training_and_uploading_gives_the_same_re
         kill(process)
     finished = finish("train.py", *flags, cache=cache)
     assert finished.returncode == 0, finished.stderr
-    assert "going on from" in finished.stdout
+    assert "resuming from" in finished.stdout
     assert s3_server.count("GET", "train.txt") == 2  # once held, once complete
     download(out, tmp_path / "downloaded")
     check_equals(tmp_path / "downloaded", reference)
@@ -257,7 +257,7 @@ def test_local_paths_of_the_platform_resume_and_export(data, reference, tmp_path
     flags = (f"--data_url={data}", f"--train_url={tmp_path / 'out'}")
     assert finish("train.py", *flags, "--train_epochs=1", cache=cache).returncode == 0
     again = finish("train.py", *flags, cache=cache)
-    assert "going on from" in again.stdout
+    assert "resuming from" in again.stdout
     check_equals(tmp_path / "out", reference)
     exported = finish("export.py", *flags, f"--checkpoint_url={tmp_path / 'out'}", cache=cache)
     assert exported.returncode == 0, exported.stderr
