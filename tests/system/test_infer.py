@@ -24,7 +24,7 @@ from tests.processes import assert_refused
 from tests.records import read_rows
 
 BATCH_ROWS = 64
-UNKNOWN = "does not say which data it belongs to, so it is not checked that the model was trained on such data"
+UNKNOWN = "has no data identity, so it is not checked that the model was trained on these data"
 
 
 def infer(work, *arguments, stderr=subprocess.PIPE):

@@ -16,7 +16,7 @@ from src.export.mindir import convert_to_old_version, rename_inputs_and_outputs
 
 ROW_COUNTS = {"a.bin": 10, "b.bin": 3}
 IDENTITY = DataIdentity("ab12", ("C1", "C2", "C3"), ("I1", "I2"), "log", ((2.5, 0.75), (1.0, 2.0)), 20)
-UNKNOWN = "does not say which data it belongs to, so it is not checked that the model was trained on such data"
+UNKNOWN = "has no data identity, so it is not checked that the model was trained on these data"
 
 
 @pytest.fixture(scope="module")
