@@ -64,7 +64,7 @@ def test_killed_at_random_moments_the_result_is_the_same(undisturbed, work, run,
             refused += 1
     if refused and not (work / "mindrecord").exists() and (work / "mindrecord.partial").exists():
         finished = run(ROOT / "train.py", f"--dataset_path={work / 'mindrecord'}", "--device_target=CPU", cwd=work)
-        check(finished, "is not finished", "run src/preprocess_data.py again to go on")
+        check(finished, "is not finished", "run src/preprocess_data.py again to resume")
     last = subprocess.run(command(work), capture_output=True, text=True, check=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
     assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]

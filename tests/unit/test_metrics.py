@@ -25,11 +25,17 @@ def test_auc_counts_ties_half():
     assert roc_auc(labels, scores) == pytest.approx(4.5 / 6)
 
 
-def test_auc_agrees_with_all_pairs():
-    random = np.random.default_rng(3)
-    labels = random.integers(0, 2, 300).astype(np.float32)
-    scores = (random.integers(0, 20, 300) / 20).astype(np.float32)  # many ties
-    assert roc_auc(labels, scores) == pytest.approx(oracles.auc(labels, scores), abs=1e-12)
+@pytest.mark.parametrize("seed", range(30))
+def test_auc_agrees_with_all_pairs(seed):
+    random = np.random.default_rng(seed)
+    rows, levels = random.integers(2, 200), random.integers(1, 30)  # from a constant score to one with few ties
+    labels = np.concatenate([[0, 1], random.random(rows) < random.random()]).astype(np.float32)
+    scores = (random.integers(0, levels, len(labels)) / levels).astype(np.float32)
+    expected = oracles.auc(labels, scores)
+    assert roc_auc(labels, scores) == pytest.approx(expected, abs=1e-12)
+    # It depends on the order of the scores only, and exchanging the classes mirrors it.
+    assert roc_auc(labels, np.exp(3 * scores)) == pytest.approx(expected, abs=1e-12)
+    assert roc_auc(1 - labels, scores) == pytest.approx(1 - expected, abs=1e-12)
 
 
 def test_auc_of_one_class_is_not_a_number():
@@ -69,6 +75,19 @@ def test_calibration_error_by_hand():
     probabilities = np.array([0.01, 0.05, 1.0, 0.95, 0.5])
     expected = (abs(1 - 0.06) + abs(2 - 1.95) + 0.5) / 5
     assert calibration_error(labels, probabilities) == pytest.approx(expected)
+
+
+def test_the_bins_of_the_calibration_error_are_fifteenths():
+    # Around each edge k / 15 a click with 0.002 less and a row without click with 0.002 more: they lie in different
+    # bins, so that the gaps do not cancel.  With another number of bins some pairs would share one, and their gaps,
+    # 1 - p and -p, would cancel but for 1 - 2 p.
+    edges = np.arange(1, 15) / 15
+    probabilities = np.concatenate([edges - 0.002, edges + 0.002])
+    labels = np.repeat([1.0, 0.0], 14)
+    gap_below = 1 - (edges - 0.002)  # of the bin that ends at an edge
+    gap_above = -(edges + 0.002)  # of the bin that begins there
+    gaps = np.concatenate([gap_below, [0]]) + np.concatenate([[0], gap_above])
+    assert calibration_error(labels, probabilities) == pytest.approx(np.abs(gaps).sum() / 28)
 
 
 def test_components_of_the_auc_by_hand():
