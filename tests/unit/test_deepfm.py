@@ -164,7 +164,7 @@ def test_a_new_embedding_table_is_normal_with_standard_deviation_0_01():
 
 
 def test_new_layers_are_uniform_within_the_bound_of_glorot():
-    """Glorot & Bengio 2010: sqrt(6 / (inputs + outputs)); the first layer counts the inputs from the dense fields, too."""
+    """Glorot & Bengio 2010: sqrt(6 / (inputs + outputs)).  Inputs of the first layer come from dense fields too."""
     network = DeepFM(DeepFMConfig(100, 26, 13, 16, (300, 200)))
     weights = {
         (39 * 16, 300): np.concatenate(

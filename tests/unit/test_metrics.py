@@ -78,9 +78,8 @@ def test_calibration_error_by_hand():
 
 
 def test_the_bins_of_the_calibration_error_are_fifteenths():
-    # Around each edge k / 15 a click with 0.002 less and a row without click with 0.002 more: they lie in different
-    # bins, so that the gaps do not cancel.  With another number of bins some pairs would share one, and their gaps,
-    # 1 - p and -p, would cancel but for 1 - 2 p.
+    # A click just below each edge k / 15 and another row just above it.  So a bin holds the other row above its lower
+    # edge, with the gap -p, and the click below its upper edge, with the gap 1 - p; the outer bins hold one of them.
     edges = np.arange(1, 15) / 15
     probabilities = np.concatenate([edges - 0.002, edges + 0.002])
     labels = np.repeat([1.0, 0.0], 14)
