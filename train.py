@@ -22,7 +22,6 @@ from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.distributed.device import dense_dtype, set_seed, set_up
-from src.evaluation.slices import score_values, strongest_fields
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.training.events import check_package
@@ -78,7 +77,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
             stopped.resume_hint = "the same command with --resume=True resumes from there"
         raise
     if config.report_path is not None:
-        report(config, meta, trainer, folder, valid_data, ranks)
+        report(config, meta, trainer, valid_data, ranks)
     if ranks.is_first:
         print(describe(folder, state, config.report_path))
 
@@ -115,17 +114,12 @@ def check_memory(config, meta, device, ranks):
     ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
 
 
-def report(config, meta, trainer, folder, valid_data, ranks):
+def report(config, meta, trainer, valid_data, ranks):
     """Write report.html on the training and on the best checkpoint."""
-    from src.report.page import write_report  # here, as matplotlib takes its time
+    from src.report.page import report_on  # here, as matplotlib takes its time
 
-    split, saved = trainer.score_best()
-    by_field = {}
-    if split is not None:
-        fields = strongest_fields(valid_data, meta.sparse_fields, ranks)
-        by_field = score_values(split, valid_data, fields, meta, ranks)
-    if ranks.is_first:
-        write_report(config.report_path, split, by_field, saved, meta)
+    checkpoint, predictor = trainer.load_best()
+    report_on(checkpoint, meta, "valid", ranks, config.report_path, predictor=predictor, dataset=valid_data)
 
 
 def describe(folder, state, report_path):

@@ -13,8 +13,8 @@ from mindspore import nn
 from src.common.errors import UserError
 from src.common.files import file_sha256, write_json
 from src.common.mindspore_log import muted
-from src.data_identity import DataIdentity, as_tuple
-from src.dataset_meta import DatasetMeta
+from src.data_identity import DataIdentity
+from src.dataset_meta import DatasetMeta, as_tuple
 from src.deepfm import EMA_PREFIX, DeepFM, DeepFMConfig
 
 MODEL_NAME = "model.json"

@@ -10,7 +10,7 @@ from src.common.progress import epoch_and_step
 from src.common.signals import Stopped
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import AgreedStop
-from src.evaluation.evaluate import score_split
+from src.evaluation.evaluate import evaluate_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,17 +116,12 @@ class Trainer:
         finally:
             self._logs.close()
 
-    def score_best(self):
-        """Return the ScoredSplit of valid, and the Checkpoint that is the best one; the network gets its weights.
-
-        The split is None if there is none.
-        """
+    def load_best(self):
+        """Return the best Checkpoint, and the DeepFMPredict of the network, which gets its weights."""
         self._ranks.barrier()  # until the first one has saved the last checkpoint
         saved = find_checkpoint(self._folder.path)
-        if self._valid_data is None:
-            return None, saved
         load_into(self._predictor.network, saved.path)
-        return self._score_valid(), saved
+        return saved, self._predictor
 
     def _run_epochs(self, train_data):
         train_data.set_init_step(self._state.step)
@@ -208,11 +203,12 @@ class Trainer:
         self._update_saved(scores)
         return True
 
-    def _score_valid(self):
-        return score_split("valid", self._predictor, self._valid_data, self._ranks, self._stop.check)
-
     def _score(self):
-        scores = self._score_valid().scores
+        evaluation = evaluate_split(
+            "valid", self._predictor, self._valid_data, self._ranks, between_batches=self._stop.check
+        )
+        metrics = evaluation.metrics
+        scores = {"AUC": metrics["auc"], **metrics, "eval_time": evaluation.seconds}
         try:
             self._logs.add_look(self._state.step, scores)
         except UserError:  # they are not finite
@@ -220,7 +216,7 @@ class Trainer:
                 self._folder.remove_last()
             raise
         return {
-            "auc": scores["AUC"],
+            "auc": metrics["auc"],
             **{name: scores[name] for name in ("log_loss", "normalised_entropy", "calibration")},
         }
 

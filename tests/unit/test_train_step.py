@@ -6,7 +6,7 @@ from mindspore import Tensor
 
 from src.training.train_step import LossNetwork, build_train_step, start_at_base_rate
 from tests import oracles
-from tests.unit.test_deepfm import make_network
+from tests.networks import make_network
 
 pytestmark = pytest.mark.usefixtures("seeded")
 LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)

@@ -65,7 +65,7 @@ def test_with_improvement_it_goes_on_to_the_end(fit):
     assert (state.step, state.looks_without_gain) == (60, 0)
     log_losses = [look["valid"]["log_loss"] for look in state.history]
     assert log_losses == sorted(log_losses, reverse=True)
-    assert state.best_log_loss == log_losses[-1] == folder.best.valid["log_loss"]
+    assert state.best_log_loss == log_losses[-1] == folder.best.metrics["log_loss"]
 
 
 def test_a_rate_that_is_too_high_is_lowered_look_by_look(fit):
@@ -115,17 +115,17 @@ def test_a_state_is_counted_in_the_steps_of_another_number_of_ranks():
 
 def fail_at_validation(monkeypatch, number, outcome):
     """Let the validation with this number, from 1, end in `outcome`: raised if an exception, else its log loss."""
-    real, count = trainer_module.score_split, itertools.count(1)
+    real, count = trainer_module.evaluate_split, itertools.count(1)
 
-    def score_or_fail(*arguments):
+    def score_or_fail(*arguments, **others):
         if next(count) != number:
-            return real(*arguments)
+            return real(*arguments, **others)
         if isinstance(outcome, Exception):
             raise outcome
-        split = real(*arguments)
-        return dataclasses.replace(split, scores=split.scores | {"log_loss": outcome})
+        evaluation = real(*arguments, **others)
+        return dataclasses.replace(evaluation, metrics=evaluation.metrics | {"log_loss": outcome})
 
-    monkeypatch.setattr(trainer_module, "score_split", score_or_fail)
+    monkeypatch.setattr(trainer_module, "evaluate_split", score_or_fail)
 
 
 def test_a_validation_that_fails_loses_no_step(fit, tmp_path, monkeypatch):
