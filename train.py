@@ -26,7 +26,7 @@ from src.evaluation.slices import score_values, strongest_fields
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.preprocessing.pipeline import make_records
-from src.training.events import check_package
+from src.training.tensorboard import check_package
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.train_step import build_train_step, start_at_base_rate

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from src.common.errors import UserError
 from src.common.files import append_line, size_of
 from src.common.progress import Progress, epoch_and_step
-from src.training.events import Events
+from src.training.tensorboard import Events
 
 
 def format_scores(scores):

@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.common.errors import UserError
-from src.training.events import Events
+from src.training.tensorboard import Events
 
 SCORES = {"AUC": 0.75, "log_loss": 0.5, "normalised_entropy": 0.875, "calibration": 1.0, "rows": 10}
 
