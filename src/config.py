@@ -16,6 +16,7 @@ DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config
 AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
+REPEATABLE = ("callback",)  # of which each flag, or item of a YAML list, adds one; text, separated by commas
 OPTIONAL = (
     "output_dir",
     "data_url",
@@ -25,6 +26,7 @@ OPTIONAL = (
     "ckpt_file",
     "report_path",
     "tensorboard_dir",
+    "callback",
 )  # None if it is "none"
 CHOICES = {
     "device_target": (AUTO, "Ascend", "GPU", "CPU"),
@@ -133,6 +135,7 @@ def _parse_flags(defaults, argv, description):
         parser.add_argument(
             f"--{key}",
             metavar=type(default).__name__.upper(),
+            action="append" if key in REPEATABLE else "store",
             help=f"{comments[key]} (default: {default})".replace("%", "%%"),
         )
     flags, unknown = parser.parse_known_args(argv)
@@ -166,7 +169,8 @@ def _check(defaults, settings, place):
         if key not in defaults:
             raise ConfigError(f"{place(key)}: unknown key{_suggestion(str(key), defaults)}")
         try:
-            checked[key] = _convert(value, defaults[key])
+            is_list = key in REPEATABLE and isinstance(value, list)
+            checked[key] = _convert(",".join(map(str, value)) if is_list else value, defaults[key])
             if key in OPTIONAL and checked[key] == NONE:
                 checked[key] = None
             _check_range(key, checked[key])
