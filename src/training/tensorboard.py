@@ -7,45 +7,61 @@ import pathlib
 import platform
 import time
 
+from src.callback import Callback
 from src.common.errors import UserError
 
-SCORES = ("AUC", "log_loss", "normalised_entropy", "calibration")
 FILE_VERSION = "brain.Event:2"
 
 
-class Events:
-    """Event files in `folder`, of a run that goes on after `step` steps; of an earlier one only those show.
+class TensorBoard(Callback):
+    """Writes losses, learning rates and validation metrics to event files in `folder`.
 
-    The package tensorboard writes them; it is asked for only here.  Each event is written at once, not by a thread, so
-    that a write that fails is an OSError of the call, which names the file.
+    Of a run that is resumed after a step TensorBoard shows the earlier events only up to that step.
+
+    The package tensorboard writes the files; it is asked for only here.  Each event is written at once, not by a
+    thread, so that a write that fails is an OSError of the call, which names the file.
     """
 
-    def __init__(self, folder, step):
-        check_package(folder)
+    rank_zero_only = True
+
+    def __init__(self, folder: os.PathLike | str):
+        self._folder = pathlib.Path(folder)
+        self._path = self._writer = None
+
+    def __exit__(self, *error):
+        if self._writer is not None:
+            with contextlib.suppress(OSError):  # the write that failed has said so
+                self._writer.close()
+
+    def on_train_begin(self, run_context):
+        check_package(self._folder)
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        start_time = time.time()
-        name = f"events.out.tfevents.{int(start_time):010d}.{platform.node()}.{os.getpid()}.{time.monotonic_ns()}"
-        self._path = pathlib.Path(folder, name)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        now = time.time()
+        name = f"events.out.tfevents.{int(now):010d}.{platform.node()}.{os.getpid()}.{time.monotonic_ns()}"
+        self._path = self._folder / name
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = RecordWriter(open(self._path, "wb"))
-        self._write(self._event(wall_time=start_time, file_version=FILE_VERSION))
+        self._write(self._event(wall_time=now, file_version=FILE_VERSION))
+        first_step = run_context.original_args().cur_step_num + 1
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write(self._event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._write(self._event(wall_time=time.time(), step=first_step, session_log=start))
 
-    def add_loss(self, step, loss, learning_rate):
-        """Write the loss of a step counted from 1, and the rate that it had."""
-        self._add(step, {"train/loss": loss, "train/learning_rate": learning_rate})
+    def on_train_step_end(self, run_context):
+        params = run_context.original_args()
+        if params.loss is not None:
+            self._add(params.cur_step_num, {"train/loss": params.loss, "train/learning_rate": params.learning_rate})
 
-    def add_look(self, step, scores):
-        """Write the scores on valid after a step."""
-        self._add(step, {f"valid/{name}": scores[name] for name in SCORES})
-
-    def close(self):
-        with contextlib.suppress(OSError):  # the write that failed has said so
-            self._writer.close()
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        if params.metrics:
+            tags = {"auc": "AUC"}  # as it has always been shown
+            self._add(
+                params.cur_step_num,
+                {f"valid/{tags.get(name, name)}": number for name, number in params.metrics.items()},
+            )
 
     def _add(self, step, scalars):
         values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
@@ -59,8 +75,8 @@ class Events:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
-def check_package(folder):
-    """Raise UserError unless the package that writes event files is there.  folder: that of --tensorboard_dir."""
+def check_package(folder: os.PathLike | str) -> None:
+    """Raise UserError unless the package that writes event files is installed.  folder: that of --tensorboard_dir."""
     try:
         import tensorboard.summary.writer.record_writer  # noqa: F401
         from tensorboard.compat.proto import event_pb2  # noqa: F401

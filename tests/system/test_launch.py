@@ -309,7 +309,7 @@ def history_of(folder):
 def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     folder, processes, status, errors = stopped
     assert status == 143
-    assert "stopped by SIGTERM; the same command with --resume=True goes on from there" in errors
+    assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in errors
     assert not [left for left in processes if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
     _, losses = read_losses(folder / "log0" / "loss.log")
     model = json.loads((folder / "checkpoint" / "model.json").read_text())
@@ -329,7 +329,7 @@ def test_two_ranks_that_were_stopped_and_went_on_do_as_one_with_batches_of_twice
     assert read_looks(of_two / "log0" / "auc.log") == read_looks(tmp_path / "auc.log")
     for look, theirs in zip(history_of(tmp_path), history_of(of_two)):
         assert theirs["valid"]["auc"] == pytest.approx(look["valid"]["auc"], abs=2e-6)
-    assert re.search(r"rank 1 of 2\ngoing on from .*, after step \d+", (of_two / "log1" / "output.log").read_text())
+    assert re.search(r"rank 1 of 2\nresuming from .*, after step \d+", (of_two / "log1" / "output.log").read_text())
 
 
 @pytest.mark.slow

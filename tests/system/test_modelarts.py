@@ -178,7 +178,7 @@ def test_killed_while_downloading_training_and_uploading(s3_server, bucket, data
         kill(process)
     finished = finish("train.py", *flags, cache=cache)
     assert finished.returncode == 0, finished.stderr
-    assert "going on from" in finished.stdout
+    assert "resuming from" in finished.stdout
     assert s3_server.count("GET", "train.txt") == 2  # once held, once whole
     fetched(out, tmp_path / "fetched")
     check_as_by_hand(tmp_path / "fetched", by_hand)
@@ -248,7 +248,7 @@ def test_folders_that_the_platform_copies(data, by_hand, tmp_path, cache):
     flags = (f"--data_url={data}", f"--train_url={tmp_path / 'out'}")
     assert finish("train.py", *flags, "--train_epochs=1", cache=cache).returncode == 0
     again = finish("train.py", *flags, cache=cache)
-    assert "going on from" in again.stdout
+    assert "resuming from" in again.stdout
     check_as_by_hand(tmp_path / "out", by_hand)
     exported = finish("export.py", *flags, f"--checkpoint_url={tmp_path / 'out'}", cache=cache)
     assert exported.returncode == 0, exported.stderr
