@@ -110,7 +110,7 @@ def test_a_run_of_the_version_before_can_be_evaluated_but_not_resumed(folder, da
     with pytest.raises(UserError, match=r"model\.json: training cannot be resumed from a run of an earlier version"):
         checkpoint.check_resumable()
     path.write_text(json.dumps(content | {"format_version": 4}))
-    with pytest.raises(UserError, match="written by another version of train.py"):
+    with pytest.raises(UserError, match=r"written by another version of train\.py"):
         find_checkpoint(folder.path)
 
 

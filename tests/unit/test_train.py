@@ -97,7 +97,7 @@ def test_to_resume_there_must_be_a_run_of_this_version_on_these_data(earlier, op
     path = earlier.folder.path / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     for flag in ("--resume=True", f"--checkpoint_path={earlier.folder.path}"):
-        with pytest.raises(UserError, match="cannot be resumed from a run of an earlier version of train.py; train"):
+        with pytest.raises(UserError, match=r"cannot be resumed from a run of an earlier version of train\.py; train"):
             open_run(flag)
 
 

@@ -125,7 +125,7 @@ def test_the_optimizer_has_the_learning_rate_of_the_step(dataset, tmp_path):
 
 def test_validations_and_checkpoints_come_when_they_are_due(undisturbed):
     training, calls = undisturbed
-    # Validations after the steps 12, 24, 36 in all and at the ends of the epochs; checkpoints there and after each five.
+    # Validations after 12, 24 and 36 steps in all and at the ends of the epochs; checkpoints there and every 5 steps.
     assert training.positions() == ["1_5", "1_10", "1_12", "1_15", "1_20", "2_4", "2_5", "2_10", "2_15", "2_16", "2_20"]
     validated = [each.file for each in training.folder.checkpoints if each.metrics]
     assert validated == [f"deepfm-{position}.ckpt" for position in ("1_12", "1_20", "2_4", "2_16", "2_20")]
