@@ -8,6 +8,7 @@ if __name__ == "__main__":
 
 import contextlib
 import dataclasses
+import functools
 
 from src.callback import (
     EarlyStopping,
@@ -32,8 +33,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import dense_dtype, set_seed, set_up
 from src.distributed.process_group import AgreedStop
-from src.evaluation.evaluate import score_split
-from src.evaluation.slices import score_values, strongest_fields
+from src.evaluation.evaluate import evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.preprocessing.pipeline import make_records
@@ -67,6 +67,8 @@ def train(config, signals, publish):
     with outputs_held(config, validation_data is not None, ranks):
         check_memory(config, data, device, ranks)
         train_step = create_train_step(config, data, device, ranks)
+        predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
+        train_step.set_train()
         record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, device, ranks.count)
         folder, state, in_place = open_run(config, data, train_step, record, ranks)
         if ranks.is_first:
@@ -78,7 +80,7 @@ def train(config, signals, publish):
             record,
             *user_callbacks,
             StopOnSignal(stop),
-            Validation(create_evaluate(train_step, validation_data, ranks, stop), config.eval_every_steps),
+            Validation(create_evaluate(predictor, validation_data, ranks, stop), config.eval_every_steps),
             EarlyStopping(config.early_stop_patience),
             SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds),
             Upload(publish),
@@ -93,7 +95,7 @@ def train(config, signals, publish):
                 stopped.way_on = "the same command with --resume=True resumes from there"
             raise
         if config.report_path is not None:
-            report(config, folder, data, device, ranks)
+            report(config, folder, predictor, validation_data, data, ranks)
         if ranks.is_first:
             print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path))
 
@@ -181,16 +183,14 @@ def create_logs(config):
     return logs if config.tensorboard_dir is None else [*logs, TensorBoard(config.tensorboard_dir)]
 
 
-def create_evaluate(train_step, validation_data, ranks, stop):
-    """Return a function that evaluates the network, with EMA weights if there are some; None without data.
+def create_evaluate(predictor, validation_data, ranks, stop):
+    """Return a function that evaluates the validation set; None if there is none.
 
     stop: an AgreedStop, which can end an evaluation between two batches.
     """
     if validation_data is None:
         return None
-    predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
-    train_step.set_train()
-    return lambda: score_split("valid", predictor, validation_data, ranks, stop.check)
+    return functools.partial(evaluate_split, "valid", predictor, validation_data, ranks, between_batches=stop.check)
 
 
 def open_run(config, data, train_step, record, ranks):
@@ -232,20 +232,17 @@ def create_folder(config, data, ranks):
     return ModelFolder.create(*contents, overwrite=config.overwrite, keep=config.keep_checkpoint_max)
 
 
-def report(config, folder, data, device, ranks):
-    """Write report.html on the training and on the best checkpoint."""
-    from src.report.page import write_report  # here, as matplotlib takes its time
+def report(config, folder, predictor, validation_data, data, ranks):
+    """Write report.html on the training and on its best checkpoint.
+
+    The network of `predictor` gets the weights of that: training is over, and memory may not suffice for a second one.
+    """
+    from src.report.page import report_on  # here, as importing matplotlib takes long
 
     ranks.wait()  # until the first one has saved the last checkpoint
-    best, split, by_field = find_checkpoint(folder.path), None, {}
-    validation_data = create_validation_data(config, data, ranks)
-    if validation_data is not None:
-        predictor = DeepFMPredict(best.load_network(dense_dtype(config.convert_dtype, device)))
-        split = score_split("valid", predictor, validation_data, ranks)
-        fields = strongest_fields(validation_data, data.sparse_fields, ranks)
-        by_field = score_values(split, validation_data, fields, data, ranks)
-    if ranks.is_first:
-        write_report(config.report_path, split, by_field, best, data)
+    best = find_checkpoint(folder.path)
+    load_into(predictor.network, best.path)
+    report_on(best, data, "valid", ranks, config.report_path, predictor=predictor, dataset=validation_data)
 
 
 def describe(step, rows_per_step, best, report_path):

@@ -72,11 +72,6 @@ def _function(owner, name):
     return getattr(method, "__func__", method)
 
 
-def format_scores(scores: dict) -> str:
-    """Return the metrics of an evaluation in the format of auc.log."""
-    return f"AUC: {scores['AUC']:.6f}, log_loss: {scores['log_loss']:.6f}, eval_time: {scores['eval_time']:.1f}s"
-
-
 class LearningRateScheduler(Callback):
     """Sets the learning rate of each step by a LearningRate schedule, as `learning_rate`, and counts its plateaus."""
 
@@ -136,7 +131,7 @@ class ValidationLog(LogFile):
             return
         epoch, step = epoch_and_step(params.cur_step_num, params.batch_num)
         position = f"epoch: {epoch}" if step == params.batch_num else f"epoch: {epoch} step: {step}"
-        line = f"{position} valid {format_scores(params.evaluation.scores)}"
+        line = f"{position} valid {params.evaluation.log_text()}"
         append_line(self._path, line)
         tqdm.write(line)  # above the progress bar, if there is one
 

@@ -22,7 +22,7 @@ from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.process_group import AgreedStop, Ranks
-from src.evaluation.evaluate import score_split
+from src.evaluation.evaluate import evaluate_split
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
@@ -91,7 +91,7 @@ class Training:
         self._keep = keep
 
     def evaluate(self):
-        return score_split("valid", self._predictor, self._validation_data, Ranks())
+        return evaluate_split("valid", self._predictor, self._validation_data, Ranks())
 
     def fit(self):
         """Train from the beginning."""

@@ -133,7 +133,7 @@ def values_plot(field, scores):
     rates.set(xlabel="click rate")
     rates.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize=9, columnspacing=1)
     aucs.axvline(0.5, color=FAINT, linestyle=":")
-    aucs.plot(scores["AUC"], places, color=FIRST, marker="o", linestyle="none")
+    aucs.plot(scores["auc"], places, color=FIRST, marker="o", linestyle="none")
     aucs.set(xlabel="AUC")
     aucs.sharey(rates)
     aucs.tick_params(labelleft=False)

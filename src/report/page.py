@@ -2,6 +2,7 @@
 """report.html: how a checkpoint was trained, how it scores, on what data, what made it; one file, for any browser."""
 
 import dataclasses
+import os
 import pathlib
 import time
 
@@ -9,9 +10,15 @@ import jinja2
 import markupsafe
 import numpy as np
 import polars as pl
+from mindspore.dataset import Dataset
 
+from src.checkpoint import Checkpoint
 from src.common.files import write_text
-from src.evaluation.slices import COMMONEST_VALUES
+from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFMPredict
+from src.distributed.process_group import Ranks
+from src.evaluation.evaluate import Evaluation, evaluate_split
+from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
 from src.report.curves import calibration_groups, roc_points, score_histogram
 from src.training.run_record import read_run, this_command
@@ -39,22 +46,44 @@ class Picture:
         return cls(title, markupsafe.Markup(svg.replace("<svg ", label, 1)), text, header, rows)
 
 
-def write_report(path, split, by_field, checkpoint, data):
-    """Write the page on a Checkpoint, atomically; its folders are made.
+def report_on(
+    checkpoint: Checkpoint,
+    data: DatasetMeta,
+    split: str,
+    ranks: Ranks,
+    path: str | os.PathLike,
+    *,
+    predictor: DeepFMPredict,
+    dataset: Dataset | None,
+) -> None:
+    """Evaluate a checkpoint on a split, by the most informative fields too, and let the first rank write the report.
 
-    split: the ScoredSplit, or None.  by_field: of slices.score_values.  data: the DatasetMeta.
+    predictor: with the weights of the checkpoint.  dataset: the batches of the split; None if there are none, then the
+    report has no evaluation.
     """
+    evaluation = None
+    if dataset is not None:
+        slices = FieldSlices(data, ranks, informative=True)
+        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices)
+    if ranks.is_first:
+        write_report(path, evaluation, checkpoint, data)
+
+
+def write_report(
+    path: str | os.PathLike, evaluation: Evaluation | None, checkpoint: Checkpoint, data: DatasetMeta
+) -> None:
+    """Write report.html on a checkpoint atomically; its folders are made."""
     run = read_run(checkpoint.folder.path)
     page = {
-        "split": split and split.name,
+        "split": evaluation and evaluation.split,
         "checkpoint": checkpoint.path,
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "command": this_command(),
-        "tiles": _tiles(split.scores) if split else [],
+        "tiles": _tiles(evaluation) if evaluation else [],
         "training": _training_pictures(run),
-        "scores": _score_pictures(split) if split else [],
-        "values": [_value_picture(*item) for item in by_field.items()],
-        "value_count": COMMONEST_VALUES,
+        "scores": _score_pictures(evaluation) if evaluation else [],
+        "values": [_value_picture(*item) for item in evaluation.by_field.items()] if evaluation else [],
+        "value_count": MOST_FREQUENT_VALUES,
         "data": _describe_data(data),
         "run": _describe_run(run, checkpoint, data),
     }
@@ -64,15 +93,16 @@ def write_report(path, split, by_field, checkpoint, data):
     write_text(path, html)
 
 
-def _tiles(scores):
-    low, high = scores["AUC_interval"]
+def _tiles(evaluation):
+    metrics = evaluation.metrics
+    low, high = metrics["auc_interval"]
     shown = (
-        ("AUC", f"{scores['AUC']:.4f}", f"95 %: {low:.4f} to {high:.4f}"),
-        ("log loss", f"{scores['log_loss']:.4f}", "nats a row"),
-        ("normalised entropy", f"{scores['normalised_entropy']:.4f}", "1: no better than the click rate"),
-        ("calibration", f"{scores['calibration']:.4f}", "predicted over real clicks"),
-        ("calibration error", f"{scores['calibration_error']:.4f}", "expected, 15 intervals"),
-        ("rows", f"{scores['rows']:,}", "all of the split"),
+        ("AUC", f"{metrics['auc']:.4f}", f"95 %: {low:.4f} to {high:.4f}"),
+        ("log loss", f"{metrics['log_loss']:.4f}", "nats a row"),
+        ("normalised entropy", f"{metrics['normalised_entropy']:.4f}", "1: no better than the click rate"),
+        ("calibration", f"{metrics['calibration']:.4f}", "predicted over real clicks"),
+        ("calibration error", f"{metrics['calibration_error']:.4f}", "expected, 15 intervals"),
+        ("rows", f"{len(evaluation.labels):,}", "all of the split"),
     )
     return [dict(zip(("name", "value", "note"), tile)) for tile in shown]
 
@@ -116,10 +146,10 @@ def _rate_picture(losses):
     return Picture.of("Learning rate", figures.rate_curve(losses), text, ("epochs", "learning rate"), rows)
 
 
-def _score_pictures(split):
-    columns = split.labels, split.probabilities
+def _score_pictures(evaluation):
+    columns = evaluation.labels, evaluation.probabilities
     return [
-        _roc_picture(roc_points(*columns), split.scores["AUC"]),
+        _roc_picture(roc_points(*columns), evaluation.metrics["auc"]),
         _calibration_picture(calibration_groups(*columns)),
         _distribution_picture(score_histogram(*columns), *columns),
     ]
@@ -165,7 +195,7 @@ def _value_picture(field, scores):
         f"The {shown.height} commonest values of {field}. {figures.printable(most['value'])} is clicked most, in "
         f"{most['click_rate']:.4f} of {most['rows']:,} rows, and predicted with {most['mean_prediction']:.4f}."
     )
-    names = ("click_rate", "mean_prediction", "AUC", "log_loss", "calibration")
+    names = ("click_rate", "mean_prediction", "auc", "log_loss", "calibration")
     rows = [
         (figures.printable(row["value"]), f"{row['rows']:,}", *(_number(row[name]) for name in names))
         for row in scores.iter_rows(named=True)

@@ -36,13 +36,10 @@ class Validation(Callback):
 
     def _validate(self, params):
         params.evaluation = self._evaluate() if self._evaluate is not None else None
-        params.metrics = _metrics_of(params.evaluation) if params.evaluation is not None else {}
+        metrics = params.evaluation.metrics if params.evaluation is not None else {}
+        params.metrics = {name: metrics[name] for name in METRICS if name in metrics}
         params.eval_results = params.metrics  # MindSpore's name, for its EarlyStopping and ReduceLROnPlateau
         log_loss = params.metrics.get("log_loss")
         params.is_best = bool(params.metrics) and (self._best_log_loss is None or log_loss < self._best_log_loss)
         if params.is_best:
             self._best_log_loss = log_loss
-
-
-def _metrics_of(evaluation):
-    return {name: evaluation.scores["AUC" if name == "auc" else name] for name in METRICS}

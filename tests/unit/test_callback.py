@@ -15,11 +15,11 @@ from src.callback import (
     ValidationLog,
     call_hook,
 )
-from src.evaluation.evaluate import ScoredSplit
+from src.evaluation.evaluate import Evaluation
 from src.training.learning_rate import LearningRate
 from tests.training import context_of, lines_of
 
-EVALUATION = ScoredSplit("valid", None, None, {"AUC": 0.75, "log_loss": 0.5, "rows": 10, "eval_time": 0.25})
+EVALUATION = Evaluation("valid", None, None, {"auc": 0.75, "log_loss": 0.5}, 0.25)
 METRICS = {"auc": 0.75, "log_loss": 0.5}
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 from src.checkpoint import Checkpoint, DataIdentity, ModelFolder
-from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig
 from src.distributed.process_group import Ranks
-from src.evaluation.evaluate import ScoredSplit
-from src.evaluation.metrics import score
-from src.evaluation.slices import score_values, strongest_fields
+from src.evaluation.evaluate import Evaluation
+from src.evaluation.metrics import compute_metrics
+from src.evaluation.slices import FieldSlices
 from src.report.figures import printable
 from src.report.page import write_report
 from tests.records import read_rows
@@ -37,14 +36,15 @@ EVIL = "<script>alert(1)</script>$x^2$\x00&"
 def pages(dataset, tmp_path_factory):
     """Return a function (run, with_split) that writes a report and returns its path."""
     meta = DatasetMeta.load(dataset)
-    _, _, labels = read_rows(dataset, "valid")
+    sparse_ids, _, labels = read_rows(dataset, "valid")
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
-    split = ScoredSplit("valid", labels, probabilities.astype(np.float32), score(labels, probabilities))
-    data = create_dataset(meta, "valid", 50)
-    fields = strongest_fields(data, meta.sparse_fields, Ranks())
-    by_field = score_values(split, data, fields, meta, Ranks())
+    slices = FieldSlices(meta, Ranks(), informative=True)
+    slices.add(sparse_ids, labels)
+    by_field = slices.metrics(probabilities.astype(np.float32))
     first = next(iter(by_field))
     by_field[first] = by_field[first].with_columns(value=by_field[first]["value"].replace("(missing)", EVIL))
+    metrics = compute_metrics(labels, probabilities)
+    evaluation = Evaluation("valid", labels, probabilities.astype(np.float32), metrics, 0.1, by_field)
     network = DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,))
     meta = dataclasses.replace(meta, bad_lines={"too few columns": 3, "bad label": 0})
 
@@ -55,10 +55,10 @@ def pages(dataset, tmp_path_factory):
         model = ModelFolder(folder, network, DataIdentity.of_dataset(meta))
         checkpoint = Checkpoint(model, "deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, LOOKS[1]["valid"], {})
         path = folder / "deeper" / "report.html"
-        write_report(path, split if with_split else None, by_field if with_split else {}, checkpoint, meta)
+        write_report(path, evaluation if with_split else None, checkpoint, meta)
         return path
 
-    write.split = split
+    write.evaluation = evaluation
     return write
 
 
@@ -193,10 +193,10 @@ def contrast(one, other):
 def test_the_page_says_the_numbers(whole, pages, look_at):
     page, *_ = look_at(whole)
     text = page.inner_text("body")
-    scores = pages.split.scores
-    for number in (scores["AUC"], scores["log_loss"], scores["calibration"], scores["normalised_entropy"]):
-        assert f"{number:.4f}" in text
-    assert f"95 %: {scores['AUC_interval'][0]:.4f} to {scores['AUC_interval'][1]:.4f}" in text
+    metrics = pages.evaluation.metrics
+    for name in ("auc", "log_loss", "calibration", "normalised_entropy", "calibration_error"):
+        assert f"{metrics[name]:.4f}" in text
+    assert f"95 %: {metrics['auc_interval'][0]:.4f} to {metrics['auc_interval'][1]:.4f}" in text
     assert "goes from 0.5970 to 0.4200; log loss on valid from 0.5500 to 0.5200." in text
     assert "The look of the lowest log loss, after 2.00 epochs, has 0.7300." in text
     assert "The learning rate of Adam is 0.001." in text

@@ -269,7 +269,7 @@ def fail_at_validation(training, number, result):
         if isinstance(result, Exception):
             raise result
         evaluation = real()
-        return dataclasses.replace(evaluation, scores=evaluation.scores | {"log_loss": result})
+        return dataclasses.replace(evaluation, metrics=evaluation.metrics | {"log_loss": result})
 
     training.evaluate = evaluate_or_fail
     return training

@@ -2,14 +2,16 @@
 import pytest
 
 from src.callback import Callback
-from src.evaluation.evaluate import ScoredSplit
+from src.evaluation.evaluate import Evaluation
 from src.training.validation import Validation
 from tests.training import context_of
 
+OTHERS = {"auc": 0.7, "normalised_entropy": 0.9, "calibration": 1.0}
+
 
 def evaluation_of(log_loss):
-    scores = {"AUC": 0.7, "log_loss": log_loss, "normalised_entropy": 0.9, "calibration": 1.0, "rows": 3}
-    return ScoredSplit("valid", None, None, scores)
+    metrics = {"log_loss": log_loss, "auc_interval": (0, 1), **OTHERS}
+    return Evaluation("valid", None, None, metrics, 0.25)
 
 
 @pytest.mark.parametrize(("every", "expected"), [(0, [25, 50]), (10, [10, 20, 25, 30, 40, 50]), (60, [25, 50])])
@@ -35,8 +37,8 @@ def test_the_other_callbacks_get_the_metrics_and_whether_the_log_loss_is_the_low
 
         def on_eval_end(self, run_context):
             params = run_context.original_args()
-            assert params.evaluation.scores["rows"] == 3
-            assert params.eval_results == params.metrics
+            assert params.evaluation.metrics["auc_interval"] == (0, 1)
+            assert params.eval_results == params.metrics == {"log_loss": params.metrics["log_loss"], **OTHERS}
             seen.append((params.metrics["log_loss"], params.metrics["auc"], params.is_best))
 
     log_losses = [0.5, 0.6, 0.5, 0.4]
