@@ -16,7 +16,7 @@ DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config
 AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
-REPEATABLE = ("callback",)  # of which each flag, or item of a YAML list, adds one; text, separated by commas
+REPEATABLE = ("callback",)  # each flag, or item of a YAML list, adds a text to a tuple; empty if it is "none"
 OPTIONAL = (
     "output_dir",
     "data_url",
@@ -26,7 +26,6 @@ OPTIONAL = (
     "ckpt_file",
     "report_path",
     "tensorboard_dir",
-    "callback",
 )  # None if it is "none"
 CHOICES = {
     "device_target": (AUTO, "Ascend", "GPU", "CPU"),
@@ -169,8 +168,11 @@ def _check(defaults, settings, place):
         if key not in defaults:
             raise ConfigError(f"{place(key)}: unknown key{_suggestion(str(key), defaults)}")
         try:
-            is_list = key in REPEATABLE and isinstance(value, list)
-            checked[key] = _convert(",".join(map(str, value)) if is_list else value, defaults[key])
+            if key in REPEATABLE:
+                texts = value if isinstance(value, list) else [value]
+                checked[key] = tuple(_convert(text, defaults[key]) for text in texts if text != NONE)
+                continue
+            checked[key] = _convert(value, defaults[key])
             if key in OPTIONAL and checked[key] == NONE:
                 checked[key] = None
             _check_range(key, checked[key])
