@@ -4,21 +4,22 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 import mindspore.train
 
 from src.common.errors import UserError
 
 
-def load_callbacks(names: str | None) -> list[mindspore.train.Callback]:
+def load_callbacks(names: Sequence[str]) -> list[mindspore.train.Callback]:
     """Import and construct callbacks.
 
-    names: package.module:Name entries separated by commas; Name is a class, or a function, that without arguments
-    returns a Callback.  Modules may be in the current folder.  Raises UserError if an entry is not of that kind.
+    names: package.module:Name each; Name is a class or a function that without arguments returns a Callback.  Modules
+    may be in the current folder.  Raises UserError if a name is not of that kind.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # at the end, so that no file there takes the place of another module
-    return [_load(entry.strip()) for entry in names.split(",")] if names else []
+    return [_load(name) for name in names]
 
 
 def _load(entry):

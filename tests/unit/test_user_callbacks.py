@@ -37,11 +37,11 @@ def module(tmp_path, monkeypatch):
 
 
 def test_callbacks_are_constructed_in_the_order_of_their_names(module):
-    callbacks = load_callbacks("own_callbacks:make,own_callbacks:Own, mindspore.train:TimeMonitor")
+    callbacks = load_callbacks(("own_callbacks:make", "own_callbacks:Own", "mindspore.train:TimeMonitor"))
     assert [type(each).__name__ for each in callbacks] == ["WithArgument", "Own", "TimeMonitor"]
     assert callbacks[0].count == 7
     assert isinstance(callbacks[2], mindspore.train.TimeMonitor)
-    assert load_callbacks(None) == []
+    assert load_callbacks(()) == []
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_callbacks_are_constructed_in_the_order_of_their_names(module):
 )
 def test_a_name_that_is_not_of_a_callback_is_refused(module, name, message):
     with pytest.raises(UserError, match=f"--callback={name}: .*{message}|--callback={name}: {message}"):
-        load_callbacks(f"own_callbacks:Own,{name}")
+        load_callbacks(("own_callbacks:Own", name))
