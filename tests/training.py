@@ -52,11 +52,14 @@ def untrained(vocabulary_size):
 
 
 class Training:
-    """A training of `epochs` epochs in a folder: fit() runs it, `messages` has what Upload and others have done."""
+    """A training in a folder, which fit() or resume() runs.
+
+    publications: the number of checkpoints at each call of Upload.
+    """
 
     def __init__(self, dataset, folder, *, epochs=1, schedule=("constant", 0.001), has_validation=True, keep=0,
-                 log_every=10, eval_every=0, patience=0, save_every=0, callbacks=(), last_callbacks=()):  # fmt: skip
-        """callbacks: a user's, at their position in train.py.  last_callbacks: behind all others."""
+                 log_every=10, eval_every=0, patience=0, save_every=0, callbacks=()):  # fmt: skip
+        """callbacks: those of a user, at their position in train.py."""
         self.path = pathlib.Path(folder)
         self.data = DatasetMeta.load(dataset)
         self.train_data = create_dataset(self.data, "train", BATCH_SIZE, shuffle=True)
@@ -83,7 +86,6 @@ class Training:
                 EarlyStopping(patience),
                 SaveCheckpoint(self.folder, save_every),
                 Upload(lambda: self.publications.append(len(self.folder.checkpoints))),
-                *last_callbacks,
             ],
             BATCH_SIZE,
             log_every,
