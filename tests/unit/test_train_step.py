@@ -56,14 +56,14 @@ def test_gradient_agrees_with_finite_differences():
     }
     weights, arrays, step = weights_of(network), as_arrays(inputs), 1e-5
     for name, values in weights.items():
-        for place in list(np.ndindex(values.shape))[::5]:
+        for index in list(np.ndindex(values.shape))[::5]:
             losses = []
             for sign in (1, -1):
                 moved = values.copy()
-                moved[place] += sign * step
+                moved[index] += sign * step
                 losses.append(oracles.training_loss({**weights, name: moved}, arrays, LABELS.ravel(), 1, 0.02))
             expected = (losses[0] - losses[1]) / (2 * step)
-            assert gradients[name][place] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, place)
+            assert gradients[name][index] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, index)
 
 
 def test_first_adam_step_moves_each_weight_by_the_rate():
