@@ -16,6 +16,7 @@ DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config
 AUTO, NONE = "auto", "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
+REPEATABLE = ("callback",)  # each flag, or item of a YAML list, adds a text to a tuple; empty if it is "none"
 OPTIONAL = (
     "output_dir",
     "data_url",
@@ -133,6 +134,7 @@ def _parse_flags(defaults, argv, description):
         parser.add_argument(
             f"--{key}",
             metavar=type(default).__name__.upper(),
+            action="append" if key in REPEATABLE else "store",
             help=f"{comments[key]} (default: {default})".replace("%", "%%"),
         )
     flags, unknown = parser.parse_known_args(argv)
@@ -166,6 +168,10 @@ def _check(defaults, settings, place):
         if key not in defaults:
             raise ConfigError(f"{place(key)}: unknown key{_suggestion(str(key), defaults)}")
         try:
+            if key in REPEATABLE:
+                texts = value if isinstance(value, list) else [value]
+                checked[key] = tuple(_convert(text, defaults[key]) for text in texts if text != NONE)
+                continue
             checked[key] = _convert(value, defaults[key])
             if key in OPTIONAL and checked[key] == NONE:
                 checked[key] = None

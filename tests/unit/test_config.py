@@ -145,3 +145,12 @@ def test_raw_rows_without_a_sparse_field_are_refused(flags, is_refused):
             load_config(flags)
     else:
         assert load_config(flags).slot_dim in (0, 26)
+
+
+def test_callbacks_of_repeated_flags_or_of_a_list_are_collected(tmp_path):
+    assert load_config(["--callback=a:A", "--callback", "b:B"]).callback == ("a:A", "b:B")
+    path = tmp_path / "my.yaml"
+    path.write_text("callback: [a:A, b:B]\n")
+    assert load_config([f"--config_path={path}"]).callback == ("a:A", "b:B")
+    assert load_config([f"--config_path={path}", "--callback=c:C"]).callback == ("c:C",)
+    assert load_config([]).callback == load_config([f"--config_path={path}", "--callback=none"]).callback == ()
