@@ -20,10 +20,10 @@ import polars as pl
 
 from src.evaluation.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import LABEL, FieldSchema
 from src.preprocessing.pipeline import KeySplits
 from src.preprocessing.raw_columns import MISSING, to_texts
 from src.preprocessing.raw_rows import parse_block, read_blocks
+from src.preprocessing.schema import LABEL, FieldSchema
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
 BEST = "ours, best recipe"

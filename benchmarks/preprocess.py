@@ -29,9 +29,10 @@ import polars as pl
 from src import preprocess_data
 from src.config import load_config
 from src.criteo_like import write_rows
-from src.preprocessing.encoder import FeatureEncoder, FieldSchema
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.pipeline import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
 from src.preprocessing.record_writer import SplitWriter
+from src.preprocessing.schema import FieldSchema
 from src.preprocessing.spill import Spill
 
 

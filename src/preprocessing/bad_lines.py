@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from src.preprocessing.encoder import LARGEST_ID, FieldSchema
 from src.preprocessing.raw_cells import read_integer, read_label
+from src.preprocessing.schema import LARGEST_ID, FieldSchema
 
 LISTED_BAD_LINES = 20
 EXPLAINED_LINES = 2  # line 1 may be a header, and the next malformed line wrong in another way

@@ -16,47 +16,12 @@ import polars as pl
 
 from src.common.errors import UserError
 from src.preprocessing.raw_columns import MISSING, read_codes
+from src.preprocessing.schema import LARGEST_ID, FieldSchema
 from src.preprocessing.value_counts import COUNT, VALUE
 
-KEY, LABEL = "key", "label"
 OOV = "<OOV>"
 TABLE_SIZE = 1 << 14
-LARGEST_ID = 2**31 - 1  # ids are int32
 BUCKET_DIGITS = 50  # of the decimals that tell apart all buckets of 64-bit integers
-
-
-@dataclasses.dataclass(frozen=True)
-class FieldSchema:
-    """The columns of a raw row: a label, `dense_dim` integers, `slot_dim` categories.
-
-    negative_label: the label of a row without a click, 0 or -1; that of a row with one is 1.
-    """
-
-    dense_dim: int
-    slot_dim: int
-    categories_are_ids: bool = False
-    negative_label: int = 0
-
-    @property
-    def integer_names(self):
-        return [f"I{number}" for number in range(1, self.dense_dim + 1)]
-
-    @property
-    def category_names(self):
-        return [f"C{number}" for number in range(1, self.slot_dim + 1)]
-
-    @property
-    def counted_names(self):
-        """The columns whose values are counted."""
-        return [*self.integer_names, *([] if self.categories_are_ids else self.category_names)]
-
-    @property
-    def column_names(self):
-        return [LABEL, *self.integer_names, *self.category_names]
-
-    @property
-    def column_count(self):
-        return 1 + self.dense_dim + self.slot_dim
 
 
 class Vocabulary:

@@ -27,11 +27,12 @@ from src.common.splitmix import splitmix64
 from src.config import AUTO
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
+from src.preprocessing.encoder import FeatureEncoder, check_ids
 from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
 from src.preprocessing.prefetch import in_background, map_ahead
 from src.preprocessing.raw_rows import count_lines, find_source, parse_block, read_blocks
 from src.preprocessing.result_folder import ResultFolder, identify, only_run
+from src.preprocessing.schema import KEY, LABEL, FieldSchema
 from src.preprocessing.spill import KEY_BITS, Spill
 from src.preprocessing.value_counts import count_values
 

@@ -17,9 +17,9 @@ import polars as pl
 
 from src.common.errors import UserError
 from src.preprocessing.bad_lines import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, is_utf8
-from src.preprocessing.encoder import KEY, LABEL, LARGEST_ID
 from src.preprocessing.raw_cells import LONGEST_LABEL, read_integers, read_label
 from src.preprocessing.raw_columns import MISSING, to_codes, to_integers
+from src.preprocessing.schema import KEY, LABEL, LARGEST_ID
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"

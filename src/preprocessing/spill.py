@@ -10,8 +10,8 @@ import shutil
 import numpy as np
 import polars as pl
 
-from src.preprocessing.encoder import KEY
 from src.preprocessing.raw_columns import concat
+from src.preprocessing.schema import KEY
 
 JOURNAL_NAME = "journal.jsonl"
 KEY_BITS = 64

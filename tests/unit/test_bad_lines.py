@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FieldSchema
 from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.schema import FieldSchema
 
 COLUMNS = "a row has 5: 1 label, --dense_dim=2 integers and --slot_dim=2 categories, separated by tabs"
 GOOD = ("0\t3\t\ta\tb", "1\t\t-7\ta\tc")

@@ -10,9 +10,9 @@ from src import criteo_like
 from src.common.errors import UserError
 from src.criteo_like import CATEGORY_COLUMNS, INTEGER_COLUMNS, ClickModel, best_scores_path, main, write_rows
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FieldSchema
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.schema import FieldSchema
 from tests import oracles
 
 

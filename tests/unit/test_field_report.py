@@ -7,9 +7,10 @@ import pytest
 
 from src.dataset_meta import DatasetMeta
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FeatureEncoder, FieldSchema
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
 from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.schema import FieldSchema
 from src.preprocessing.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from src.common.errors import UserError
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import KEY, FieldSchema
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.raw_rows import find_source, parse_block, read_blocks
+from src.preprocessing.schema import KEY, FieldSchema
 from tests import oracles
 from tests.conftest import make_rows
 

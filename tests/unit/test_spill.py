@@ -3,8 +3,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.preprocessing.encoder import KEY
 from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.schema import KEY
 from src.preprocessing.spill import Spill
 
 LARGE = 3_000_000_000
