@@ -30,10 +30,11 @@ from src import preprocess_data
 from src.config import load_config
 from src.criteo_like import write_rows
 from src.preprocessing.encoder import FeatureEncoder
-from src.preprocessing.pipeline import KeySplits, block_size, bucket_bits, count_columns, encode_buckets, read_rows
+from src.preprocessing.pipeline import block_size, bucket_bits, count_columns, encode_buckets, read_rows
 from src.preprocessing.record_writer import SplitWriter
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.spill import Spill
+from src.preprocessing.splits import KeySplits
 
 
 def main():
@@ -76,7 +77,7 @@ def seconds_of_stages(path):
     """Return the seconds of each stage, one after the other: text to spill, counts to encoder, to arrays, to shards."""
     config = load_config([])
     schema = FieldSchema(config.dense_dim, config.slot_dim)
-    splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
+    splits = KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         spill = Spill(pathlib.Path(folder, "spill"), {})
         seconds, start = {}, time.perf_counter()

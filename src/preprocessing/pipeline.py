@@ -16,14 +16,12 @@ import pathlib
 from collections import Counter
 
 import numpy as np
-import polars as pl
 
 from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
-from src.common.splitmix import splitmix64
 from src.config import AUTO
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.bad_lines import BadLines
@@ -33,7 +31,8 @@ from src.preprocessing.prefetch import in_background, map_ahead
 from src.preprocessing.raw_rows import count_lines, find_source, parse_block, read_blocks
 from src.preprocessing.result_folder import ResultFolder, identify, only_run
 from src.preprocessing.schema import KEY, LABEL, FieldSchema
-from src.preprocessing.spill import KEY_BITS, Spill
+from src.preprocessing.spill import Spill
+from src.preprocessing.splits import KeySplits
 from src.preprocessing.value_counts import count_values
 
 GIB = 1 << 30
@@ -55,32 +54,6 @@ SPILL_SETTINGS = (
 RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
 # Settings that are recorded only with other values than these: results from before these settings existed stay valid.
 UNSAID = {"negative_label": 0}
-
-
-@dataclasses.dataclass(frozen=True)
-class KeySplits:
-    """Where in the order of the keys the valid and the test split begin, as fractions of 2^64."""
-
-    seed: int
-    valid_start: int
-    test_start: int
-
-    @classmethod
-    def of_ratios(cls, seed, valid_ratio, test_ratio):
-        test_start = 2**KEY_BITS - round(test_ratio * 2**KEY_BITS)
-        return cls(seed, test_start - round(valid_ratio * 2**KEY_BITS), test_start)
-
-    def keys(self, line_numbers):
-        """Return the keys, uint64 [n], of lines numbered from 0."""
-        return splitmix64(self.seed, line_numbers)
-
-    def cut(self, sorted_keys):
-        """Return for each split its slice of `sorted_keys`, uint64 [n]."""
-        valid, test = (
-            int(np.searchsorted(sorted_keys, np.uint64(bound))) if bound < 2**KEY_BITS else len(sorted_keys)
-            for bound in (self.valid_start, self.test_start)
-        )
-        return {"train": slice(0, valid), "valid": slice(valid, test), "test": slice(test, len(sorted_keys))}
 
 
 def make_records(config):
@@ -137,7 +110,7 @@ def preprocess(source, folder, config):
 
 def _run_stages(source, folder, config):
     schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label)
-    splits = KeySplits.of_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
+    splits = KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     identity = {**folder.source, **result_settings(config, SPILL_SETTINGS)}
     field_count = config.slot_dim + 2 * config.dense_dim
     print(estimate(source, text_size(source), field_count, config.memory_limit, folder.partial), flush=True)
@@ -300,10 +273,9 @@ def parse_blocks(blocks, schema, splits, first_line):
         block, first_line = numbered_block
         bad_lines = BadLines()
         frame, line_count = parse_block(block.data, first_line, schema, bad_lines)
-        keys = splits.keys(frame[KEY].to_numpy())
-        frame = frame.with_columns(pl.Series(KEY, keys)).sort(KEY, multithreaded=False)  # the blocks have threads
+        frame = splits.with_keys(frame)
         labels = frame[LABEL].to_numpy()
-        parts = splits.cut(frame[KEY].to_numpy())
+        parts = splits.split(frame[KEY].to_numpy())
         ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
         note = {
             "lines": line_count,
@@ -360,7 +332,7 @@ def write_splits(buckets, folder, encoder, splits, rows_per_record, row_count, t
 def cut_buckets(encoded_buckets, splits):
     """Yield the rows of what encode_buckets yields as the name of their split and the columns of a record by name."""
     for keys, values in encoded_buckets:
-        for split, part in splits.cut(keys).items():
+        for split, part in splits.split(keys).items():
             if part.start < part.stop:
                 yield split, {name: column[part] for name, column in values.items()}
 

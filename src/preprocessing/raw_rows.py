@@ -19,7 +19,7 @@ from src.common.errors import UserError
 from src.preprocessing.bad_lines import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, is_utf8
 from src.preprocessing.raw_cells import LONGEST_LABEL, read_integers, read_label
 from src.preprocessing.raw_columns import MISSING, to_codes, to_integers
-from src.preprocessing.schema import KEY, LABEL, LARGEST_ID
+from src.preprocessing.schema import LABEL, LARGEST_ID, LINE_NUMBER
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
@@ -92,14 +92,14 @@ def parse_block(data, first_line, schema, bad_lines):
     """Return the well-formed lines of a block as a frame, and the number of lines in it.
 
     data: bytes, each line ended by a newline.  first_line: the number, from 0, of its first line in the file.
-    Columns: KEY (uint64: the line's number, from 0), LABEL (int8), the integers and the categories, as
+    Columns: LINE_NUMBER (uint64, from 0), LABEL (int8), the integers and the categories, as
     src.preprocessing.raw_columns has them; categories that are ids are Int32.  `bad_lines` gets the other lines.
     """
     octets = np.frombuffer(data, np.uint8)
     frame = _read_clean_block(data, octets, schema)
     if frame is not None:
-        keys = np.arange(first_line, first_line + frame.height, dtype=np.uint64)
-        return frame.with_columns(pl.Series(KEY, keys)), frame.height
+        line_numbers = np.arange(first_line, first_line + frame.height, dtype=np.uint64)
+        return frame.with_columns(pl.Series(LINE_NUMBER, line_numbers)), frame.height
     return _parse_line_by_line(data, octets, first_line, schema, bad_lines)
 
 
@@ -166,8 +166,8 @@ def _parse_line_by_line(data, octets, first_line, schema, bad_lines):
     reasons[(labels == NO_LABEL) & (reasons != COLUMNS)] = LABEL_VALUE
     good = reasons == 0
     frame = _read_columns(octets, ends - starts, good, schema)
-    keys = pl.Series(KEY, first_line + np.flatnonzero(good), dtype=pl.UInt64)
-    frame = frame.with_columns(keys, pl.Series(LABEL, labels[good]))
+    line_numbers = pl.Series(LINE_NUMBER, first_line + np.flatnonzero(good), dtype=pl.UInt64)
+    frame = frame.with_columns(line_numbers, pl.Series(LABEL, labels[good]))
     frame, value_reasons = _convert_columns(frame, schema)
     reasons[good] = value_reasons
     bad = np.flatnonzero(reasons)

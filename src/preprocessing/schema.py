@@ -4,6 +4,7 @@
 import dataclasses
 
 LINE_NUMBER, KEY, LABEL = "line_number", "key", "label"
+KEY_BITS = 64
 LARGEST_ID = 2**31 - 1  # ids are int32
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 
 from src.preprocessing.raw_columns import concat
-from src.preprocessing.schema import KEY
+from src.preprocessing.schema import KEY, KEY_BITS
 
 JOURNAL_NAME = "journal.jsonl"
-KEY_BITS = 64
 TEXT = "String"
 
 

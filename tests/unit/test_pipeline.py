@@ -15,7 +15,7 @@ from src.dataset_meta import DatasetMeta
 from src.preprocess_data import main
 from src.preprocessing import pipeline
 from src.preprocessing.encoder import Vocabulary
-from src.preprocessing.pipeline import KeySplits
+from src.preprocessing.splits import KeySplits
 from tests import oracles
 from tests.conftest import make_rows
 from tests.records import read_rows
@@ -61,27 +61,27 @@ def test_every_row_arrives_encoded_in_its_split_and_order(make_dataset, flags):
 def test_splits_by_hand():
     # SplitMix64 from 2020 gives row 0 .. 7 these positions in [0, 1):
     positions = [oracles.splitmix64(2020, row) / 2**64 for row in range(8)]
-    splits = KeySplits.of_ratios(2020, valid_ratio=0.25, test_ratio=0.25)
+    splits = KeySplits.from_ratios(2020, valid_ratio=0.25, test_ratio=0.25)
     keys = np.sort(splits.keys(np.arange(8, dtype=np.uint64)))
-    cut = splits.cut(keys)
+    cut = splits.split(keys)
     assert len(keys[cut["train"]]) == sum(position < 0.5 for position in positions)
     assert len(keys[cut["valid"]]) == sum(0.5 <= position < 0.75 for position in positions)
     assert len(keys[cut["test"]]) == sum(position >= 0.75 for position in positions)
 
 
 def test_splits_by_count():
-    splits = KeySplits.of_ratios(2020, valid_ratio=0.1, test_ratio=0.1)
+    splits = KeySplits.from_ratios(2020, valid_ratio=0.1, test_ratio=0.1)
     keys = np.sort(splits.keys(np.arange(1_000_000, dtype=np.uint64)))
-    counts = {name: len(keys[part]) for name, part in splits.cut(keys).items()}
+    counts = {name: len(keys[part]) for name, part in splits.split(keys).items()}
     assert sum(counts.values()) == 1_000_000
     assert abs(counts["valid"] - 100_000) < 1200  # four standard deviations of 300
     assert abs(counts["test"] - 100_000) < 1200
 
 
 def test_a_ratio_of_zero_leaves_the_split_empty():
-    splits = KeySplits.of_ratios(1, valid_ratio=0.0, test_ratio=0.0)
+    splits = KeySplits.from_ratios(1, valid_ratio=0.0, test_ratio=0.0)
     keys = np.sort(splits.keys(np.arange(1000, dtype=np.uint64)))
-    assert [len(keys[part]) for part in splits.cut(keys).values()] == [1000, 0, 0]
+    assert [len(keys[part]) for part in splits.split(keys).values()] == [1000, 0, 0]
 
 
 @pytest.mark.parametrize("memory_limit", ["0.0001", "0.002", "64"])

@@ -15,7 +15,7 @@ from src.common.errors import UserError
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.raw_rows import find_source, parse_block, read_blocks
-from src.preprocessing.schema import KEY, FieldSchema
+from src.preprocessing.schema import LINE_NUMBER, FieldSchema
 from tests import oracles
 from tests.conftest import make_rows
 
@@ -30,7 +30,7 @@ def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
     for block in read_blocks(path, block_bytes):
         frame, count = parse_block(block.data, lines, schema, bad_lines)
         lines += count
-        rows += zip(frame[KEY].to_list(), as_oracle(frame, schema))
+        rows += zip(frame[LINE_NUMBER].to_list(), as_oracle(frame, schema))
     return rows, bad_lines, lines
 
 
