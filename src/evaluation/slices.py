@@ -11,7 +11,7 @@ from src.common.progress import Progress
 from src.dataset_meta import VOCABULARY_NAME
 from src.evaluation.evaluate import join
 from src.evaluation.metrics import calibration, drop_padding, log_loss, roc_auc
-from src.preprocessing.encoder import Vocabulary
+from src.preprocessing.vocabulary import Vocabulary
 
 COMMONEST_VALUES = 20
 STRONGEST_FIELDS = 6

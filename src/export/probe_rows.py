@@ -16,8 +16,8 @@ import polars as pl
 from src.common.encoded_rows import check_rows
 from src.data_identity import DataIdentity
 from src.dataset_meta import VOCABULARY_NAME
-from src.preprocessing.encoder import Vocabulary
 from src.preprocessing.value_counts import VALUE
+from src.preprocessing.vocabulary import Vocabulary
 
 PROBE_NAME = "probe_rows.npz"
 ROWS, SEED = 1000, 2020

@@ -14,118 +14,13 @@ import math
 import numpy as np
 import polars as pl
 
-from src.common.errors import UserError
-from src.preprocessing.raw_columns import MISSING, read_codes
-from src.preprocessing.schema import LARGEST_ID, FieldSchema
+from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.schema import FieldSchema
 from src.preprocessing.value_counts import COUNT, VALUE
+from src.preprocessing.vocabulary import Vocabulary
 
-OOV = "<OOV>"
 TABLE_SIZE = 1 << 14
 BUCKET_DIGITS = 50  # of the decimals that tell apart all buckets of 64-bit integers
-
-
-class Vocabulary:
-    """The ids of the values of each sparse field.
-
-    table: a frame with the columns field, value, id, count, sorted by id; the first row of each field in `fields`, and
-    the first rows of the table, are the OOV ids.
-    """
-
-    def __init__(self, table):
-        self.table = table
-        self.fields = table["field"].unique(maintain_order=True).to_list()
-        self._oov_ids = dict(zip(self.fields, table["id"]))
-        self._kept = {
-            field: kept for (field,), kept in table[len(self.fields) :].partition_by("field", as_dict=True).items()
-        }
-        self._kept_codes = {field: _coded(kept) for field, kept in self._kept.items()}
-
-    @classmethod
-    def build(cls, kept_by_field, row_count, first_id=0, max_size=0):
-        """Give ids to the kept values of each field, from `first_id` on.
-
-        kept_by_field: for each field a frame of VALUE (text) and COUNT.  row_count: how many rows were counted.
-        max_size: how many values of a field may be kept, the most frequent ones; 0 for all of them.
-        Raises UserError if there are more values than ids.
-        """
-        kept = [
-            counts.sort([COUNT, VALUE], descending=[True, False])
-            .head(max_size or counts.height)
-            .select(pl.lit(field).alias("field"), VALUE, pl.col(COUNT).cast(pl.Int64))
-            for field, counts in kept_by_field.items()
-        ]
-        oov = pl.DataFrame(
-            {
-                "field": list(kept_by_field),
-                VALUE: [OOV] * len(kept),
-                COUNT: [row_count - counts[COUNT].sum() for counts in kept],
-            },
-            schema={"field": pl.String, VALUE: pl.String, COUNT: pl.Int64},
-        )
-        table = pl.concat([oov, *kept])
-        check_ids(first_id, table.height)
-        ids = pl.Series("id", np.arange(first_id, first_id + table.height, dtype=np.int64), dtype=pl.Int32)
-        return cls(table.with_columns(ids).select("field", VALUE, "id", COUNT))
-
-    @classmethod
-    def load(cls, path):
-        columns = {"field": pl.String, VALUE: pl.String, "id": pl.Int32, COUNT: pl.Int64}
-        with open(path, "rb") as file:  # polars expands ~ and * in a path
-            table = pl.read_csv(file, separator="\t", schema=columns, quote_char=None)
-        return cls(table.with_columns(pl.col(VALUE).fill_null("")))
-
-    def save(self, path):
-        """Write the table as tab-separated text with a header; no value holds a tab or a line's end."""
-        with open(path, "wb") as file:
-            self.table.write_csv(file, separator="\t", quote_style="never")
-
-    def __len__(self):
-        return self.table.height
-
-    def ids(self, field, values, dtype):
-        """Return an expression for the ids, int32, of `values`: text, or codes if dtype is UInt32."""
-        oov = pl.lit(self._oov_ids[field], pl.Int32)
-        kept = (self._kept_codes if dtype == pl.UInt32 else self._kept).get(field)
-        if kept is None or not kept.height:
-            return oov
-        return values.replace_strict(kept[VALUE], kept["id"], default=oov, return_dtype=pl.Int32)
-
-    def bucket_ids(self, field, buckets):
-        """Return the ids, int32 [n], of buckets, integers [n]."""
-        kept = self._kept.get(field, self.table.clear())
-        kept = kept.filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), "id").sort(VALUE)
-        if not kept.height:
-            return np.full(buckets.shape, self._oov_ids[field], np.int32)
-        values, ids = kept[VALUE].to_numpy(), kept["id"].to_numpy()
-        places = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
-        return np.where(values[places] == buckets, ids[places], self._oov_ids[field]).astype(np.int32)
-
-    def missing_id(self, field):
-        """Return the id of a missing value."""
-        kept = self._kept.get(field, self.table.clear())
-        return next(iter(kept.filter(pl.col(VALUE) == "")["id"]), self._oov_ids[field])
-
-
-def check_ids(first_id, count):
-    """Raise UserError unless `count` ids from first_id on are int32.  first_id: 1 more than the largest category id."""
-    if first_id + count <= LARGEST_ID + 1:
-        return
-    if first_id == 0:
-        raise UserError(
-            f"the vocabulary has {count:,} values, and ids go up to {LARGEST_ID}; keep fewer values by a higher "
-            "--threshold or by --max_vocab_size"
-        )
-    raise UserError(
-        f"--skip_id_convert=1: the largest category id is {first_id - 1}; the buckets of the integers take at least "
-        f"{count} ids after it, and an id is at most {LARGEST_ID}. Number the categories from 0, or choose "
-        "--dense_encoding=log or max, which need no ids"
-    )
-
-
-def _coded(kept):
-    """Return those rows of a frame of VALUE (text) that are missing or a code, as such, UInt32."""
-    codes, are_codes = read_codes(kept[VALUE])
-    return kept.with_columns(pl.Series(VALUE, codes)).filter(are_codes | (kept[VALUE] == "").to_numpy())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +99,7 @@ class FeatureEncoder:
     def _category_id(self, name, dtype):
         if self.schema.categories_are_ids:
             return pl.col(name)
-        return self.vocabulary.ids(name, pl.col(name), dtype)
+        return self.vocabulary.category_ids(name, pl.col(name), dtype)
 
 
 class _Integers:

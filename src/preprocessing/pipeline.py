@@ -25,7 +25,7 @@ from src.common.progress import Progress
 from src.config import AUTO
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FeatureEncoder, check_ids
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
 from src.preprocessing.prefetch import in_background, map_ahead
 from src.preprocessing.raw_rows import count_lines, find_source, parse_block, read_blocks
@@ -34,6 +34,7 @@ from src.preprocessing.schema import KEY, LABEL, FieldSchema
 from src.preprocessing.spill import Spill
 from src.preprocessing.splits import KeySplits
 from src.preprocessing.value_counts import count_values
+from src.preprocessing.vocabulary import check_ids
 
 GIB = 1 << 30
 BLOCK_SHARE, LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1 / 32, 1 << 16, 24 << 20  # malloc is slower from 32 << 20 on

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from src.common.errors import UserError
 from src.preprocessing import encoder
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import OOV, FeatureEncoder, Vocabulary
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_columns import concat
 from src.preprocessing.raw_rows import parse_block
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.value_counts import count_values
+from src.preprocessing.vocabulary import OOV, Vocabulary
 from tests import oracles
 from tests.conftest import make_rows
 

@@ -14,8 +14,8 @@ from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.preprocess_data import main
 from src.preprocessing import pipeline
-from src.preprocessing.encoder import Vocabulary
 from src.preprocessing.splits import KeySplits
+from src.preprocessing.vocabulary import Vocabulary
 from tests import oracles
 from tests.conftest import make_rows
 from tests.records import read_rows

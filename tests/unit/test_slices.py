@@ -16,7 +16,7 @@ from src.evaluation.slices import (
     score_values,
     strongest_fields,
 )
-from src.preprocessing.encoder import Vocabulary
+from src.preprocessing.vocabulary import Vocabulary
 from tests.records import read_rows
 
 
