@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 
 from src.evaluation.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
-from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.raw_columns import MISSING, to_texts
-from src.preprocessing.raw_rows import parse_block, read_blocks
+from src.preprocessing.raw_file import read_chunks
+from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import KEY, LABEL, LINE_NUMBER, FieldSchema
 from src.preprocessing.splits import KeySplits
 
@@ -80,10 +80,10 @@ def main():
 def split_rows(path):
     """Return the well-formed rows with their split, in the order of their keys, as a frame."""
     schema, parts, line_count = FieldSchema(13, 26), [], 0
-    for block in read_blocks(path, 1 << 24):
-        frame, lines = parse_block(block.data, line_count, schema, BadLines())
-        parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
-        line_count += lines
+    for chunk in read_chunks(path, 1 << 24):
+        parsed = parse_chunk(chunk.data, line_count, schema)
+        parts.append(parsed.frame.select(*(plain(parsed.frame[name]) for name in parsed.frame.columns)))
+        line_count += parsed.line_count
     splits = KeySplits.from_ratios(*SPLIT_FLAGS.values())
     rows = pl.concat(parts, how="vertical_relaxed")
     rows = splits.with_keys(rows)
