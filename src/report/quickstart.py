@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from src.common.errors import UserError, exit_on_user_error
-from src.criteo_like import best_scores_path
+from src.criteo_like import best_metrics_path
 from src.dataset_meta import DatasetMeta
 
 
@@ -39,7 +39,7 @@ def summarise(work):
         f"(epoch {best['epoch']}, the best)",
         f"test         AUC {test['AUC']:.4f}  log loss {test['log_loss']:.4f}",
     ]
-    possible_path = best_scores_path(work / "data" / "origin_data" / "train.txt")
+    possible_path = best_metrics_path(work / "data" / "origin_data" / "train.txt")
     if possible_path.exists():
         possible = json.loads(possible_path.read_text(encoding="utf-8"))
         lines.append(
