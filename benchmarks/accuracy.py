@@ -19,11 +19,11 @@ import numpy as np
 import polars as pl
 
 from src.evaluation.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
-from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import LABEL, FieldSchema
-from src.preprocessing.pipeline import KeySplits
 from src.preprocessing.raw_columns import MISSING, to_texts
-from src.preprocessing.raw_rows import parse_block, read_blocks
+from src.preprocessing.raw_file import read_chunks
+from src.preprocessing.raw_rows import parse_chunk
+from src.preprocessing.schema import KEY, LABEL, LINE_NUMBER, FieldSchema
+from src.preprocessing.splits import KeySplits
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
 BEST = "ours, best recipe"
@@ -80,22 +80,22 @@ def main():
 def split_rows(path):
     """Return the well-formed rows with their split, in the order of their keys, as a frame."""
     schema, parts, line_count = FieldSchema(13, 26), [], 0
-    for block in read_blocks(path, 1 << 24):
-        frame, lines = parse_block(block.data, line_count, schema, BadLines())
-        parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
-        line_count += lines
-    splits = KeySplits.of_ratios(*SPLIT_FLAGS.values())
+    for chunk in read_chunks(path, 1 << 24):
+        parsed = parse_chunk(chunk.data, line_count, schema)
+        parts.append(parsed.frame.select(*(plain(parsed.frame[name]) for name in parsed.frame.columns)))
+        line_count += parsed.line_count
+    splits = KeySplits.from_ratios(*SPLIT_FLAGS.values())
     rows = pl.concat(parts, how="vertical_relaxed")
-    rows = rows.with_columns(pl.Series("key", splits.keys(rows["key"].to_numpy()))).sort("key")
+    rows = splits.with_keys(rows)
     names = np.empty(rows.height, object)
-    for split, part in splits.cut(rows["key"].to_numpy()).items():
+    for split, part in splits.split(rows[KEY].to_numpy()).items():
         names[part] = split
-    return rows.with_columns(pl.Series("split", names, dtype=pl.String)).drop("key")
+    return rows.with_columns(pl.Series("split", names, dtype=pl.String)).drop(KEY)
 
 
 def plain(column):
     """Return a column of src.preprocessing.raw_columns as text or integers, with nulls for missing values."""
-    if column.name in ("key", LABEL):
+    if column.name in (LINE_NUMBER, LABEL):
         return column
     missing = column == MISSING[column.dtype]
     plain = to_texts(column) if column.dtype == pl.UInt32 else column

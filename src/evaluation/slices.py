@@ -8,7 +8,7 @@ from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
 from src.evaluation.metrics import calibration, log_loss, roc_auc
-from src.preprocessing.encoder import Vocabulary
+from src.preprocessing.vocabulary import Vocabulary
 
 MOST_FREQUENT_VALUES = 20
 INFORMATIVE_FIELDS = 6

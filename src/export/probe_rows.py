@@ -19,8 +19,8 @@ from src.common.encoded_rows import check_rows
 from src.common.files import replaced
 from src.data_identity import DataIdentity
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
-from src.preprocessing.encoder import Vocabulary
 from src.preprocessing.value_counts import VALUE
+from src.preprocessing.vocabulary import Vocabulary
 
 PROBE_NAME = "probe_rows.npz"
 ROW_COUNT, SEED = 1000, 2020

@@ -17,7 +17,7 @@ from src.dataset_meta import META_NAME
 from src.modelarts.archive import unpack
 from src.modelarts.object_store import Store, StoredFile, is_remote
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy, retry
-from src.preprocessing.raw_rows import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
+from src.preprocessing.raw_file import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
 from src.preprocessing.result_folder import identify
 
 WAIT_SECONDS = 2 * 3600  # for the process of this host that fetches the data

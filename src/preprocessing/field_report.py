@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user should know of the data: what the work will take, and what came out of it."""
+"""Reports for the user: the resources that preprocessing takes, before it, and the statistics of the data, after it."""
 
 import dataclasses
+import pathlib
 import shutil
 import textwrap
 
 import numpy as np
 import polars as pl
 
-from src.dataset_meta import META_NAME
-from src.preprocessing.raw_rows import read_blocks
-from src.preprocessing.value_counts import COUNT
+from src.dataset_meta import META_NAME, DatasetMeta
+from src.preprocessing.raw_file import read_chunks
+from src.preprocessing.value_counts import COUNT, ValueCounts
+from src.preprocessing.vocabulary import Vocabulary
 
 SAMPLE_BYTES = 1 << 20
 SPILL_ROW_BYTES, VALUE_BYTES = 170, 4
 ROWS_PER_SECOND = 300_000  # measured on 2 cores; see benchmarks/preprocess.py
-COMMON_IDS = 100  # of a field, that its drift is judged by; the others count as one
+FREQUENT_IDS = 100  # of a field, that its drift is judged by; the others count as one
 MOST_DRIFTING = 5
 TERMINAL_COLUMNS = 80
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldReport:
-    """A column of the raw rows.
+    """The statistics of a column of the raw rows, as in dataset_meta.json.
 
-    distinct, missing_rate: of the train rows.  kept: values with an id of their own.  oov_rate_*: shares of rows
-    without one.  drift: total variation distance of the ids between train and test, from 0 to 1.  Those four are None
-    for a column that has no vocabulary.
+    distinct, missing_rate: cardinality and missing rate, of the training set.  kept: vocabulary size, the values with
+    an id of their own.  oov_rate_*: fractions of rows with a value outside the vocabulary.  drift: total variation
+    distance of the ids between the training and the test set, from 0 to 1.  Those four are None for a column that has
+    no vocabulary.
     """
 
     name: str
@@ -39,22 +42,24 @@ class FieldReport:
 
 
 class IdCounter:
-    """How often each of `count` ids from `first_id` on occurs; a vocabulary may have none."""
+    """The number of times that each of `count` ids from `first_id` on occurs; there may be none."""
 
-    def __init__(self, first_id, count):
+    def __init__(self, first_id: int, count: int):
         self._first_id = first_id
         self.counts = np.zeros(count, np.int64)
 
-    def add(self, ids):
+    def add(self, ids: np.ndarray) -> None:
         """Count ids, of any shape, up to the last one; those before the first one are not counted."""
         own = ids[ids >= self._first_id] - self._first_id
         self.counts += np.bincount(own, minlength=len(self.counts))
 
 
-def report_fields(counts, vocabulary, test_counts, train_rows, test_rows):
+def report_fields(
+    counts: dict[str, ValueCounts], vocabulary: Vocabulary, test_counts: np.ndarray, train_rows: int, test_rows: int
+) -> tuple[FieldReport, ...]:
     """Return a FieldReport for each column that was counted.
 
-    counts: the ValueCounts of each in the train rows.  test_counts: by id of the vocabulary, int64 [V].
+    counts: of each column, in the training set.  test_counts: by id of the vocabulary, int64 [V].
     """
     table = vocabulary.table.with_columns(pl.Series("test", test_counts))
     reports = []
@@ -71,31 +76,33 @@ def _report_ids(ids, train_rows, test_rows):
     report = {"kept": ids.height - 1, "oov_rate_train": ids[COUNT][0] / train_rows}
     if test_rows:
         train, test = ids[COUNT].to_numpy() / train_rows, ids["test"].to_numpy() / test_rows
-        common = np.abs(train - test)[1 : COMMON_IDS + 1].sum()
-        rest = abs((train - test)[COMMON_IDS + 1 :].sum() + (train - test)[0])
-        report.update(oov_rate_test=float(test[0]), drift=float(common + rest) / 2)
+        frequent = np.abs(train - test)[1 : FREQUENT_IDS + 1].sum()
+        rest = abs((train - test)[FREQUENT_IDS + 1 :].sum() + (train - test)[0])
+        report.update(oov_rate_test=float(test[0]), drift=float(frequent + rest) / 2)
     return report
 
 
-def estimate(source, text_bytes, id_count, memory_limit, folder):
-    """Return a text that says what preprocessing will take, from the size of the text and its first lines.
+def describe_estimate(
+    source: pathlib.Path, text_bytes: float, id_count: int, memory_limit: float, folder: pathlib.Path
+) -> str:
+    """Return an estimate of time, memory and disk, from the size of the text and its first lines.
 
-    id_count: sparse and dense fields of a row.  memory_limit: GiB.
+    id_count: sparse and dense fields of a row.  memory_limit: GiB.  folder: on the disk that is written.
     """
-    rows = next((round(block.data.count(b"\n") / block.fraction) for block in read_blocks(source, SAMPLE_BYTES)), 0)
+    rows = next((round(chunk.data.count(b"\n") / chunk.fraction) for chunk in read_chunks(source, SAMPLE_BYTES)), 0)
     disk = rows * (SPILL_ROW_BYTES + VALUE_BYTES * (id_count + 1))
     memory = min(memory_limit, max(0.5, 8 * text_bytes / 2**30))
     text = (
-        f"about {rows:,} rows: {rows / ROWS_PER_SECOND:,.0f} s on 2 cores, {memory:.1f} GiB of memory, "
-        f"{disk / 1e9:.1f} GB of disk at the most, {disk / 2e9:.1f} GB in the end "
-        f"({shutil.disk_usage(folder).free / 1e9:.1f} GB are free)"
+        f"about {rows:,} rows; preprocessing takes about {rows / ROWS_PER_SECOND:,.0f} s on 2 cores, "
+        f"{memory:.1f} GiB of memory and at most {disk / 1e9:.1f} GB of disk, of which {disk / 2e9:.1f} GB remain in "
+        f"use ({shutil.disk_usage(folder).free / 1e9:.1f} GB are free)"
     )
     return textwrap.fill(text, TERMINAL_COLUMNS)
 
 
-def describe(meta, target, expected_lines):
-    """Return the summary that is printed at the end of preprocessing."""
-    lines = [f"{target / META_NAME}: {meta.lines:,} lines"]
+def describe_dataset(meta: DatasetMeta, folder: pathlib.Path, expected_lines: int) -> str:
+    """Return the summary that is printed at the end of preprocessing.  expected_lines: 0 for any number."""
+    lines = [f"{folder / META_NAME}: {meta.lines:,} lines"]
     if expected_lines not in (0, meta.lines):
         note = (
             f"note: --train_line_count expects {expected_lines:,} lines, by default those of all of Criteo; for other "
@@ -108,7 +115,7 @@ def describe(meta, target, expected_lines):
         lines.append(textwrap.fill(f"first        {first}", TERMINAL_COLUMNS, subsequent_indent=" " * 13))
     lines += [
         f"{name:12} {split.rows:12,} rows, {split.positives:,} clicks ({split.positives / max(split.rows, 1):.4f}), "
-        f"{len(split.files)} files"
+        f"{len(split.files)} shard{'s' if len(split.files) != 1 else ''}"
         for name, split in meta.splits.items()
     ]
     lines.append(
@@ -119,16 +126,16 @@ def describe(meta, target, expected_lines):
 
 
 def _describe_fields(fields):
-    lines = ["field     distinct        kept  missing  OOV train  OOV test   drift"]
+    lines = ["field  cardinality  vocabulary  missing rate  OOV rate train    test   drift"]
     for field in fields:
         lines.append(
-            f"{field['name']:5} {field['distinct']:12,} {_number(field['kept'], '11,')}  {field['missing_rate']:7.4f}  "
-            f"{_number(field['oov_rate_train'], '9.4f')} {_number(field['oov_rate_test'], '9.4f')} "
+            f"{field['name']:5} {field['distinct']:12,} {_number(field['kept'], '11,')} {field['missing_rate']:13.4f} "
+            f"{_number(field['oov_rate_train'], '15.4f')} {_number(field['oov_rate_test'], '7.4f')} "
             f"{_number(field['drift'], '7.4f')}"
         )
     drifting = sorted((field for field in fields if field["drift"]), key=lambda field: -field["drift"])[:MOST_DRIFTING]
     if drifting:
-        lines.append("most drift from train to test: " + ", ".join(field["name"] for field in drifting))
+        lines.append("largest drift from train to test: " + ", ".join(field["name"] for field in drifting))
     return lines
 
 

@@ -1,77 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the columns of raw rows are held: integers as Int32 or Int64, categories as codes (UInt32) or text (String).
+"""The types of the columns of raw rows: integers are Int32 or Int64, categories are codes (UInt32) or text (String).
 
 A code is the number that 8 lower-case hexadecimal digits write, as Criteo's categories are.  No column has nulls: a
-missing value is the MISSING of its type.  The same column may be held in one way in some rows, in another in others.
+missing value is the MISSING of its type.  A column may have one type in some chunks of rows and the other in others.
 """
 
 import numpy as np
 import polars as pl
 
 CODE_DIGITS = 8
-HEX_PAIRS = np.array([b"%02x" % octet for octet in range(256)], dtype="S2")
+HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)], dtype="S2")
 MISSING = {pl.Int32: -(2**31), pl.Int64: -(2**63), pl.UInt32: 2**32 - 1, pl.String: ""}
 MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 
-def to_codes(column):
-    """Return a text column, nulls for missing values, as codes if all its values are such, else as text."""
+def to_codes(column: pl.Series) -> pl.Series:
+    """Return a text column, nulls for missing values, as codes if all its values are codes, else as text."""
     codes, are_codes = read_codes(column)
-    whole = np.count_nonzero(are_codes) == len(column) - column.null_count()
-    return pl.Series(column.name, codes) if whole else column.fill_null("")
+    has_only_codes = np.count_nonzero(are_codes) == len(column) - column.null_count()
+    return pl.Series(column.name, codes) if has_only_codes else column.fill_null("")
 
 
-def read_codes(column):
+def read_codes(column: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes, uint32 [n], of a text column, and which of its values are codes, bool [n].
 
-    What has not 8 bytes, and so a missing value, is given as the MISSING code.
+    A value of other than 8 bytes, and so a missing one, is given as the MISSING code.
     """
     words = column.cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="big")  # null for other than 8 bytes
     codes, are_codes = _read_digits(words.fill_null(MISSING_WORD).to_numpy())
     return codes, are_codes & (codes != MISSING[pl.UInt32])
 
 
-def _read_digits(words):
-    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and which words are such, bool [n].
+def _read_digits(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and which words are that, bool [n].
 
-    words: uint64 [n], each the 8 bytes of a text, the first one highest.  Its bytes are worked on side by side.
+    words: uint64 [n], each the 8 bytes of a text, the first one highest.  All bytes of a word are handled at once.
     """
     is_letter = (words >> 6) & _in_each_byte(1)
     digits = words - (_in_each_byte(ord("0")) + is_letter * np.uint64(ord("a") - 10 - ord("0")))
     is_above_9 = ((digits + _in_each_byte(6)) >> 4) & _in_each_byte(1)
-    is_odd = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
+    is_other = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
     pairs = (digits | (digits >> 4)).view(np.uint16).astype(np.uint8)  # the lower half of each two bytes
-    return pairs.view(np.uint32), is_odd == 0
+    return pairs.view(np.uint32), is_other == 0
 
 
-def _in_each_byte(octet):
-    return np.uint64(octet * 0x0101010101010101)
+def _in_each_byte(byte: int) -> np.uint64:
+    return np.uint64(byte * 0x0101010101010101)
 
 
-def to_integers(column):
+def to_integers(column: pl.Series) -> pl.Series:
     """Return an Int64 Series, nulls for missing values, as Int32 if it fits; -(2^63) must not occur."""
     low, high = column.min(), column.max()
     fits = low is None or (low > MISSING[pl.Int32] and high < 2**31)
-    kind = pl.Int32 if fits else pl.Int64
-    return column.cast(kind).fill_null(MISSING[kind])
+    dtype = pl.Int32 if fits else pl.Int64
+    return column.cast(dtype).fill_null(MISSING[dtype])
 
 
-def to_texts(codes):
+def to_texts(codes: pl.Series) -> pl.Series:
     """Return a Series of codes as text."""
-    octets = codes.to_numpy().astype(">u4").view(np.uint8).reshape(-1, 4)
-    texts = pl.Series(codes.name, HEX_PAIRS[octets].view(f"S{CODE_DIGITS}").ravel()).cast(pl.String)
+    code_bytes = codes.to_numpy().astype(">u4").view(np.uint8).reshape(-1, 4)
+    texts = pl.Series(codes.name, HEX_PAIRS[code_bytes].view(f"S{CODE_DIGITS}").ravel()).cast(pl.String)
     return texts.set(codes == MISSING[pl.UInt32], "")
 
 
-def concat(columns):
-    """Put the pieces of a column, Series, together, in the wider of their types."""
-    kinds = {column.dtype for column in columns}
-    if len(kinds) > 1:
-        columns = [to_texts(column) if column.dtype == pl.UInt32 else _widen(column) for column in columns]
-    return pl.concat(columns)
+def concat(chunks: list[pl.Series]) -> pl.Series:
+    """Return the chunks of a column, concatenated, in the wider of their types."""
+    dtypes = {chunk.dtype for chunk in chunks}
+    if len(dtypes) > 1:
+        chunks = [to_texts(chunk) if chunk.dtype == pl.UInt32 else _widen(chunk) for chunk in chunks]
+    return pl.concat(chunks)
 
 
-def _widen(column):
+def _widen(column: pl.Series) -> pl.Series:
     if column.dtype != pl.Int32:
         return column
     return column.cast(pl.Int64).set(column == MISSING[pl.Int32], MISSING[pl.Int64])

@@ -3,6 +3,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,26 +20,24 @@ PADDING = {"sparse_ids": 0, "dense_values": 0, "label": PADDING_LABEL}
 
 
 class SplitWriter:
-    """Write the rows of one split, in the order they come, as shards of whole records.
+    """Write the rows of one split, in the order in which they are added, as shards of complete records.
 
     A record holds sparse_ids int32 [R, S], dense_values float32 [R, N] (none if N is 0) and label float32 [R], each as
-    its bytes: MindRecord takes those six times faster than arrays.  The last record is filled up with rows of
-    PADDING_LABEL.  The bytes of a shard depend on its rows alone, not on how they came.
+    its bytes: MindRecord takes those six times faster than arrays.  The last record is padded with rows of
+    PADDING_LABEL.  The bytes of a shard depend on its rows alone, not on the calls that add them.
     """
 
-    def __init__(self, folder, split, rows_per_record, columns):
-        """columns: names of those of a record."""
+    def __init__(self, folder: pathlib.Path, split: str, rows_per_record: int):
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
-        self._schema = {name: {"type": "bytes"} for name in columns}
         self._shard_records = max(SHARD_ROWS // rows_per_record, 1)
         self._waiting, self._waiting_rows = [], 0
-        self._shards = []  # name, records, bytes and the SHA-256 to come
+        self._shards = []  # futures of ShardFile
         self._hasher = ThreadPoolExecutor(max_workers=1)
         self._writer, self._writer_records = None, 0
         self._rows = self._positives = 0
 
-    def add(self, columns):
-        """Append rows: a dict of sparse_ids [n, S], dense_values [n, N] if N > 0, and label [n]."""
+    def add(self, columns: dict[str, np.ndarray]) -> None:
+        """Append rows: sparse_ids [n, S], dense_values [n, N] if N > 0, and label [n]; each time the same columns."""
         row_count, start = len(columns["label"]), 0
         self._rows += row_count
         self._positives += int((columns["label"] == 1).sum())
@@ -50,25 +49,23 @@ class SplitWriter:
                 self._write_group()
             start = end
 
-    def close(self):
-        """Pad and write what is left; the digest of the last shard is still being made."""
+    def finish(self) -> SplitMeta:
+        """Pad and write the remaining rows; return the metadata of the split."""
         padded_rows = -self._waiting_rows % self._rows_per_record
         if self._waiting:
-            some = self._waiting[0]
-            self._waiting.append({name: _fill(column, padded_rows, PADDING[name]) for name, column in some.items()})
+            columns = self._waiting[0]
+            self._waiting.append(
+                {name: _padding(column, padded_rows, PADDING[name]) for name, column in columns.items()}
+            )
             self._waiting_rows += padded_rows
             self._write_group()
         self._close_shard()
-
-    def meta(self):
-        """Return the SplitMeta; after close, which a writer without rows does not need."""
-        files = tuple(ShardFile(*shard, sha256.result()) for *shard, sha256 in self._shards)
+        files = tuple(shard.result() for shard in self._shards)
         self._hasher.shutdown()
-        records = sum(file.records for file in files)
-        return SplitMeta(self._rows, self._positives, records * self._rows_per_record - self._rows, records, files)
+        return SplitMeta(self._rows, self._positives, padded_rows, sum(file.records for file in files), files)
 
     def _group_rows(self, columns):
-        """Return how many rows, whole records, go to the writer in the next call.
+        """Return the number of rows, of complete records, of the next call of the MindRecord writer.
 
         A page of the file is filled by one call of the writer, so the calls must be the same for the same rows.
         """
@@ -77,43 +74,47 @@ class SplitWriter:
         return min(group_records, self._shard_records - self._writer_records) * self._rows_per_record
 
     def _write_group(self):
-        """Write the waiting rows, whole records, in one call, to the shard that is open or a new one."""
+        """Write the waiting rows, complete records, in one call, to the open shard or a new one."""
         size = self._rows_per_record
-        columns = {name: _join([part[name] for part in self._waiting]) for name in self._waiting[0]}
+        columns = {name: _concatenate([rows[name] for rows in self._waiting]) for name in self._waiting[0]}
         records = [
             {name: column[start : start + size].tobytes() for name, column in columns.items()}
             for start in range(0, self._waiting_rows, size)
         ]
         self._waiting, self._waiting_rows = [], 0
         if self._writer is None:
-            self._open_shard(sum(map(len, records[0].values())))
+            self._open_shard(records[0])
         with _clear_errors(self._path):
             self._writer.write_raw_data(records)
         self._writer_records += len(records)
         if self._writer_records >= self._shard_records:
             self._close_shard()
 
-    def _open_shard(self, record_bytes):
+    def _open_shard(self, first_record):
         self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._shards):02d}"
+        record_bytes = sum(map(len, first_record.values()))
         page_bytes = min(max(2 * PAGE_BYTES, 1 << (2 * record_bytes).bit_length()), LARGEST_PAGE_BYTES)
         with _clear_errors(self._path):
             self._writer = FileWriter(str(self._path), shard_num=1)
             self._writer.set_header_size(HEADER_BYTES)
             self._writer.set_page_size(page_bytes)
-            self._writer.add_schema(self._schema, "deepfm")
+            self._writer.add_schema({name: {"type": "bytes"} for name in first_record}, "deepfm")
 
     def _close_shard(self):
         if self._writer is None:
             return
         with _clear_errors(self._path):
             self._writer.commit()
-        sha256 = self._hasher.submit(file_sha256, self._path)
-        self._shards.append((self._path.name, self._writer_records, self._path.stat().st_size, sha256))
+        self._shards.append(self._hasher.submit(_shard_file, self._path, self._writer_records))
         self._writer, self._writer_records = None, 0
 
 
+def _shard_file(path: pathlib.Path, records: int) -> ShardFile:
+    return ShardFile(path.name, records, path.stat().st_size, file_sha256(path))
+
+
 @contextlib.contextmanager
-def _clear_errors(path):
+def _clear_errors(path: pathlib.Path) -> Iterator[None]:
     """Turn MindRecord's errors, of many lines, into an OSError of one."""
     try:
         yield
@@ -122,9 +123,9 @@ def _clear_errors(path):
         raise OSError(f"{path}: MindRecord could not write it ({reason}); is the disk full?") from error
 
 
-def _join(parts):
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _concatenate(chunks):
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def _fill(column, rows, value):
+def _padding(column, rows, value):
     return np.full((rows, *column.shape[1:]), value, column.dtype)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often each value of a column of raw rows occurs; exact, whatever pieces the column comes in."""
+"""The number of times that each value of a column of raw rows occurs; exact, whatever chunks the column comes in."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -14,8 +15,8 @@ VALUE, COUNT = "value", "count"
 class ValueCounts:
     """The values of a column.
 
-    frequent: a frame of VALUE (Int64 or String), those that occur often enough, and COUNT, in no certain order.
-    distinct: how many values there are, a missing one not among them.  missing: how often there is none.
+    frequent: a frame of VALUE (Int64 or String) and COUNT, of the values that occur often enough, in any order.
+    distinct: number of distinct values, a missing one not among them.  missing: number of rows without a value.
     """
 
     frequent: pl.DataFrame
@@ -23,56 +24,58 @@ class ValueCounts:
     missing: int
 
 
-def count_values(pieces, threshold, at_once):
-    """Return the ValueCounts of a column; those are frequent that occur more than `threshold` times.
+def count_values(chunks: Iterable[pl.Series], threshold: int, max_batch: int) -> ValueCounts:
+    """Return the ValueCounts of a column; a value is frequent if it occurs more than `threshold` times.
 
-    pieces: Series, each in one of the ways of raw_columns.py.  at_once: how many values to count in one go.
+    chunks: of the column, each with one of the types of raw_columns.py.  max_batch: number of values to count at once.
     """
-    counted = {}
-    for column in _join(pieces, at_once):
+    counts_by_dtype = {}
+    for column in _batches(chunks, max_batch):
         counts = column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(pl.len().alias(COUNT).cast(pl.Int64))
-        earlier = [counted[column.dtype]] if column.dtype in counted else []
-        counted[column.dtype] = _merge([*earlier, counts.collect(engine="streaming")])
+        earlier = [counts_by_dtype[column.dtype]] if column.dtype in counts_by_dtype else []
+        counts_by_dtype[column.dtype] = _add([*earlier, counts.collect(engine="streaming")])
     missing = 0
-    for kind, counts in counted.items():
-        is_missing = pl.col(VALUE) == MISSING[kind]
+    for dtype, counts in counts_by_dtype.items():
+        is_missing = pl.col(VALUE) == MISSING[dtype]
         missing += counts.filter(is_missing)[COUNT].sum()
-        counted[kind] = counts.filter(~is_missing)
-    parts = _disjoint(counted)
-    frequent = [_plain(counts.filter(pl.col(COUNT) > threshold)) for counts in parts]
-    return ValueCounts(pl.concat(frequent), sum(counts.height for counts in parts), missing)
+        counts_by_dtype[dtype] = counts.filter(~is_missing)
+    disjoint = _disjoint(counts_by_dtype)
+    frequent = [_decode(counts.filter(pl.col(COUNT) > threshold)) for counts in disjoint]
+    return ValueCounts(pl.concat(frequent), sum(counts.height for counts in disjoint), missing)
 
 
-def _join(pieces, at_once):
-    """Yield the pieces, those of a type together, about `at_once` values at a time."""
+def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]:
+    """Yield the chunks, those of one type concatenated, about max_batch values at a time."""
     waiting, size = {}, 0
-    for piece in pieces:
-        waiting.setdefault(piece.dtype, []).append(piece)
-        size += len(piece)
-        if size >= at_once:
+    for chunk in chunks:
+        waiting.setdefault(chunk.dtype, []).append(chunk)
+        size += len(chunk)
+        if size >= max_batch:
             yield from map(pl.concat, waiting.values())
             waiting, size = {}, 0
     yield from map(pl.concat, waiting.values())
 
 
-def _disjoint(counted):
-    """Return frames of VALUE and COUNT of which no two have a value in common, from such by type, none missing."""
-    if pl.String in counted and pl.UInt32 in counted:
-        texts = counted[pl.String]
+def _disjoint(counts_by_dtype: dict[pl.DataType, pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return the counts, without missing values, as frames of which no two have a value in common."""
+    if pl.String in counts_by_dtype and pl.UInt32 in counts_by_dtype:
+        texts = counts_by_dtype[pl.String]
         codes, are_codes = read_codes(texts[VALUE])
         coded = texts.with_columns(pl.Series(VALUE, codes)).filter(are_codes)
-        return [_merge([counted[pl.UInt32], coded]), texts.filter(~are_codes)]
-    if pl.Int32 in counted and pl.Int64 in counted:
-        return [_merge([counted[pl.Int32].cast({VALUE: pl.Int64}), counted[pl.Int64]])]
-    return list(counted.values())
+        return [_add([counts_by_dtype[pl.UInt32], coded]), texts.filter(~are_codes)]
+    if pl.Int32 in counts_by_dtype and pl.Int64 in counts_by_dtype:
+        return [_add([counts_by_dtype[pl.Int32].cast({VALUE: pl.Int64}), counts_by_dtype[pl.Int64]])]
+    return list(counts_by_dtype.values())
 
 
-def _plain(counts):
-    kind = counts.schema[VALUE]
-    if kind == pl.UInt32:
+def _decode(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return counts with codes as text and integers as Int64."""
+    dtype = counts.schema[VALUE]
+    if dtype == pl.UInt32:
         return counts.with_columns(to_texts(counts[VALUE]))
-    return counts.cast({VALUE: pl.Int64}) if kind == pl.Int32 else counts
+    return counts.cast({VALUE: pl.Int64}) if dtype == pl.Int32 else counts
 
 
-def _merge(parts):
-    return parts[0] if len(parts) == 1 else pl.concat(parts).group_by(VALUE).agg(pl.col(COUNT).sum())
+def _add(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the sum of counts by value."""
+    return counts[0] if len(counts) == 1 else pl.concat(counts).group_by(VALUE).agg(pl.col(COUNT).sum())

@@ -13,7 +13,7 @@ import re
 import sys
 
 from src.common.errors import UserError, run_main
-from src.criteo_like import best_scores_path
+from src.criteo_like import best_metrics_path
 from src.dataset_meta import DatasetMeta
 
 TEST_LINE = re.compile(r" test AUC: (\S+), log_loss: (\S+), ")  # of eval.py in auc.log
@@ -40,7 +40,7 @@ def summarise(work: pathlib.Path) -> str:
         f"valid        {_describe_metrics(**best['valid'])}  (epoch {best['epoch']}, the best)",
         f"test         {_describe_metrics(*read_test_metrics(work / 'auc.log'))}",
     ]
-    possible_path = best_scores_path(work / "data" / "origin_data" / "train.txt")
+    possible_path = best_metrics_path(work / "data" / "origin_data" / "train.txt")
     if possible_path.exists():
         possible = json.loads(possible_path.read_text(encoding="utf-8"))
         lines.append(f"possible     {_describe_metrics(**possible)}  (the true click probabilities, all rows)")

@@ -5,29 +5,28 @@ import numpy as np
 import pytest
 
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FieldSchema
-from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.raw_rows import parse_chunk
+from src.preprocessing.schema import FieldSchema
 
 COLUMNS = "a row has 5: 1 label, --dense_dim=2 integers and --slot_dim=2 categories, separated by tabs"
 GOOD = ("0\t3\t\ta\tb", "1\t\t-7\ta\tc")
 
 
-def describe(lines, negative_label=0, categories_are_ids=False, block_lines=1000):
-    """Return what is said of a file of these lines, text or bytes, read in blocks of so many lines."""
+def describe(lines, negative_label=0, categories_are_ids=False, chunk_lines=1000):
+    """Return the description of a file of these lines, text or bytes, read in chunks of so many lines."""
     schema = FieldSchema(2, 2, categories_are_ids, negative_label)
     lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
     bad_lines, labels = BadLines(), set()
-    for start in range(0, len(lines), block_lines):
-        of_block = BadLines()
-        data = b"".join(line + b"\n" for line in lines[start : start + block_lines])
-        frame, _ = parse_block(data, start, schema, of_block)
-        labels.update(frame["label"].to_list())
-        bad_lines.merge(BadLines.of_dict(json.loads(json.dumps(of_block.to_dict()))))
+    for start in range(0, len(lines), chunk_lines):
+        data = b"".join(line + b"\n" for line in lines[start : start + chunk_lines])
+        parsed = parse_chunk(data, start, schema)
+        labels.update(parsed.frame["label"].to_list())
+        bad_lines.merge(BadLines.from_dict(json.loads(json.dumps(parsed.bad_lines.to_dict()))))
     return bad_lines.describe(len(lines), sorted(labels), negative_label)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         (
             "1\t3.5\t\ta\tb",
@@ -47,10 +46,10 @@ def describe(lines, negative_label=0, categories_are_ids=False, block_lines=1000
         ("1\t" + "x" * 1_000_000 + "\t\ta\tb", 'line 3: I1 is "' + "x" * 60 + '..."; an integer'),
     ],
 )
-def test_the_first_malformed_line_is_shown_with_its_cell_and_the_rule(line, said):
-    for block_lines in (1, 2, 100):
-        text = describe([*GOOD, line, *GOOD, line], block_lines=block_lines)
-        assert said in text
+def test_the_first_malformed_line_is_shown_with_its_cell_and_the_rule(line, expected):
+    for chunk_lines in (1, 2, 100):
+        text = describe([*GOOD, line, *GOOD, line], chunk_lines=chunk_lines)
+        assert expected in text
         assert text.isprintable()
         assert len(text) < 400
         assert "; of 6 lines 2 malformed (2 " in text
@@ -69,7 +68,7 @@ HEADER = "line 1 looks like a header: remove it"
 
 
 @pytest.mark.parametrize(
-    ("lines", "clues"),
+    ("lines", "hints"),
     [
         (["label\tI1\tI2\tC1\tC2", *GOOD], [HEADER]),
         (["\ufefflabel\tI1\tI2\tC1\tC2", *GOOD], [HEADER, "the file begins with a byte order mark"]),
@@ -108,13 +107,13 @@ HEADER = "line 1 looks like a header: remove it"
         (["\t1\t2\ta\tb"] * 3, ["labels are empty"]),
     ],
 )
-def test_what_the_file_is_like_is_said(lines, clues):
+def test_hints_about_the_file_are_given(lines, hints):
     text = describe(lines)
-    for clue in clues:
-        assert clue in text
-    assert ("header" in text) == (HEADER in clues)
+    for hint in hints:
+        assert hint in text
+    assert ("header" in text) == (HEADER in hints)
     assert ("-separated instead" in text or "separated by" in text.replace("separated by tabs", "")) == any(
-        "instead" in clue or "comma" in clue for clue in clues
+        "instead" in hint or "comma" in hint for hint in hints
     )
     assert "\n" not in text
 
@@ -128,8 +127,9 @@ def test_of_many_lines_a_few_are_kept_and_all_are_counted():
     bad_lines = BadLines()
     for start in (1, 101):
         lines = [b"%d\tx" % number for number in range(100)]
-        bad_lines.add(np.arange(start, start + 100), np.full(100, 2, np.uint8), lines.__getitem__, FieldSchema(1, 0))
+        numbers, reasons = np.arange(start, start + 100), np.full(100, 2, np.uint8)
+        bad_lines.merge(BadLines.from_lines(numbers, reasons, lines.__getitem__, FieldSchema(1, 0)))
     assert bad_lines.counts == {"label": 200}
-    assert bad_lines.first == [[number, "label"] for number in range(1, 21)]
-    assert len(bad_lines.explained) == 2
+    assert bad_lines.first == [(number, "label") for number in range(1, 21)]
+    assert len(bad_lines.diagnoses) == 2
     assert bad_lines.labels == ["0", "1", "2", "3", "4"]

@@ -6,14 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src import criteo_like
+from src.click_model import CATEGORY_COLUMNS, CLICK_RATE, INTEGER_COLUMNS, ClickModel
 from src.common.errors import UserError
-from src.criteo_like import CATEGORY_COLUMNS, INTEGER_COLUMNS, ClickModel, best_scores_path, main, write_rows
-from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FieldSchema
+from src.criteo_like import best_metrics_path, main, write_rows
 from src.preprocessing.raw_columns import MISSING
-from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.schema import FieldSchema
 from tests import oracles
+from tests.raw_data import parse_file
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_chunk(tmp_path):
@@ -33,11 +32,10 @@ def test_a_longer_file_begins_with_the_shorter_one(tmp_path):
 
 def test_rows_are_well_formed_and_look_like_criteos(tmp_path):
     write_rows(tmp_path / "train.txt", 20_000, seed=2)
-    bad_lines = BadLines()
-    frame, _ = parse_block((tmp_path / "train.txt").read_bytes(), 0, FieldSchema(13, 26), bad_lines)
+    (frame,), bad_lines, _ = parse_file(tmp_path / "train.txt", FieldSchema(13, 26), 1 << 24)
     assert bad_lines.count == 0
     assert frame.height == 20_000
-    assert frame["label"].mean() == pytest.approx(criteo_like.CLICK_RATE, abs=0.013)  # four standard deviations
+    assert frame["label"].mean() == pytest.approx(CLICK_RATE, abs=0.013)  # four standard deviations
     for number, column in enumerate(INTEGER_COLUMNS, 1):
         missing, values = split_missing(frame[f"I{number}"])
         assert missing == pytest.approx(column.missing_rate, abs=0.015)
@@ -52,57 +50,17 @@ def test_rows_are_well_formed_and_look_like_criteos(tmp_path):
 
 
 def split_missing(column):
-    """Return the share of missing values, and the others."""
+    """Return the fraction of missing values, and the others."""
     missing = column == MISSING[column.dtype]
     return missing.mean(), column.filter(~missing)
 
 
-def test_texts_of_a_column_differ():
-    ranks = np.arange(300_000, dtype=np.uint32)
-    assert criteo_like._category_texts(2, ranks).n_unique() == 300_000
-
-
-def test_clicks_follow_the_probabilities():
-    rows = np.arange(40_000, dtype=np.uint64)
-    frame, probabilities = ClickModel(3).sample(rows)
-    labels = frame["label"].to_numpy()
-    for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 1.0)):
-        inside = (probabilities >= low) & (probabilities < high)
-        expected = probabilities[inside].mean()
-        assert abs(labels[inside].mean() - expected) < 4 * math.sqrt(expected * (1 - expected) / inside.sum())
-
-
-def test_scores_are_a_factorization_machine():
-    # One row, by the formula: weights and pairs of vectors of what the row holds.
-    model = ClickModel(3)
-    rows = np.arange(50, dtype=np.uint64)
-    integers, ranks = model._integers(rows), model._category_ranks(rows)
-    scores = model._scores(integers, ranks)
-    for row in range(50):
-        standard = [
-            criteo_like._standardise(column, values[row : row + 1])[0]
-            for column, values in zip(INTEGER_COLUMNS, integers)
-        ]
-        known = [0 <= field_ranks[row] < criteo_like.SIGNAL_VALUES for field_ranks in ranks]
-        expected = sum(weight * value for weight, value in zip(model._integer_weights, standard))
-        expected += sum(model._category_weights[field][ranks[field][row]] for field in range(26) if known[field])
-        vectors = [
-            standard[column] * vector for column, vector in zip(criteo_like.LATENT_INTEGERS, model._integer_vectors)
-        ]
-        vectors += [
-            table[ranks[field][row]]
-            for field, table in zip(criteo_like.LATENT_CATEGORIES, model._category_vectors)
-            if known[field]
-        ]
-        assert scores[row] == pytest.approx(expected + oracles.second_order(vectors))
-
-
-def test_best_scores_are_those_of_the_true_probabilities(tmp_path):
+def test_the_best_metrics_are_those_of_the_true_probabilities(tmp_path):
     path = tmp_path / "train.txt"
     write_rows(path, 2000, seed=6)
     labels = pl.read_csv(path, separator="\t", has_header=False)[:, 0].to_numpy()
     _, probabilities = ClickModel(6).sample(np.arange(2000, dtype=np.uint64))
-    best = json.loads(best_scores_path(path).read_text())
+    best = json.loads(best_metrics_path(path).read_text())
     assert best["clicks"] == labels.sum()
     assert best["auc"] == pytest.approx(oracles.auc(labels, probabilities.astype(np.float32)), abs=1e-9)
     expected = -np.mean([math.log(p) if label else math.log(1 - p) for label, p in zip(labels, probabilities)])
@@ -110,6 +68,6 @@ def test_best_scores_are_those_of_the_true_probabilities(tmp_path):
 
 
 @pytest.mark.parametrize("flags", [["--rows=0"], ["--seed=-1"]])
-def test_sizes_that_cannot_be_are_refused(tmp_path, flags):
+def test_impossible_numbers_are_refused(tmp_path, flags):
     with pytest.raises(UserError, match="rows is at least 1"):
         main([*flags, f"--out={tmp_path / 'train.txt'}"])

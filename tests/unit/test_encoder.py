@@ -8,34 +8,28 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.common.errors import UserError
-from src.preprocessing import encoder
-from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import OOV, FeatureEncoder, FieldSchema, Vocabulary
+from src.common.dense_encoding import DenseEncoding
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_columns import concat
-from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.schema import FieldSchema
 from src.preprocessing.value_counts import count_values
+from src.preprocessing.vocabulary import OOV, Vocabulary
 from tests import oracles
 from tests.conftest import make_rows
-
-ENCODINGS = ("max", "log", "bucket", "log+bucket")
-
-
-def parse_text(text, schema):
-    return parse_block(text.encode() + b"\n", 0, schema, BadLines())[0]
+from tests.raw_data import parse_text
 
 
-def fit(text, schema, dense_encoding, threshold, pieces=1):
+def fit(text, schema, dense_encoding, threshold, chunks=1):
     frame = parse_text(text, schema)
-    return fit_frames(list(frame.iter_slices(-(-frame.height // pieces))), schema, dense_encoding, threshold)
+    return fit_frames(list(frame.iter_slices(-(-frame.height // chunks))), schema, dense_encoding, threshold)
 
 
 def fit_frames(frames, schema, dense_encoding, threshold):
-    counts = {name: count_values((frame[name] for frame in frames), 0, at_once=100) for name in schema.counted_names}
+    counts = {name: count_values((frame[name] for frame in frames), 0, max_batch=100) for name in schema.counted_names}
     return FeatureEncoder.fit(schema, counts, sum(frame.height for frame in frames), dense_encoding, threshold)
 
 
-@pytest.mark.parametrize("dense_encoding", ENCODINGS)
+@pytest.mark.parametrize("dense_encoding", DenseEncoding)
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
     schema = FieldSchema(3, 4)
@@ -60,35 +54,13 @@ def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
     assert any(0 < id_ < oracle.field_count for id_ in encoder.encode(parse_text(test_text, schema))[0][-1])
 
 
-def test_vocabulary_by_hand():
-    # C1: a 3 times, b and the empty text twice each, of 8 rows: ids for a, then "" before b; one row is OOV.
-    kept = {
-        "C1": pl.DataFrame({"value": ["b", "a", ""], "count": [2, 3, 2]}),
-        "C2": pl.DataFrame({"value": ["z"], "count": [8]}),
-    }
-    assert Vocabulary.build(kept, 8).table.rows() == [
-        ("C1", OOV, 0, 1),
-        ("C2", OOV, 1, 0),
-        ("C1", "a", 2, 3),
-        ("C1", "", 3, 2),
-        ("C1", "b", 4, 2),
-        ("C2", "z", 5, 8),
-    ]
-    assert Vocabulary.build(kept, 8, first_id=10, max_size=1).table.rows() == [
-        ("C1", OOV, 10, 5),
-        ("C2", OOV, 11, 0),
-        ("C1", "a", 12, 3),
-        ("C2", "z", 13, 8),
-    ]
-
-
 def test_a_value_as_frequent_as_the_threshold_is_dropped():
-    encoder = fit("\n".join(["1\ta"] * 100 + ["1\tb"] * 101), FieldSchema(0, 1), "max", threshold=100)
+    encoder = fit("\n".join(["1\ta"] * 100 + ["1\tb"] * 101), FieldSchema(0, 1), DenseEncoding.MAX, threshold=100)
     assert encoder.vocabulary.table["value"].to_list() == [OOV, "b"]
 
 
 def test_codes_and_text_of_one_column_are_one_vocabulary():
-    # The first and the last block hold nothing but codes, the second does not, in another the text has upper case.
+    # The first and the last chunk hold nothing but codes, the second does not, in another the text has upper case.
     texts = (
         ["05db9164", "", "05db9164", "68fd1e64"],
         ["05db9164", "x", "", "68fd1e64"],
@@ -96,28 +68,19 @@ def test_codes_and_text_of_one_column_are_one_vocabulary():
         ["", "x1"],
     )
     schema = FieldSchema(0, 1)
-    frames = [parse_text("\n".join(f"1\t{text}" for text in block), schema) for block in texts]
+    frames = [parse_text("\n".join(f"1\t{text}" for text in chunk), schema) for chunk in texts]
     assert [frame.schema["C1"] for frame in frames] == [pl.UInt32, pl.String, pl.String, pl.String]
-    encoder = fit_frames(frames, schema, "max", threshold=1)
+    encoder = fit_frames(frames, schema, DenseEncoding.MAX, threshold=1)
     expected = [(OOV, 0, 3), ("", 1, 3), ("05db9164", 2, 3), ("68fd1e64", 3, 3)]
     assert encoder.vocabulary.table.select("value", "id", "count").rows() == expected
     ids = {text: id_ for text, id_, _ in expected}
-    for block, frame in zip(texts, frames):
-        assert encoder.encode(frame)[0].ravel().tolist() == [ids.get(text, 0) for text in block]
-
-
-def test_vocabulary_survives_its_file(tmp_path):
-    text = make_rows(500, 2, 3, 4) + '\n1\t1\t2\tx\r\x00\t"y"\r\r\t#'
-    encoder = fit(text, FieldSchema(2, 3), "log+bucket", threshold=0)
-    encoder.vocabulary.save(tmp_path / "vocabulary.tsv")
-    loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
-    assert loaded.table.equals(encoder.vocabulary.table)
-    assert loaded.fields == ["I1", "I2", "C1", "C2", "C3"]
+    for chunk, frame in zip(texts, frames):
+        assert encoder.encode(frame)[0].ravel().tolist() == [ids.get(text, 0) for text in chunk]
 
 
 def test_a_field_without_kept_values_has_its_oov_id_alone():
     schema = FieldSchema(0, 2)
-    encoder = fit("1\ta\tx\n0\tb\tx", schema, "max", threshold=1)
+    encoder = fit("1\ta\tx\n0\tb\tx", schema, DenseEncoding.MAX, threshold=1)
     sparse_ids, dense_values = encoder.encode(parse_text("1\ta\tx\n1\tc\ty", schema))
     assert sparse_ids.tolist() == [[0, 2], [0, 1]]
     assert dense_values.shape == (2, 0)
@@ -127,46 +90,27 @@ def test_scales_by_hand():
     # max: the largest magnitude is 8.  log: log1p of 0 and 3 and -(log1p of 8).
     text = "1\t0\tx\n0\t3\tx\n1\t-8\tx\n0\t\tx"
     schema = FieldSchema(1, 1)
-    assert fit(text, schema, "max", 0).encode(parse_text(text, schema))[1].ravel().tolist() == [0, 3 / 8, -1, 0]
+    frame = parse_text(text, schema)
+    assert fit(text, schema, DenseEncoding.MAX, 0).encode(frame)[1].ravel().tolist() == [0, 3 / 8, -1, 0]
     logs = [0, math.log(4), -math.log(9)]
     mean = sum(logs) / 3
     deviation = math.sqrt(sum((value - mean) ** 2 for value in logs) / 3)
     expected = [(value - mean) / deviation for value in logs] + [0]
-    assert fit(text, schema, "log", 0).encode(parse_text(text, schema))[1].ravel() == pytest.approx(expected, rel=1e-6)
+    assert fit(text, schema, DenseEncoding.LOG, 0).encode(frame)[1].ravel() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("dense_encoding", ["max", "log"])
+@pytest.mark.parametrize("dense_encoding", [DenseEncoding.MAX, DenseEncoding.LOG])
 @pytest.mark.parametrize("value", ["", "0", "7"])
 def test_a_constant_or_empty_column_gives_finite_values(dense_encoding, value):
     text, schema = f"1\t{value}\tx\n0\t{value}\tx", FieldSchema(1, 1)
     assert np.isfinite(fit(text, schema, dense_encoding, 0).encode(parse_text(text, schema))[1]).all()
 
 
-@pytest.mark.parametrize(
-    ("value", "bucket"),
-    [
-        ("", ""),
-        ("-3", "-3"),
-        ("0", "0"),
-        ("1", "1"),
-        ("2", "2"),
-        ("3", "1"),
-        ("8", "4"),
-        ("100", "21"),
-        ("23159456", "287"),
-    ],
-)
-def test_buckets_by_hand(value, bucket):
-    # ln(3)^2 = 1.2, ln(8)^2 = 4.3, ln(100)^2 = 21.2, ln(23159456)^2 = 287.6
-    encoder = fit(f"1\t{value}\tx", FieldSchema(1, 1), "bucket", 0)
-    assert encoder.vocabulary.table.filter(field="I1")["value"].to_list() == [OOV, bucket]
-
-
-def test_the_result_does_not_depend_on_how_the_rows_are_cut():
+def test_the_result_does_not_depend_on_the_chunks():
     text, schema = make_rows(400, 3, 4, 6), FieldSchema(3, 4)
-    whole, cut = fit(text, schema, "log+bucket", 2), fit(text, schema, "log+bucket", 2, pieces=7)
-    assert whole.vocabulary.table.equals(cut.vocabulary.table)
-    assert whole.dense_scales == cut.dense_scales
+    one, many = fit(text, schema, DenseEncoding.LOG_BUCKET, 2), fit(text, schema, DenseEncoding.LOG_BUCKET, 2, chunks=7)
+    assert one.vocabulary.table.equals(many.vocabulary.table)
+    assert one.dense_scales == many.dense_scales
 
 
 EDGES = (
@@ -199,7 +143,7 @@ STRANGE_TEXTS = (
     " x", "x ", "  ", '"', '"q"', "'", "a,b", "#", "\ufeff", "a\u2028b", "\u2029", "a\x85", "\x0b", "\x0cx", "\x1c",
     "\x1d\x1e", "\x00", "a\x00", "a\rb", "\x7f", "é", "e\u0301", "中文", "\U0001f600", "\uffff", "05db9164",
 )  # fmt: skip
-BLOCKS = st.lists(
+CHUNKS = st.lists(
     st.lists(st.tuples(INTEGERS, INTEGERS, st.sampled_from(STRANGE_TEXTS)), min_size=1, max_size=8),
     min_size=1,
     max_size=4,
@@ -211,23 +155,26 @@ def text_of(rows):
 
 
 @settings(max_examples=60, deadline=None)
-@given(blocks=BLOCKS, unseen=BLOCKS, dense_encoding=st.sampled_from(ENCODINGS), threshold=st.integers(0, 1))
+@given(chunks=CHUNKS, unseen=CHUNKS, dense_encoding=st.sampled_from(DenseEncoding), threshold=st.integers(0, 1))
 @example(
-    blocks=[[(2**40, -1, "")], [(None, -16386, "x")]],
+    chunks=[[(2**40, -1, "")], [(None, -16386, "x")]],
     unseen=[[(-1, 2**31, OOV)]],
-    dense_encoding="log+bucket",
+    dense_encoding=DenseEncoding.LOG_BUCKET,
     threshold=0,
 )
 @example(
-    blocks=[[(-(2**31), 1, "")], [(None, 1, "1")]], unseen=[[(None, None, "-1")]], dense_encoding="bucket", threshold=0
+    chunks=[[(-(2**31), 1, "")], [(None, 1, "1")]],
+    unseen=[[(None, None, "-1")]],
+    dense_encoding=DenseEncoding.BUCKET,
+    threshold=0,
 )
-def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(blocks, unseen, dense_encoding, threshold):
+def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(chunks, unseen, dense_encoding, threshold):
     schema = FieldSchema(2, 1)
-    frames = [parse_text(text_of(rows), schema) for rows in blocks]
+    frames = [parse_text(text_of(rows), schema) for rows in chunks]
     encoder = fit_frames(frames, schema, dense_encoding, threshold)
-    as_row = [{"integers": list(row[:2]), "categories": [row[2]]} for rows in blocks for row in rows]
+    as_row = [{"integers": list(row[:2]), "categories": [row[2]]} for rows in chunks for row in rows]
     oracle = oracles.Encoder(as_row, 2, dense_encoding, threshold)
-    everything = [*itertools.chain(*blocks), *itertools.chain(*unseen)]
+    everything = [*itertools.chain(*chunks), *itertools.chain(*unseen)]
     frames += [parse_text(text_of(rows), schema) for rows in unseen]
     together = pl.DataFrame([concat([frame[name] for frame in frames]) for name in frames[0].columns])
     for encoded in ([encoder.encode(frame) for frame in frames], [encoder.encode(together)]):
@@ -240,48 +187,24 @@ def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(blocks, 
                 assert value == pytest.approx(expected, rel=2e-6, abs=2e-6 + 1e-13 / divisor)
 
 
-def test_every_bucket_of_64_bit_integers_begins_where_exact_arithmetic_says():
-    starts = encoder._bucket_starts()
-    assert len(starts) == int(oracles.bucket(2**63 - 1)) == 1906
-    for number, start in enumerate(starts.tolist(), 1):
-        assert (oracles.bucket(start - 1), oracles.bucket(start)) == (str(number - 1 if start > 3 else 2), str(number))
-    edges = np.unique(np.concatenate([starts - 1, starts]))
-    assert encoder._bucket(edges).tolist() == [int(oracles.bucket(edge)) for edge in edges.tolist()]
-
-
 def test_strange_texts_keep_their_ids_in_a_file(tmp_path):
     schema = FieldSchema(1, 1)
     text = text_of([(row % 3, value) for row, value in enumerate(STRANGE_TEXTS)])
-    encoder = fit(text, schema, "bucket", threshold=0)
+    encoder = fit(text, schema, DenseEncoding.BUCKET, threshold=0)
     assert set(encoder.vocabulary.table.filter(field="C1")["value"]) == set(STRANGE_TEXTS)
     encoder.vocabulary.save(tmp_path / "vocabulary.tsv")
     loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
     assert loaded.table.equals(encoder.vocabulary.table)
-    again = FeatureEncoder(schema, "bucket", (), loaded)
+    again = FeatureEncoder(schema, DenseEncoding.BUCKET, (), loaded)
     frame = parse_text(text, schema)
     assert again.encode(frame)[0].tolist() == encoder.encode(frame)[0].tolist()
-
-
-def test_a_vocabulary_without_values_survives_its_file(tmp_path):
-    vocabulary = Vocabulary.build({}, 5, first_id=9)
-    vocabulary.save(tmp_path / "vocabulary.tsv")
-    assert len(vocabulary) == len(Vocabulary.load(tmp_path / "vocabulary.tsv")) == 0
-
-
-def test_ids_end_with_the_largest_int32():
-    kept = {"I1": pl.DataFrame({"value": ["1"], "count": [5]})}
-    assert Vocabulary.build(kept, 5, first_id=2**31 - 2).table["id"].to_list() == [2**31 - 2, 2**31 - 1]
-    with pytest.raises(
-        UserError, match=r"--skip_id_convert=1: the largest category id is 2147483646; .* 2 ids after it"
-    ):
-        Vocabulary.build(kept, 5, first_id=2**31 - 1)
 
 
 @pytest.mark.parametrize("value", [5, 7, 123, -77])
 def test_a_column_that_is_constant_in_train_keeps_other_values_small(value):
     # log1p(5) * 3 / 3 is not log1p(5) in float64: a deviation of the rounding must not become a divisor.
     schema = FieldSchema(1, 1)
-    encoder = fit(f"1\t{value}\tx\n" * 2 + f"1\t{value}\tx", schema, "log", 0)
+    encoder = fit(f"1\t{value}\tx\n" * 2 + f"1\t{value}\tx", schema, DenseEncoding.LOG, 0)
     own, other = encoder.encode(parse_text(f"1\t{value}\tx\n1\t1000\tx", schema))[1].ravel().tolist()
     assert own == 0
     assert other == pytest.approx(math.log1p(1000) - math.copysign(math.log1p(abs(value)), value), rel=1e-6)

@@ -5,24 +5,24 @@ import numpy as np
 import polars as pl
 import pytest
 
+from src.common.dense_encoding import DenseEncoding
 from src.dataset_meta import DatasetMeta
-from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import FeatureEncoder, FieldSchema
-from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
-from src.preprocessing.raw_rows import parse_block
+from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.field_report import IdCounter, describe_dataset, describe_estimate, report_fields
+from src.preprocessing.schema import FieldSchema
 from src.preprocessing.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
+from tests.raw_data import parse_text
 from tests.records import read_rows
 
 
-def test_by_hand():
+def test_the_statistics_of_a_few_rows_by_hand():
     # C1 in train: a three times, b twice, c and the empty one once each; threshold 1 keeps a (id 1) and b (id 2).
     schema = FieldSchema(1, 1)
-    frame, _ = parse_block(b"".join(b"1\t%d\t%b\n" % (i % 3, c) for i, c in enumerate([*b"a a a b b c".split(), b""])),
-                           0, schema, BadLines())  # fmt: skip
-    counts = {name: count_values([frame[name]], 0, at_once=100) for name in schema.counted_names}
-    encoder = FeatureEncoder.fit(schema, counts, 7, "log", threshold=1)
+    frame = parse_text("\n".join(f"1\t{row % 3}\t{value}" for row, value in enumerate([*"aaabbc", ""])), schema)
+    counts = {name: count_values([frame[name]], 0, max_batch=100) for name in schema.counted_names}
+    encoder = FeatureEncoder.fit(schema, counts, 7, DenseEncoding.LOG, threshold=1)
     counter = IdCounter(0, len(encoder.vocabulary))
     counter.add(np.array([[1], [1], [0], [0]], np.int32))  # test: a twice and two that are OOV
     integer, category = report_fields(counts, encoder.vocabulary, counter.counts, train_rows=7, test_rows=4)
@@ -35,7 +35,7 @@ def test_by_hand():
     assert category.drift == pytest.approx((1 / 14 + 2 / 7 + 3 / 14) / 2)
 
 
-def test_every_figure_agrees_with_a_count_of_the_rows(dataset):
+def test_all_statistics_agree_with_counts_of_the_rows(dataset):
     good, _ = oracles.parse_file(make_rows(1203, 3, 4, seed=5).encode(), 3, 4)
     train = oracles.split_rows(good, 2020, 0.1, 0.1)["train"]
     meta = DatasetMeta.load(dataset)
@@ -59,10 +59,10 @@ def test_ids_before_the_first_one_are_not_counted_nor_are_any_without_a_vocabula
     assert none.counts.tolist() == []
 
 
-def test_rows_of_another_kind_drift():
+def test_drift_is_the_distance_between_the_distributions():
     schema = FieldSchema(0, 1)
-    counts = {"C1": count_values([pl.Series(["a"] * 50 + ["b"] * 50)], 0, at_once=100)}
-    encoder = FeatureEncoder.fit(schema, counts, 100, "max", threshold=1)
+    counts = {"C1": count_values([pl.Series(["a"] * 50 + ["b"] * 50)], 0, max_batch=100)}
+    encoder = FeatureEncoder.fit(schema, counts, 100, DenseEncoding.MAX, threshold=1)
     for test_counts, drift in (([0, 50, 50], 0.0), ([0, 100, 0], 0.5), ([100, 0, 0], 1.0)):
         (report,) = report_fields(counts, encoder.vocabulary, np.array(test_counts), 100, 100)
         assert report.drift == pytest.approx(drift)
@@ -71,17 +71,17 @@ def test_rows_of_another_kind_drift():
 def test_estimate_comes_close_to_the_number_of_rows(tmp_path):
     path = tmp_path / "train.txt"
     path.write_text(make_rows(40_000, 3, 4, seed=1))
-    text = estimate(path, path.stat().st_size, 10, 4.0, tmp_path)
+    text = describe_estimate(path, path.stat().st_size, 10, 4.0, tmp_path)
     assert max(map(len, text.splitlines())) <= 80
     line = text.replace("\n", " ")
-    rows = int(re.match(r"about ([\d,]+) rows: ", line)[1].replace(",", ""))
+    rows = int(re.match(r"about ([\d,]+) rows; preprocessing takes about \d+ s", line)[1].replace(",", ""))
     assert rows == pytest.approx(40_000, rel=0.05)
-    assert re.search(r"[\d.]+ GiB of memory, [\d.]+ GB of disk at the most", line)
+    assert re.search(r"[\d.]+ GiB of memory and at most [\d.]+ GB of disk", line)
 
 
-def test_summary_names_all_that_matters(dataset):
-    text = describe(DatasetMeta.load(dataset), dataset, expected_lines=0)
+def test_the_summary_has_a_line_for_each_split_and_field(dataset):
+    text = describe_dataset(DatasetMeta.load(dataset), dataset, expected_lines=0)
     assert re.search(r"^train +966 rows, 388 clicks \(0\.4017\)", text, re.M)
     assert len(re.findall(r"^[IC]\d ", text, re.M)) == 7
-    assert "most drift from train to test: " in text
+    assert "largest drift from train to test: " in text
     assert max(map(len, text.split("\n")[1:])) <= 80

@@ -25,7 +25,7 @@ LAYERS = [
     {"src.common"},
     {"src.config", "src.dataset_meta", "src.data_identity", "src.dropout", "src.deepfm", "src.distributed"},
     {"src.dataset", "src.preprocessing"},
-    {"src.evaluation", "src.checkpoint"},
+    {"src.evaluation", "src.checkpoint", "src.click_model"},
     {"src.export", "src.training", "src.callback", "src.criteo_like"},
     {"src.report", "src.modelarts"},
     {"src.preprocess_data"},

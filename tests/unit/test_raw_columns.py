@@ -13,10 +13,10 @@ def is_code(text):
     return re.fullmatch("[0-9a-f]{8}", text) is not None and text != "ffffffff"
 
 
-@pytest.mark.parametrize("place", range(len(CODE)))
-def test_a_column_is_codes_if_each_sign_is_a_lower_case_hexadecimal_digit(place):
+@pytest.mark.parametrize("position", range(len(CODE)))
+def test_a_column_is_codes_if_each_sign_is_a_lower_case_hexadecimal_digit(position):
     for sign in map(chr, range(128)):
-        text = CODE[:place] + sign + CODE[place + 1 :]
+        text = CODE[:position] + sign + CODE[position + 1 :]
         column = to_codes(pl.Series([CODE, text, None]))
         if is_code(text):
             assert column.to_list() == [int(CODE, 16), int(text, 16), 2**32 - 1]

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
-import gzip
-import io
 import random
-import tarfile
 from collections import Counter
 
 import polars as pl
@@ -11,27 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.common.errors import UserError
-from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.encoder import KEY, FieldSchema
 from src.preprocessing.raw_columns import MISSING
-from src.preprocessing.raw_rows import find_source, parse_block, read_blocks
+from src.preprocessing.schema import LINE_NUMBER, FieldSchema
 from tests import oracles
 from tests.conftest import make_rows
+from tests.raw_data import parse_file
 
 SCHEMA = FieldSchema(2, 2)
 
 
-def parse(content, schema=SCHEMA, block_bytes=1 << 20, tmp_path=None):
-    """Parse bytes as a file; return rows as the oracle gives them, and (line number from 1, reason) of the others."""
-    bad_lines, rows, lines = BadLines(), [], 0
+def parse(content, schema=SCHEMA, chunk_bytes=1 << 20, tmp_path=None):
+    """Parse bytes as a file; return rows as the oracle gives them, the malformed lines, and the number of all lines."""
     path = tmp_path / "train.txt"
     path.write_bytes(content)
-    for block in read_blocks(path, block_bytes):
-        frame, count = parse_block(block.data, lines, schema, bad_lines)
-        lines += count
-        rows += zip(frame[KEY].to_list(), as_oracle(frame, schema))
-    return rows, bad_lines, lines
+    frames, bad_lines, line_count = parse_file(path, schema, chunk_bytes)
+    rows = [row for frame in frames for row in zip(frame[LINE_NUMBER].to_list(), as_oracle(frame, schema))]
+    return rows, bad_lines, line_count
 
 
 def as_oracle(frame, schema):
@@ -157,16 +149,16 @@ LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7
     lines=st.lists(LINES, max_size=30),
     ending=st.sampled_from([b"\n", b"\r\n"]),
     last=st.booleans(),
-    block_bytes=st.integers(1, 200),
+    chunk_bytes=st.integers(1, 200),
     schema=st.builds(
         FieldSchema, st.sampled_from([2, 4, 0]), st.just(2), st.sampled_from([False, True]), st.sampled_from([0, -1])
     ),
 )
-def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, block_bytes, schema):
+def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, chunk_bytes, schema):
     content = ending.join(lines) + (ending if last else b"")
     schema = dataclasses.replace(schema, slot_dim=4 - schema.dense_dim)  # the good lines have 5 columns
     expected_rows, expected_bad = oracles.parse_file(content, *dataclasses.astuple(schema))
-    rows, bad_lines, line_count = parse(content, schema, block_bytes, tmp_path_factory.getbasetemp())
+    rows, bad_lines, line_count = parse(content, schema, chunk_bytes, tmp_path_factory.getbasetemp())
     assert rows == expected_rows
     assert bad_lines.count == len(expected_bad)
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
@@ -196,7 +188,7 @@ def test_categories_that_are_ids(tmp_path):
 
 
 def test_only_the_first_bad_lines_are_listed_but_all_are_counted(tmp_path):
-    _, bad_lines, _ = parse(b"x\n" * 30 + b"2\t\t\t\t\n", block_bytes=7, tmp_path=tmp_path)
+    _, bad_lines, _ = parse(b"x\n" * 30 + b"2\t\t\t\t\n", chunk_bytes=7, tmp_path=tmp_path)
     assert bad_lines.counts == {"columns": 30, "label": 1}
     assert [number for number, _ in bad_lines.first] == list(range(1, 21))
 
@@ -204,13 +196,13 @@ def test_only_the_first_bad_lines_are_listed_but_all_are_counted(tmp_path):
 def mutate(line, dice):
     """Return a line with one thing changed at random; it may still be well-formed."""
     cells = line.split(b"\t")
-    place = dice.randrange(len(cells))
+    index = dice.randrange(len(cells))
     junk = dice.randbytes(dice.randrange(1, 20)).replace(b"\n", b"")
     change = dice.randrange(12)
     if change == 0:
-        del cells[place]
+        del cells[index]
     elif change == 1:
-        cells.insert(place, b"")
+        cells.insert(index, b"")
     elif change == 2:
         cells[0] = dice.choice([b"2", b"", b"-1", b"01", b"1 ", b"x", b"1.0", b"True", b"0.00", b"0.01", b"tru"])
     elif change == 3:
@@ -224,13 +216,13 @@ def mutate(line, dice):
         )  # fmt: skip
     else:
         insert = [b"\x00", b"\r", b'"', b"\xff\xfe", b" ", junk, b"\r\r", b","][change - 6 if change < 12 else 0]
-        where = dice.randrange(len(cells[place]) + 1)
-        cells[place] = cells[place][:where] + insert + cells[place][where:]
+        position = dice.randrange(len(cells[index]) + 1)
+        cells[index] = cells[index][:position] + insert + cells[index][position:]
     return b"\t".join(cells)
 
 
-@pytest.mark.parametrize("block_bytes", [3000, 1 << 24])
-def test_of_tens_of_thousands_of_mutated_lines_only_the_bad_are_lost(tmp_path, block_bytes):
+@pytest.mark.parametrize("chunk_bytes", [3000, 1 << 24])
+def test_of_tens_of_thousands_of_mutated_lines_only_the_bad_are_lost(tmp_path, chunk_bytes):
     dice = random.Random(9)
     lines = make_rows(40_000, 2, 2, seed=4).encode().split(b"\n")
     lines = [mutate(line, dice) if dice.random() < 0.7 else line for line in lines]
@@ -239,77 +231,8 @@ def test_of_tens_of_thousands_of_mutated_lines_only_the_bad_are_lost(tmp_path, b
     content = b"\n".join(lines)
     expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
     assert len(expected_bad) > 10_000
-    rows, bad_lines, _ = parse(content, block_bytes=block_bytes, tmp_path=tmp_path)
+    rows, bad_lines, _ = parse(content, chunk_bytes=chunk_bytes, tmp_path=tmp_path)
     assert rows == expected_rows
     assert bad_lines.counts == Counter(reason for _, reason in expected_bad)
     assert set(bad_lines.counts) == {"columns", "label", "encoding", "integer"}
     assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
-
-
-def archive_of(content, name="./dac/train.txt"):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for member_name, member in (("./dac/readme.txt", b"no rows here"), (name, content)):
-            info = tarfile.TarInfo(member_name)
-            info.size = len(member)
-            archive.addfile(info, io.BytesIO(member))
-    return packed.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)]
-)
-@pytest.mark.parametrize("block_bytes", [1, 13, 1 << 20])
-def test_every_packing_gives_the_same_text(tmp_path, name, pack, block_bytes):
-    content = b"".join(b"%d\t%d\t\ta\tb\r\n" % (i % 2, i) for i in range(200)) + b"1\t\t\tlast\tline"
-    (tmp_path / name).write_bytes(pack(content))
-    assert b"".join(block.data for block in read_blocks(tmp_path / name, block_bytes)) == content + b"\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "pack"), [("train.txt", bytes), ("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)]
-)
-def test_a_block_knows_how_much_of_the_file_has_been_read(tmp_path, name, pack):
-    dice = random.Random(1)
-    content = b"".join(b"1\t%d\t\ta\t%x\n" % (line, dice.getrandbits(400)) for line in range(20_000))
-    (tmp_path / name).write_bytes(pack(content))
-    size = read = 0
-    for block in read_blocks(tmp_path / name, 1 << 17):
-        size += len(block.data)
-        assert read <= block.fraction <= 1
-        read = block.fraction
-        assert read == pytest.approx(size / len(content), abs=0 if name == "train.txt" else 0.15)
-    assert read == pytest.approx(1, abs=0.01)
-
-
-@pytest.mark.parametrize(("name", "pack"), [("train.txt.gz", gzip.compress), ("dac.tar.gz", archive_of)])
-def test_a_file_that_is_cut_off_is_refused(tmp_path, name, pack):
-    whole = pack(b"".join(b"%d\t%d\t\ta\tb\n" % (i % 2, i * i) for i in range(20000)))
-    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="is damaged or cut off"):
-        list(read_blocks(tmp_path / name, 1 << 20))
-
-
-@pytest.mark.parametrize("name", ["train.txt.gz", "dac.tar.gz"])
-def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"0\t1\t2\ta\tb\n" * 100)
-    with pytest.raises(UserError, match="is damaged or cut off"):
-        list(read_blocks(tmp_path / name, 1 << 20))
-
-
-def test_an_archive_without_train_txt_is_refused(tmp_path):
-    (tmp_path / "dac.tar.gz").write_bytes(archive_of(b"", name="test.txt"))
-    with pytest.raises(UserError, match=r"holds no train\.txt"):
-        list(read_blocks(tmp_path / "dac.tar.gz", 100))
-
-
-def test_source_is_found_in_origin_data_first(tmp_path):
-    with pytest.raises(UserError, match="--data_path names the folder"):
-        find_source(tmp_path)
-    (tmp_path / "dac.tar.gz").touch()
-    assert find_source(tmp_path) == tmp_path / "dac.tar.gz"
-    (tmp_path / "origin_data").mkdir()
-    (tmp_path / "origin_data" / "train.txt.gz").touch()
-    assert find_source(tmp_path) == tmp_path / "origin_data" / "train.txt.gz"
-    (tmp_path / "origin_data" / "train.txt").touch()
-    assert find_source(f"{tmp_path}/") == tmp_path / "origin_data" / "train.txt"

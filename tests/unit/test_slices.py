@@ -14,7 +14,7 @@ from src.evaluation.slices import (
     most_informative_fields,
     name_values,
 )
-from src.preprocessing.encoder import Vocabulary
+from src.preprocessing.vocabulary import Vocabulary
 from tests.records import read_rows
 
 BATCH = 50

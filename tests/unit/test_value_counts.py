@@ -22,20 +22,20 @@ TEXTS = st.lists(st.sampled_from(["", "x", "ffffffff", "000000ff", "000000FF", "
 )
 
 
-def plain(piece):
-    """Return the values of a piece as integers or text, None where there is none."""
-    values = [None if value == MISSING[piece.dtype] else value for value in piece.to_list()]
-    return [f"{value:08x}" if piece.dtype == pl.UInt32 and value is not None else value for value in values]
+def plain(chunk):
+    """Return the values of a chunk as integers or text, None where there is none."""
+    values = [None if value == MISSING[chunk.dtype] else value for value in chunk.to_list()]
+    return [f"{value:08x}" if chunk.dtype == pl.UInt32 and value is not None else value for value in values]
 
 
 @given(
-    pieces=st.lists(st.one_of(INTEGERS, WIDE_INTEGERS), min_size=1) | st.lists(st.one_of(CODES, TEXTS), min_size=1),
+    chunks=st.lists(st.one_of(INTEGERS, WIDE_INTEGERS), min_size=1) | st.lists(st.one_of(CODES, TEXTS), min_size=1),
     threshold=st.integers(0, 3),
-    at_once=st.integers(1, 30),
+    max_batch=st.integers(1, 30),
 )
-def test_counts_agree_with_a_counter(pieces, threshold, at_once):
-    expected = Counter(value for piece in pieces for value in plain(piece))
-    counts = count_values(pieces, threshold, at_once)
+def test_counts_agree_with_a_counter(chunks, threshold, max_batch):
+    expected = Counter(value for chunk in chunks for value in plain(chunk))
+    counts = count_values(chunks, threshold, max_batch)
     assert counts.missing == expected.pop(None, 0)
     assert counts.distinct == len(expected)
     got = counts.frequent.rows()

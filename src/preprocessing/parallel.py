@@ -1,55 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Let the stages of a job work at the same time."""
+"""Let the stages of a job work at the same time, in threads."""
 
 import collections
 import queue
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+Item, Result = TypeVar("Item"), TypeVar("Result")
 POLL_SECONDS = 0.1
+END = object()
 
 
-def in_background(iterable):
-    """Yield the items of `iterable`, which is read in a thread, one item ahead; its exception is raised here.
+def prefetch(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items, which a thread reads one ahead; an exception of theirs is raised here.
 
-    Worth it where both sides leave the interpreter to others most of the time, as zlib, numpy and polars do.
+    Worth it where both sides release the interpreter's lock most of the time, as zlib, numpy and polars do.
     """
-    items, stop = queue.Queue(maxsize=1), threading.Event()
+    waiting, stop = queue.Queue(maxsize=1), threading.Event()
+    failures = []
 
     def put(item):
         while not stop.is_set():
             try:
-                items.put(item, timeout=POLL_SECONDS)
+                waiting.put(item, timeout=POLL_SECONDS)
                 return
             except queue.Full:
                 pass
 
     def read():
         try:
-            for item in iterable:
-                put((item, None, False))
+            for item in items:
+                put(item)
                 if stop.is_set():
                     return
-            put((None, None, True))
         except BaseException as error:  # raised where the items are taken
-            put((None, error, True))
+            failures.append(error)
+        put(END)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        while True:
-            item, error, is_last = items.get()
-            if error is not None:
-                raise error
-            if is_last:
-                return
+        while (item := waiting.get()) is not END:
             yield item
+        if failures:
+            raise failures[0]
     finally:
         stop.set()
         thread.join()
 
 
-def map_ahead(function, items, workers):
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Yield function(item) of each item, in their order, computed ahead in `workers` threads.
 
     An exception of `items` itself is raised after the results of the items before it.
@@ -72,7 +74,7 @@ def map_ahead(function, items, workers):
 
 
 def _until_failure(items, failures):
-    """Yield the items; put the exception that ends them, if one does, into `failures`."""
+    """Yield the items; append the exception that ends them, if one does, to `failures`."""
     try:
         yield from items
     except Exception as error:

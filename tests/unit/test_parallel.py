@@ -3,12 +3,12 @@ import threading
 
 import pytest
 
-from src.preprocessing.prefetch import in_background, map_ahead
+from src.preprocessing.parallel import parallel_map, prefetch
 
 
 def test_items_come_in_order():
-    assert list(in_background(range(100))) == list(range(100))
-    assert list(in_background([])) == []
+    assert list(prefetch(range(100))) == list(range(100))
+    assert list(prefetch([])) == []
 
 
 def test_an_error_is_raised_where_the_items_are_taken():
@@ -16,7 +16,7 @@ def test_an_error_is_raised_where_the_items_are_taken():
         yield 1
         raise OSError("disk")
 
-    items = in_background(broken())
+    items = prefetch(broken())
     assert next(items) == 1
     with pytest.raises(OSError, match="disk"):
         next(items)
@@ -24,7 +24,7 @@ def test_an_error_is_raised_where_the_items_are_taken():
 
 def test_the_thread_ends_when_nobody_takes_more():
     before = threading.active_count()
-    items = in_background(iter(int, 1))
+    items = prefetch(iter(int, 1))
     next(items)
     assert threading.active_count() == before + 1
     items.close()
@@ -38,11 +38,11 @@ def test_mapped_items_come_in_order_though_computed_at_the_same_time():
         both.wait()  # passes only if two threads are here at once
         return number * number
 
-    assert list(map_ahead(slow_square, range(10), workers=2)) == [number * number for number in range(10)]
+    assert list(parallel_map(slow_square, range(10), workers=2)) == [number * number for number in range(10)]
 
 
 def test_an_error_in_a_mapped_item_is_raised_in_its_place():
-    results = map_ahead(lambda number: 6 // number, [3, 0, 1], workers=2)
+    results = parallel_map(lambda number: 6 // number, [3, 0, 1], workers=2)
     assert next(results) == 2
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -53,7 +53,7 @@ def test_what_was_done_before_the_items_failed_is_not_lost():
         yield from (1, 2)
         raise OSError("disk")
 
-    results = map_ahead(lambda number: -number, broken(), workers=3)
+    results = parallel_map(lambda number: -number, broken(), workers=3)
     assert [next(results), next(results)] == [-1, -2]
     with pytest.raises(OSError, match="disk"):
         next(results)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of raw rows, plain or packed, read as chunks of complete lines."""
+
+import contextlib
+import dataclasses
+import gzip
+import pathlib
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from src.common.errors import UserError
+
+TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
+ARCHIVE_BUFFER_BYTES = 1 << 16
+COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
+
+
+@dataclasses.dataclass(frozen=True)
+class RawChunk:
+    """Lines of a raw file.  data: bytes that end with a newline.  fraction: fraction of the file read by now."""
+
+    data: bytes
+    fraction: float
+
+
+def find_source(data_path: str) -> pathlib.Path:
+    """Return the raw file in `data_path`/origin_data or in `data_path` itself."""
+    folders = (pathlib.Path(data_path, "origin_data"), pathlib.Path(data_path))
+    for folder in folders:
+        for name in (TEXT_NAME, GZIP_NAME, ARCHIVE_NAME):
+            if (folder / name).is_file():
+                return folder / name
+    raise UserError(
+        f"no {TEXT_NAME}, {GZIP_NAME} or {ARCHIVE_NAME} in {folders[0]} or {folders[1]}; --data_path names the folder"
+    )
+
+
+def text_bytes(source: pathlib.Path) -> float:
+    """Return the size of the text of a raw file in bytes; an estimate if it is packed."""
+    return source.stat().st_size * (COMPRESSION if source.suffix == ".gz" else 1)
+
+
+def read_chunks(source: pathlib.Path, chunk_bytes: int, skip_bytes: int = 0) -> Iterator[RawChunk]:
+    """Yield the text of `source` (plain, .gz, or train.txt within a .tar.gz) in chunks of about chunk_bytes.
+
+    skip_bytes: bytes of the text to leave out at its beginning.  UserError if the file is damaged.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(source, "rb"))
+            size = source.stat().st_size
+            stream = _open_text(source, file, stack)
+            _skip(stream, skip_bytes, chunk_bytes)
+            while data := stream.read(chunk_bytes):
+                if not data.endswith(b"\n"):
+                    data += stream.readline()
+                yield RawChunk(data if data.endswith(b"\n") else data + b"\n", min(file.tell() / size, 1.0))
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+        raise UserError(f"{source} is damaged or truncated: {error}") from error
+
+
+def _skip(stream, byte_count, chunk_bytes):
+    while byte_count > 0 and (data := stream.read(min(byte_count, chunk_bytes))):
+        byte_count -= len(data)
+
+
+def _open_text(source: pathlib.Path, file: BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
+    """Return the text in `file`, the open source, as a stream of bytes that `stack` closes."""
+    if not source.name.endswith(".tar.gz"):
+        return stack.enter_context(gzip.open(file)) if source.suffix == ".gz" else file
+    archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|gz", bufsize=ARCHIVE_BUFFER_BYTES))
+    for member in archive:
+        if member.isfile() and pathlib.PurePosixPath(member.name).name == TEXT_NAME:
+            return archive.extractfile(member)
+    raise UserError(f"{source}: holds no {TEXT_NAME}")

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first stage: raw text to the spill, and the statistics of its rows."""
+
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from src.common.errors import UserError
+from src.common.progress import Progress
+from src.dataset_meta import SPLITS
+from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.parallel import parallel_map, prefetch
+from src.preprocessing.raw_file import RawChunk, read_chunks
+from src.preprocessing.raw_rows import count_lines, parse_chunk
+from src.preprocessing.schema import KEY, LABEL, FieldSchema
+from src.preprocessing.spill import Spill
+from src.preprocessing.splits import KeySplits
+
+WORKERS = 3  # threads that parse; one more than two cores keeps both busy
+# Reading stops early at this multiple of the permitted malformed lines: the number of lines is an estimate then.
+HOPELESS_MULTIPLE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class ChunkStats:
+    """The statistics of a chunk.
+
+    lines, bytes: of its text.  fraction: fraction of the file that has been read with it.
+    labels: for each split the number of rows of label 0 and of label 1.
+    largest_id: the largest category id; -1 unless the categories already are ids.
+    """
+
+    lines: int
+    bytes: int
+    fraction: float
+    bad_lines: BadLines
+    labels: dict[str, list[int]]
+    largest_id: int
+
+    def to_dict(self) -> dict:
+        """Return the content as a dict for JSON."""
+        return {**vars(self), "bad_lines": self.bad_lines.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "ChunkStats":
+        """Return the ChunkStats of which to_dict made `content`."""
+        return cls(**{**content, "bad_lines": BadLines.from_dict(content["bad_lines"])})
+
+
+class RowSummary:
+    """The sum of the ChunkStats of the rows that have been read.
+
+    split_labels: for each split the number of rows by label.  train_rows: of each chunk in the spill.
+    is_complete: whether all rows have been read.
+    """
+
+    def __init__(self):
+        self.bad_lines = BadLines()
+        self.lines = self.bytes = 0
+        self.largest_id = -1
+        self.is_complete = False
+        self.split_labels = {split: Counter() for split in SPLITS}
+        self.train_rows = []
+
+    def add(self, stats: ChunkStats) -> None:
+        """Take in the next chunk."""
+        self.lines += stats.lines
+        self.bytes += stats.bytes
+        self.bad_lines.merge(stats.bad_lines)
+        self.largest_id = max(self.largest_id, stats.largest_id)
+        self.train_rows.append(sum(stats.labels["train"]))
+        for split, counts in stats.labels.items():
+            self.split_labels[split].update(dict(enumerate(counts)))
+
+    @property
+    def good_lines(self) -> int:
+        return self.lines - self.bad_lines.count
+
+    def count(self, split: str) -> int:
+        """Return the number of rows of a split."""
+        return self.split_labels[split].total()
+
+    def describe_bad_lines(self, negative_label: int) -> str:
+        """Return in one line the faults of the malformed lines, of which there are some."""
+        good_labels = sorted(sum(self.split_labels.values(), Counter()))  # a sum of Counters leaves out a count of 0
+        return self.bad_lines.describe(self.lines, good_labels, negative_label, is_complete=self.is_complete)
+
+
+def read_rows(
+    source: pathlib.Path,
+    schema: FieldSchema,
+    splits: KeySplits,
+    spill: Spill,
+    chunk_bytes: int,
+    max_bad_line_ratio: float = 1.0,
+) -> RowSummary:
+    """Parse the chunks that are not yet in the Spill; return the RowSummary.
+
+    Raises UserError as soon as there are many more malformed lines than max_bad_line_ratio allows for the complete
+    file, and at its end if it is empty or there are more of them.
+    """
+    rows = RowSummary()
+    for stats in spill.stats:
+        rows.add(ChunkStats.from_dict(stats))
+    progress = Progress("read", 0, done=rows.lines)
+    chunks = prefetch(read_chunks(source, chunk_bytes, skip_bytes=rows.bytes))
+    for frame, stats in parse_chunks(chunks, schema, splits, rows.lines):
+        spill.add(frame, stats.to_dict())
+        rows.add(stats)
+        expected_lines = round(rows.lines / stats.fraction)
+        progress.advance(stats.lines, total=expected_lines)
+        if stats.fraction < 1 and rows.bad_lines.count > HOPELESS_MULTIPLE * max_bad_line_ratio * expected_lines:
+            check_lines(source, rows, schema, max_bad_line_ratio)
+    progress.close()
+    rows.is_complete = True
+    check_lines(source, rows, schema, max_bad_line_ratio)
+    return rows
+
+
+def parse_chunks(chunks: Iterable[RawChunk], schema: FieldSchema, splits: KeySplits, first_line: int) -> Iterator:
+    """Yield for each chunk its well-formed rows, a frame sorted by KEY, and its ChunkStats."""
+
+    def parse(numbered_chunk):
+        chunk, first_line = numbered_chunk
+        parsed = parse_chunk(chunk.data, first_line, schema)
+        frame = splits.with_keys(parsed.frame)
+        labels = frame[LABEL].to_numpy()
+        ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
+        stats = ChunkStats(
+            lines=parsed.line_count,
+            bytes=len(chunk.data),
+            fraction=chunk.fraction,
+            bad_lines=parsed.bad_lines,
+            labels={
+                split: np.bincount(labels[rows], minlength=2).tolist()
+                for split, rows in splits.split(frame[KEY].to_numpy()).items()
+            },
+            largest_id=max(ids.max().row(0), default=-1),
+        )
+        return frame, stats
+
+    return parallel_map(parse, _numbered(chunks, first_line), WORKERS)
+
+
+def _numbered(chunks: Iterable[RawChunk], first_line: int) -> Iterator[tuple[RawChunk, int]]:
+    """Yield each chunk and the number of its first line."""
+    for chunk in chunks:
+        yield chunk, first_line
+        first_line += count_lines(chunk.data)
+
+
+def check_lines(source: pathlib.Path, rows: RowSummary, schema: FieldSchema, max_bad_line_ratio: float) -> None:
+    """Raise UserError if the file is empty or has too many malformed lines."""
+    if rows.lines == 0:
+        raise UserError(f"{source} is empty")
+    allowed = int(max_bad_line_ratio * rows.lines)
+    if rows.bad_lines.count > allowed:
+        faults = rows.describe_bad_lines(schema.negative_label)
+        raise UserError(f"{source}: {faults}; --max_bad_line_ratio={max_bad_line_ratio} allows {allowed}")
