@@ -4,14 +4,14 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import contextlib
 import sys
 
 from src.callback import format_scores
 from src.checkpoint import find_checkpoint
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
@@ -52,7 +52,7 @@ def outputs(config):
 
 def score(config, meta, folder, saved, fields, device, ranks):
     """Score a checkpoint, and write and print the scores."""
-    needed, processes = prediction_bytes(folder.network, config.batch_size), ranks.count_on_this_machine()
+    needed, processes = prediction_bytes(folder.network, config.batch_size), ranks.local_count()
     work = Work("evaluation", folder.network, needed, processes)
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
     network = folder.load_network(saved, dense_dtype(config.convert_dtype, device))
@@ -101,4 +101,4 @@ def find_fields(name, meta):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

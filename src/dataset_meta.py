@@ -116,7 +116,7 @@ class DatasetMeta:
 def _missing_message(folder):
     partial = partial_path(folder)
     if partial.exists():
-        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to go on"
+        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to resume"
     inner = pathlib.Path(folder, "mindrecord")
     if (inner / META_NAME).is_file():
         return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"

@@ -64,7 +64,7 @@ def test_killed_at_random_moments_the_result_is_the_same(undisturbed, work, run,
             refused += 1
     if refused and not (work / "mindrecord").exists() and (work / "mindrecord.partial").exists():
         finished = run(ROOT / "train.py", f"--dataset_path={work / 'mindrecord'}", "--device_target=CPU", cwd=work)
-        check(finished, "is not finished", "run src/preprocess_data.py again to go on")
+        check(finished, "is not finished", "run src/preprocess_data.py again to resume")
     last = subprocess.run(command(work), capture_output=True, text=True, check=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
     assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_goes_on(undis
     finished = subprocess.run(
         command(work), capture_output=True, text=True, check=False, preexec_fn=limit_file_size, timeout=100
     )
-    check(finished, "What has been done is in", "run the same command again to go on, or delete it")
+    check(finished, "What has been done is in", "run the same command again to resume, or delete it")
     assert not (work / "mindrecord").exists()
     subprocess.run(command(work), check=True, capture_output=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(undisturbed, tmp_
     errors = pathlib.Path(f"{tmp_path}.err").read_text().splitlines()
     assert len(errors) == 1
     assert re.search("No space left|is the disk full", errors[0])
-    assert "run the same command again to go on" in errors[0]
+    assert "run the same command again to resume" in errors[0]
     got = dict(reversed(line.split()) for line in finished.stdout.splitlines() if re.match("[0-9a-f]{64} ", line))
     assert got == digests(expected / "mindrecord")
 

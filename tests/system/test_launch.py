@@ -309,7 +309,7 @@ def history_of(folder):
 def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     folder, processes, status, errors = stopped
     assert status == 143
-    assert "stopped by SIGTERM; the same command with --resume=True goes on from there" in errors
+    assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in errors
     assert not [left for left in processes if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
     _, losses = read_losses(folder / "log0" / "loss.log")
     model = json.loads((folder / "checkpoint" / "model.json").read_text())

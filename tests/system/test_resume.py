@@ -107,7 +107,7 @@ def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undi
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    message = f"stopped by {number.name}; the same command with --resume=True goes on from there\n"
+    message = f"stopped by {number.name}; the same command with --resume=True resumes from there\n"
     assert (process.returncode, errors) == (128 + number, message)
     model = json.loads((tmp_path / "checkpoint" / "model.json").read_text())
     done = (tmp_path / "loss.log").read_bytes().count(b"\n")
@@ -260,7 +260,7 @@ for module in (src.checkpoint, sys.modules["src.training.run_record"]):
 src.callback.append_line = killing(src.callback.append_line)
 src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
-src.common.errors.exit_on_user_error(train.main)
+src.common.errors.run_main(train.main)
 """
 SHORT = ("--train_epochs=1", "--eval_every_steps=12", "--log_every=6", "--save_checkpoint_steps=6",
          "--keep_checkpoint_max=1")  # fmt: skip

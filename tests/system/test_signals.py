@@ -26,8 +26,8 @@ SCRIPTS = {
     "src/criteo_like.py": ["--rows=200000", "--out=generated.txt"],
 }
 HINTS = {
-    "train.py": "; the same command with --resume=True goes on from there",
-    "src/preprocess_data.py": "; run the same command again to go on",
+    "train.py": "; the same command with --resume=True resumes from there",
+    "src/preprocess_data.py": "; run the same command again to resume",
 }
 SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than one
 

@@ -16,7 +16,7 @@ from src.checkpoint import DataIdentity, ModelFolder, SavedCheckpoint
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import ScoredSplit
 from src.evaluation.metrics import score
 from src.evaluation.slices import score_values, strongest_fields
@@ -41,8 +41,8 @@ def pages(dataset, tmp_path_factory):
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
     split = ScoredSplit("valid", labels, probabilities.astype(np.float32), score(labels, probabilities))
     data = create_dataset(dataset, "valid", 50)
-    fields = strongest_fields(data, meta.sparse_fields, Ranks())
-    by_field = score_values(split, data, fields, meta.sparse_fields, dataset, Ranks())
+    fields = strongest_fields(data, meta.sparse_fields, ProcessGroup())
+    by_field = score_values(split, data, fields, meta.sparse_fields, dataset, ProcessGroup())
     first = next(iter(by_field))
     by_field[first] = by_field[first].with_columns(value=by_field[first]["value"].replace("(missing)", EVIL))
     network = DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,))
