@@ -16,7 +16,7 @@ from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared
-from src.config import AUTO, load_config
+from src.config import AUTO, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
@@ -29,7 +29,7 @@ from src.preprocessing.pipeline import make_records
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path", make_records) as job:
+    with open_job(config, outputs_of("eval"), "checkpoint_path", make_records) as job:
         evaluate(job.config)
 
 

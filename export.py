@@ -14,7 +14,7 @@ from src.checkpoint import find_checkpoint
 from src.common.errors import UserError, run_main
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
-from src.config import load_config
+from src.config import load_config, outputs_of
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
@@ -28,7 +28,7 @@ from src.preprocessing.pipeline import make_records
 
 def main(argv=None):
     config = load_config(argv, description="Write a checkpoint as MindIR, ONNX or AIR.")
-    with open_job(config, ("file_name",), "ckpt_file", make_records, needs_data=False) as job:
+    with open_job(config, outputs_of("export"), "ckpt_file", make_records, needs_data=False) as job:
         export(job.config)
 
 

@@ -17,7 +17,7 @@ from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
-from src.config import AUTO, load_config
+from src.config import AUTO, LR_SCALINGS, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
@@ -32,14 +32,11 @@ from src.training.run_record import RunRecord
 from src.training.train_step import build_train_step, start_at_base_rate
 from src.training.trainer import Trainer, TrainPlan, TrainState
 
-RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")  # settings that name them
-LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
-
 
 def main(argv=None):
     signals = StopSignals()
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    with open_job(config, RESULTS, "checkpoint_path", make_records) as job:
+    with open_job(config, outputs_of("train"), "checkpoint_path", make_records) as job:
         train(job.config, signals, job.publish)
 
 

@@ -24,7 +24,7 @@ from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
 from src.common.splitmix import splitmix64
-from src.config import AUTO
+from src.config import AUTO, SETTINGS, Role, keys_of
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.encoder import KEY, LABEL, FeatureEncoder, FieldSchema, check_ids
@@ -47,13 +47,11 @@ COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 LARGEST_COUNT = 1 << 31  # values that polars takes at once; it numbers the rows of a frame in 32 bits
 # Reading stops early at so many times the permitted malformed lines: the number of lines is an estimate then.
 HOPELESS = 4
-# What the parsed rows and the result depend on beside the file; the other settings only say where and how.
-SPILL_SETTINGS = (
-    "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",
-)  # fmt: skip
-RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
+# The parsed rows and the result depend on these and on the file; the other settings only say where and how.
+SPILL_SETTINGS = keys_of(Role.PARSED_ROWS)
+RESULT_SETTINGS = keys_of(Role.PARSED_ROWS, Role.MINDRECORD)
 # Settings that are recorded only with other values than these: results from before these settings existed stay valid.
-UNSAID = {"negative_label": 0}
+UNSAID = {key: setting.unrecorded for key, setting in SETTINGS.items() if setting.unrecorded is not None}
 
 
 @dataclasses.dataclass(frozen=True)
