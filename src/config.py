@@ -220,7 +220,7 @@ def read_help() -> dict[str, Flag]:
         elif (match := re.match(r"(\w+): *(.*?)(?:\s+# *(.*))?$", line)) and match[1] in SETTINGS:
             key, default, meaning = match.groups("")
             if (job_default := SETTINGS[key].job_default) is not None:
-                default += f", in a job {job_default}"
+                meaning += f"; in a job by default {job_default}"
             flags[key] = Flag(group, default, meaning, SETTINGS[key])
     return flags
 
