@@ -11,10 +11,10 @@ HEAD = f"""\
 
 # Configuration
 
-All commands take the same settings: from `default_config.yaml`, then from the file of `--config_path=FILE`, then from flags;
-the last one counts. A file of your own needs only the keys that differ; the recipes in `config/` are examples. An unknown key
-is an error, and so is a value that is not allowed. Booleans are `True`, `true`, `1` and `False`, `false`, `0`; a list is
-written `400,400`, or as in YAML. `--help` prints all this, too.
+All commands take the same settings: from `default_config.yaml`, then from the file of `--config_path=FILE`, then from
+flags; the last one counts. A file of your own needs only the keys that differ; the recipes in `config/` are examples.
+An unknown key is an error, and so is a value that is not allowed. Booleans are `True`, `true`, `1` and `False`,
+`false`, `0`; a list is written `400,400`, or as in YAML. `--help` prints all this, too.
 """
 TABLE_HEAD = "| flag | default | allowed values | meaning |\n|---|---|---|---|"
 
