@@ -13,12 +13,10 @@ def enter(distributed=False, resume_hint=""):
     # Signals that come during the imports below are kept for handle_signals().
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 
-    import os
-
     from src.common.console import fill_closed_streams, protect_streams, use_utf8_paths
     from src.common.errors import run_main
     from src.common.signals import handle_signals
-    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
+    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_other_launchers, read_launcher
 
     fill_closed_streams()
     use_utf8_paths()
@@ -27,7 +25,7 @@ def enter(distributed=False, resume_hint=""):
 
     def read():
         nonlocal launcher
-        launcher = read_launcher(os.environ)
+        launcher = read_launcher()
 
     if distributed:
         run_main(read)
@@ -35,5 +33,5 @@ def enter(distributed=False, resume_hint=""):
         from src.distributed import rank_guard
 
         guard = rank_guard.fork(launcher)
-    clear_others(os.environ, launcher)
+    clear_other_launchers(launcher)
     handle_signals(resume_hint, guard)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.rank_tables import write_rank_table
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.sh"))
 # Does as python does, but of train.py and eval.py it only writes down how they were called.
@@ -79,27 +80,6 @@ def chosen(environment, names=RANK_VARIABLES):
     return {name: environment[name] for name in names if name in environment}
 
 
-def write_table(path, servers):
-    """Write a rank table; servers: for each machine the device ids of its ranks."""
-    ranks = iter(range(100))
-    server_list = [
-        {
-            "server_id": f"10.0.0.{place}",
-            "device": [
-                {"device_id": str(device), "device_ip": f"192.1.{place}.{device}", "rank_id": str(next(ranks))}
-                for device in devices
-            ],
-            "host_nic_ip": "reserve",
-        }
-        for place, devices in enumerate(servers)
-    ]
-    table = {
-        "version": "1.0", "server_count": str(len(servers)), "server_list": server_list, "status": "completed",
-    }  # fmt: skip
-    path.write_text(json.dumps(table))
-    return path
-
-
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_hold_to_the_rules_of_the_shell(script):
     subprocess.run(["bash", "-n", script], check=True)
@@ -130,7 +110,7 @@ def test_evaluation_gets_the_checkpoint(launch, tmp_path):
 
 
 def test_with_a_rank_table_each_device_gets_its_rank(launch, tmp_path):
-    table = write_table(tmp_path / "table.json", [[4, 5, 7]])
+    table = write_rank_table(tmp_path / "table.json", [[4, 5, 7]])
     called, _ = launch("run_distribute_train.sh", 3, tmp_path, "table.json", "--seed=2", RANK_TABLE_FILE="/old.json")
     assert [chosen(environment) for _, environment in called] == [
         {"RANK_ID": str(rank), "RANK_SIZE": "3", "DEVICE_ID": device, "RANK_TABLE_FILE": str(table)}
@@ -145,7 +125,7 @@ def test_with_a_rank_table_each_device_gets_its_rank(launch, tmp_path):
 
 
 def test_with_a_rank_table_the_second_machine_has_the_ranks_after_those_of_the_first(launch, tmp_path):
-    write_table(tmp_path / "table.json", [[0, 1], [6, 7]])
+    write_rank_table(tmp_path / "table.json", [[0, 1], [6, 7]])
     called, _ = launch("run_distribute_train.sh", 2, tmp_path, "table.json", NODE_NUM="2", NODE_RANK="1")
     assert [chosen(environment, RANK_VARIABLES[:3]) for _, environment in called] == [
         {"RANK_ID": "2", "RANK_SIZE": "4", "DEVICE_ID": "6"},
@@ -188,7 +168,7 @@ def test_mpirun_starts_the_ranks_if_that_is_wanted(launch, tmp_path):
     as_root = "--allow-run-as-root " if os.getuid() == 0 else ""
     assert (tmp_path / "record.mpirun").read_text().startswith(f"{as_root}-n 3 bash ")
     _, errors = launch("run_distribute_train_gpu.sh", 3, tmp_path, LAUNCHER="mpirun", NODE_NUM="2", status=2)
-    assert errors == "error: LAUNCHER=mpirun is for one machine; several are for msrun\n"
+    assert errors == "error: LAUNCHER=mpirun is for one node; use msrun for several\n"
 
 
 @pytest.mark.parametrize(
@@ -214,10 +194,10 @@ def test_wrong_arguments_end_in_the_usage(launch, script, arguments, message):
 
 
 def test_a_faulty_rank_table_is_named(launch, tmp_path):
-    write_table(tmp_path / "table.json", [[0, 1]])
+    write_rank_table(tmp_path / "table.json", [[0, 1]])
     called, errors = launch("run_distribute_train.sh", 3, tmp_path, "table.json", status=2)
     assert not called
-    assert errors == "error: table.json: server_list[0] has 2 devices, DEVICE_NUM says 3 a machine\n"
+    assert errors == "error: table.json: server_list[0] has 2 devices, DEVICE_NUM says 3 per node\n"
 
 
 def test_in_the_background_it_says_where_the_logs_are_and_how_to_stop_it(tmp_path):

@@ -113,9 +113,9 @@ def test_a_role_that_is_left_over_ends_in_one_line(data, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"MASTER_PORT": "0"}, "MASTER_PORT=0: must be from 1 to 65535"),
-        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000: must be from 1 to 65535"),
-        ({"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this machine"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0: must be a whole number from 1 to 65535"),
+        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000: must be a whole number from 1 to 65535"),
+        ({"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this host"),
         ({"MASTER_ADDR": "no-such-host.invalid"}, "MASTER_ADDR=no-such-host.invalid: no such host"),
         ({"MS_TOPO_TIMEOUT": "soon"}, "MS_TOPO_TIMEOUT=soon: must be a whole number of seconds"),
     ],
