@@ -4,7 +4,11 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Evaluate a checkpoint on the complete test set.",
+        needs=("dataset_path", "checkpoint_path"),
+        distributed=True,
+    )
 
 import contextlib
 import sys
@@ -28,7 +32,7 @@ from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
-    config = load_config(argv, description="Score a checkpoint on every row of the test split.")
+    config = load_config(argv)
     with open_job(config, outputs_of("eval"), "checkpoint_path", make_records) as job:
         evaluate(job.config)
 

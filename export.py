@@ -4,7 +4,12 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Export a checkpoint as MindIR, ONNX or AIR.",
+        needs=("ckpt_file",),
+        may_read=("dataset_path",),
+        distributed=True,
+    )
 
 import os
 
@@ -27,7 +32,7 @@ from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
-    config = load_config(argv, description="Write a checkpoint as MindIR, ONNX or AIR.")
+    config = load_config(argv)
     with open_job(config, outputs_of("export"), "ckpt_file", make_records, needs_data=False) as job:
         export(job.config)
 

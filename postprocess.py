@@ -4,7 +4,7 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter()
+    enter("Print the AUC of the predictions of the C++ runner.", needs=("result_path", "label_path"))
 
 from src.common.errors import run_main
 from src.config import load_config
@@ -13,7 +13,7 @@ from src.export.inference_files import read_outputs
 
 
 def main(argv=None):
-    config = load_config(argv, description="Score the predictions of the C++ runner.")
+    config = load_config(argv)
     print(f"auc : {roc_auc(*read_outputs(config.result_path, config.label_path))}")
 
 

@@ -4,7 +4,7 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter()
+    enter("Write the test set as files for the C++ runner.", needs=("dataset_path",))
 
 from src.common.errors import run_main
 from src.config import load_config
@@ -13,7 +13,7 @@ from src.export.inference_files import write_inputs
 
 
 def main(argv=None):
-    config = load_config(argv, description="Write the test split as files for the C++ runner.")
+    config = load_config(argv)
     meta = DatasetMeta.load(config.dataset_path)
     manifest = write_inputs(config.dataset_path, meta, config.result_path)
     print(f"{config.result_path}: {manifest['rows']:,} rows in {len(manifest['files'])} files of each input")

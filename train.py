@@ -4,7 +4,12 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Train DeepFM on a MindRecord folder.",
+        needs=("dataset_path",),
+        may_read=("checkpoint_path",),
+        distributed=True,
+    )
 
 import contextlib
 import dataclasses
@@ -35,7 +40,7 @@ from src.training.trainer import Trainer, TrainPlan, TrainState
 
 def main(argv=None):
     signals = StopSignals()
-    config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
+    config = load_config(argv)
     with open_job(config, outputs_of("train"), "checkpoint_path", make_records) as job:
         train(job.config, signals, job.publish)
 

@@ -15,14 +15,42 @@ if __name__ == "__main__":
     enter()
 
 import argparse
-import json
 import pathlib
+
+from src.common.errors import UserError, run_main
+from src.common.flags import Parser
+
+
+def parse_arguments(argv=None):
+    """Return the flags."""
+    parser = Parser(
+        prog="python -m src.criteo_like",
+        description="Write Criteo-like rows.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--rows", type=int, default=200_000, help="how many")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default="data/origin_data/train.txt",
+        help="the file to write; the best possible scores go to a .best.json beside it",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.rows < 1 or arguments.seed < 0:
+        raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
+    return arguments
+
+
+if __name__ == "__main__":
+    run_main(parse_arguments)  # a mistake in a flag ends here, before the imports that take time
+
+import json
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from src.common.errors import UserError, run_main
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
 from src.common.splitmix import splitmix64, to_unit_interval
@@ -117,26 +145,6 @@ def main(argv=None):
         f"{arguments.out}: {scores['rows']:,} rows, {scores['clicks']:,} clicks; best possible: "
         f"AUC {scores['auc']:.5f}, log loss {scores['log_loss']:.5f}"
     )
-
-
-def parse_arguments(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m src.criteo_like",
-        description="Write Criteo-like rows.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--rows", type=int, default=200_000, help="how many")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default="data/origin_data/train.txt",
-        help="the file to write; the best possible scores go to a .best.json beside it",
-    )
-    arguments = parser.parse_args(argv)
-    if arguments.rows < 1 or arguments.seed < 0:
-        raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
-    return arguments
 
 
 def write_rows(path, row_count, seed, chunk_rows=CHUNK_ROWS):

@@ -35,7 +35,7 @@ def parse_flags(
 
     A repeatable one is a list of texts.  argv: None for sys.argv[1:].  --help prints all flags and exits.
     """
-    parser = _Parser(
+    parser = Parser(
         usage=f"%(prog)s [--{CONFIG_FLAG}=FILE] [--KEY=VALUE ...]",
         description=description,
         allow_abbrev=False,
@@ -57,7 +57,9 @@ def parse_flags(
     return vars(given), [text.partition("=")[0] for text in unknown]
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises ConfigError on a mistake, so that it ends in one line."""
+
     def error(self, message):
         raise ConfigError(f"{message}; --help lists the flags")
 

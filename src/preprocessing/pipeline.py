@@ -7,7 +7,6 @@ column.  Then the train values of one column after the other are counted, and ra
 """
 
 import dataclasses
-import glob
 import itertools
 import math
 import operator
@@ -18,6 +17,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
+from src.common.accelerators import find_accelerator
 from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
@@ -187,12 +187,9 @@ def vocabulary_size(rows, encoder):
 
 def check_training_fits(schema, encoder, rows, config):
     """Print what training on the result will take; UserError if it would run on this machine and cannot."""
-    from src.distributed.device import DEVICE_FILES
-
-    has_accelerator = any(glob.glob(pattern) for patterns in DEVICE_FILES.values() for pattern in patterns)
     device = config.device_target
     if device == AUTO:
-        device = "an accelerator" if has_accelerator else "CPU"
+        device = find_accelerator() or "CPU"
     sizes = NetworkSizes(
         vocabulary_size(rows, encoder), len(encoder.sparse_names), len(encoder.dense_scales), config.embedding_size,
         config.hidden_sizes,
