@@ -26,13 +26,13 @@ LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # power of the number of de
 
 
 class Role(enum.Enum):
-    """What depends on a setting, and so, when another value of it can be told from the first one."""
+    """The effect of a setting; preprocessing and training decide by it whether earlier results are still of use."""
 
-    PARSED_ROWS = "the rows that preprocessing parses, their split and their order, hence all of its results"
-    MINDRECORD = "the MindRecord files, but not the parsed rows"
-    RUN_IDENTITY = "the parameters of a training and its position in the data: a resumed run must keep it"
-    TRAINING = "the course of a training: a resumed run may change it, which it says"
-    FREE = "nothing that is used later: paths, devices, limits, and the formats of what is exported"
+    PARSED_ROWS = "on the rows that preprocessing parses, their split and their order, hence on all of its results"
+    MINDRECORD = "on the MindRecord files, but not on the parsed rows"
+    RUN_IDENTITY = "on the parameters of a training and its position in the data: a resumed run must keep it"
+    TRAINING = "on the course of a training: a resumed run may change it, and says so"
+    FREE = "on nothing that is continued from: it names paths, devices, limits or formats of exported files"
 
 
 def setting(role: Role, **more: Any) -> Any:

@@ -55,7 +55,7 @@ def test_flag_takes_the_type_of_its_default(flag, key, value):
     assert type(got) is type(value)
 
 
-def test_file_goes_before_defaults_and_flag_before_file(tmp_path):
+def test_the_file_overrides_defaults_and_flags_override_the_file(tmp_path):
     path = tmp_path / "my.yaml"
     path.write_text("batch_size: 500\nlearning_rate: 1e-2\nhidden_sizes: [8, 4]\n")
     config = load_config([f"--config_path={path}", "--batch_size", "700"])
@@ -157,7 +157,7 @@ def test_a_job_has_its_data_where_the_platform_has_room():
     assert load_config(["--enable_modelarts=True", "--data_path=./here"]).data_path == "./here"
 
 
-def test_what_is_not_given_is_none():
+def test_an_optional_setting_that_is_not_given_is_none():
     config = load_config(["--data_url=obs://bucket/data", "--train_url=none"])
     assert (config.data_url, config.train_url, config.checkpoint_url) == ("obs://bucket/data", None, None)
 
@@ -203,8 +203,8 @@ def test_each_range_holds_at_its_limits(key):
                 load_config([f"--{key}={value!r}"])
 
 
-def test_the_numbers_that_are_not_limited_on_either_side_are_none():
-    """A number without any limit would let through a negative count."""
+def test_every_number_has_a_limit():
+    """Without one a negative count would be accepted."""
     numbers = [key for key, setting in SETTINGS.items() if setting.type in (int, float, INTS)]
     assert [key for key in numbers if not SETTINGS[key].bounds() and not SETTINGS[key].choices] == []
 
