@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of docs/configuration.md: python -m src.config_reference > docs/configuration.md"""
 
+from src.distributed.entry_point import enter
+
+if __name__ == "__main__":
+    enter()
+
 import itertools
 
+from src.common.errors import run_main
 from src.config import SETTINGS, read_help
 
 COMMAND = "python -m src.config_reference > docs/configuration.md"
@@ -31,4 +37,4 @@ def _row(key, flag):
 
 
 if __name__ == "__main__":
-    print(describe_settings(), end="")
+    run_main(lambda: print(describe_settings(), end=""), prints_result=True)

@@ -18,7 +18,9 @@ def dotted_name(path):
 
 
 MODULES = {dotted_name(path): path for path in (ROOT / "src").rglob("*.py")}
-ENTRY_POINTS = {"src.preprocess_data", "src.criteo_like", "src.report.quickstart", "src.distributed.launch"}
+ENTRY_POINTS = {
+    "src.preprocess_data", "src.criteo_like", "src.config_reference", "src.report.quickstart", "src.distributed.launch",
+}  # fmt: skip
 SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf"}
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
 LAYERS = [
