@@ -4,7 +4,11 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Evaluate a checkpoint on the complete test set.",
+        needs=("dataset_path", "checkpoint_path"),
+        distributed=True,
+    )
 
 import contextlib
 
@@ -14,7 +18,7 @@ from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared
-from src.config import AUTO, load_config
+from src.config import AUTO, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
@@ -25,8 +29,8 @@ from src.modelarts.job import open_job
 
 
 def main(argv=None):
-    config = load_config(argv, description="Evaluate a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path") as job:
+    config = load_config(argv)
+    with open_job(config, outputs_of("eval"), "checkpoint_path") as job:
         evaluate(job.config)
 
 

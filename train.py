@@ -4,7 +4,12 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Train DeepFM on a MindRecord folder.",
+        needs=("dataset_path",),
+        may_read=("checkpoint_path",),
+        distributed=True,
+    )
 
 import contextlib
 import dataclasses
@@ -27,7 +32,7 @@ from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
-from src.config import AUTO, load_config
+from src.config import AUTO, LR_SCALINGS, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
@@ -36,7 +41,7 @@ from src.distributed.process_group import AgreedStop
 from src.evaluation.evaluate import evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
-from src.training.learning_rate import SCALING_POWERS, LearningRate
+from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
 from src.training.tensorboard import TensorBoard, check_package
@@ -45,13 +50,11 @@ from src.training.trainer import Trainer
 from src.training.user_callbacks import load_callbacks
 from src.training.validation import Validation
 
-OUTPUT_SETTINGS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")
-
 
 def main(argv=None):
     signals = StopSignals()
-    config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    with open_job(config, OUTPUT_SETTINGS, "checkpoint_path") as job:
+    config = load_config(argv)
+    with open_job(config, outputs_of("train"), "checkpoint_path") as job:
         train(job.config, signals, job.publish)
 
 
@@ -169,7 +172,7 @@ def create_schedule(config, steps_per_epoch, rank_count):
     total_steps = config.train_epochs * steps_per_epoch
     return LearningRate(
         config.lr_schedule,
-        config.learning_rate * rank_count ** SCALING_POWERS[config.lr_scaling],
+        config.learning_rate * rank_count ** LR_SCALINGS[config.lr_scaling],
         total_steps,
         round(config.warmup_ratio * total_steps),
         config.lr_decay_factor,

@@ -6,13 +6,26 @@ from src.distributed.entry_point import enter
 if __name__ == "__main__":
     enter()
 
-import json
-import math
 import pathlib
-import re
-import sys
 
 from src.common.errors import UserError, run_main
+from src.common.flags import Parser
+
+
+def parse_arguments(argv=None):
+    """Return the flags."""
+    parser = Parser(prog="python -m src.report.quickstart", description="Print the summary of a quick start.")
+    parser.add_argument("work", metavar="WORK_FOLDER", type=pathlib.Path, help="the folder of its files")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    run_main(parse_arguments)  # a mistake in a flag ends here, before the imports that take time
+
+import json
+import math
+import re
+
 from src.criteo_like import best_metrics_path
 from src.dataset_meta import DatasetMeta
 
@@ -20,10 +33,7 @@ TEST_LINE = re.compile(r" test AUC: (\S+), log_loss: (\S+), ")  # of eval.py in 
 
 
 def main(argv=None):
-    arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 1:
-        raise UserError("usage: python -m src.report.quickstart WORK_FOLDER")
-    print(summarise(pathlib.Path(arguments[0])))
+    print(summarise(parse_arguments(argv).work))
 
 
 def summarise(work: pathlib.Path) -> str:

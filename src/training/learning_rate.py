@@ -4,7 +4,6 @@
 import dataclasses
 import math
 
-SCALING_POWERS = {"none": 0, "linear": 1, "sqrt": 0.5}  # of the number of devices, by --lr_scaling
 
 
 @dataclasses.dataclass(frozen=True)

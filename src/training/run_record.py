@@ -17,19 +17,13 @@ from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.progress import epoch_and_step
 from src.common.signals import signals_for_children
+from src.config import Role, keys_of
 from src.dataset_meta import DatasetMeta
 
 RUN_NAME = "run.json"
-# The position in the data and the meaning of the parameters depend on these: a run cannot be resumed with others.
-FIXED_SETTINGS = (
-    "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "ema_decay",
-)  # fmt: skip
-# These are about paths and the end of training and do not influence the weights: a change is not worth a note.
-FREE_SETTINGS = (
-    "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
-    "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir", "enable_modelarts", "data_url", "train_url",
-    "checkpoint_url", "data_path", "output_dir", "output_path", "load_path",
-)  # fmt: skip
+FIXED_SETTINGS = keys_of(Role.RUN_IDENTITY)
+# The data are compared by their checksums, so the settings that they were made with need not be.
+FREE_SETTINGS = keys_of(Role.FREE, Role.PARSED_ROWS, Role.MINDRECORD)
 
 
 class RunRecord(Callback):
