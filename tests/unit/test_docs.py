@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The READMEs against what they describe, and against each other."""
+"""The documents against the code that they describe, and the English ones against the Chinese ones."""
 
 import re
 
@@ -12,6 +12,14 @@ from tests.documents import code_blocks
 
 DEFAULTS = re.findall(r"^(\w+): (.*?)\s+# (.*)$", DEFAULTS_PATH.read_text(encoding="utf-8"), re.M)
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_CN.md")}
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+TRANSLATED = {  # the English and the Chinese text
+    "README.md": tuple(READMES.values()),
+    **{
+        path.name: tuple((ROOT / "docs" / folder / path.name).read_text(encoding="utf-8") for folder in (".", "zh"))
+        for path in (ROOT / "docs" / "zh").glob("*.md")
+    },
+}
 
 
 def without_comments(block):
@@ -52,60 +60,69 @@ def test_the_code_structure_names_every_module():
     assert named == {path.stem for path in modules} - {"__init__"}
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_links_lead_somewhere(name):
-    text = READMES[name]
-    headings = {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
     for target in targets:
-        path, _, heading = target.partition("#")
-        if not path:
-            assert heading in headings, target
-        elif not path.startswith("https://"):
-            assert (ROOT / path).is_file(), target
-            if heading:
-                headings_there = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(encoding="utf-8"), re.M)
-                assert heading in map(slug, headings_there), target
+        if not target.startswith("https://"):
+            name, _, heading = target.partition("#")
+            linked = path.parent / name if name else path
+            assert linked.is_file(), target
+            assert not heading or heading in anchors(linked), target
 
 
-def slug(heading):
-    """Return what a heading is called in a link."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def anchors(path):
+    """Return the anchors of the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_both_have_the_same_headings_tables_and_lists():
+def test_every_document_is_linked_from_the_readme():
+    linked = set(re.findall(r"\]\(([^)#\s]+)", READMES["README.md"]))
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")} <= linked
+
+
+def test_the_readme_is_a_page_of_about_150_lines():
+    assert all(len(text.splitlines()) <= 170 for text in READMES.values())
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_has_the_same_headings_tables_and_lists(name):
     shapes = []
-    for text in READMES.values():
+    for text in TRANSLATED[name]:
         prose = re.sub(r"^```.*?^```$", "code", text, flags=re.MULTILINE | re.DOTALL)
         shapes.append(re.findall(r"^(#+(?= )|- |\| |code|!\[|<img)", prose, re.M))
     assert shapes[0] == shapes[1]
 
 
-def test_both_have_the_same_commands_and_outputs():
-    english, chinese = ([without_comments(block) for block in code_blocks(text)]
-                        for text in READMES.values())  # fmt: skip
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_has_the_same_commands_and_outputs(name):
+    english, chinese = ([without_comments(block) for block in code_blocks(text)] for text in TRANSLATED[name])
     assert english == chinese
 
 
-def test_both_mark_the_same_commands_as_not_tested():
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_marks_the_same_commands_as_not_tested(name):
     marks = {
         "# needs Ascend": "# 需要 Ascend",
         "# needs GPU": "# 需要 GPU",
         "# by hand, not in the tests": "# 手动运行",
     }
-    english, chinese = ("".join(code_blocks(text, "bash")).splitlines() for text in READMES.values())
+    english, chinese = ("".join(code_blocks(text, "bash")).splitlines() for text in TRANSLATED[name])
     for line, theirs in zip(english, chinese, strict=True):
         assert [mark in line for mark in marks] == [mark in theirs for mark in marks.values()], line
 
 
-def test_both_have_the_same_figures():
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_has_the_same_figures(name):
     """All numbers, heading by heading; in Chinese some small ones are words."""
     english, chinese = (
-        [numbers(section) for section in re.split(r"^## ", text, flags=re.M)] for text in READMES.values()
+        [numbers(section) for section in re.split(r"^## ", text, flags=re.M)] for text in TRANSLATED[name]
     )
     assert english == chinese
 
 
 def numbers(text):
-    """Return what is measured or set in a text, sorted: numbers with a point or of two digits and more."""
+    """Return the figures of a text, sorted: numbers with a point or of two digits and more."""
     return sorted(re.findall(r"\d[\d,]*\.\d+|\d[\d,]*\d", text))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of the README is run as printed, in a copy of the repository, in the order in which it stands there.
+"""Every command of the documents is run as printed, in a copy of the repository, in the order of DOCUMENTS.
 
-SMALLER makes data and networks smaller.  Left out is what a comment marks as for Ascend or GPU, or as run by hand.
+SMALLER makes data and networks smaller.  Commands that a comment marks as for Ascend or GPU, or as run by hand, are not
+run; those of docs/callbacks.md have a test of their own.
 """
 
 import json
@@ -26,6 +27,12 @@ from tests.conftest import ROOT
 from tests.documents import code_blocks
 from tests.records import read_rows
 
+DOCUMENTS = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("preprocessing", "training", "evaluation", "export", "ascend", "modelarts")),
+    "docs/benchmarks.md",
+    "CONTRIBUTING.md",
+)
 LEFT_OUT = re.compile(r"# (needs (Ascend|GPU)|by hand, not in the tests)")
 SMALL = """\
 train_epochs: 1
@@ -97,22 +104,29 @@ def commands(block):
 
 
 BLOCKS = [
-    found
-    for block in code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "bash")
+    (name, found)
+    for name in DOCUMENTS
+    for block in code_blocks((ROOT / name).read_text(encoding="utf-8"), "bash")
     if (found := commands(block))
 ]
 
 
-def is_slow(block):
-    return any("benchmarks/" in command for command in block)
+def parameters():
+    """Yield each block, named by its document, with a mark if it takes long."""
+    for name, block in BLOCKS:
+        marks = [pytest.mark.slow] * any("benchmarks/" in command for command in block)
+        yield pytest.param(block, marks=marks, id=f"{name}: {block[0][:40]}")
 
 
-@pytest.mark.parametrize(
-    "number",
-    [pytest.param(number, marks=[pytest.mark.slow] * is_slow(block)) for number, block in enumerate(BLOCKS)],
-)
-def test_the_commands_work(number, clone, environment):
-    for command in BLOCKS[number]:
+def test_no_document_with_commands_is_left_out():
+    documents = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    names = {path.relative_to(ROOT).as_posix() for path in documents if code_blocks(path.read_text(), "bash")}
+    assert names == {*DOCUMENTS, "docs/callbacks.md"}
+
+
+@pytest.mark.parametrize("block", parameters())
+def test_the_commands_work(block, clone, environment):
+    for command in block:
         finished = subprocess.run(
             ["bash", "-c", command],
             cwd=clone,
