@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import shutil
+import sys
 
 import pytest
 
-from src.modelarts.object_store import S3Store, StoredFile, open_store
+from src.modelarts.object_store import MoxingStore, S3Store, StoredFile, open_store
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,23 @@ def test_a_multipart_upload_has_no_md5(bucket, tmp_path):
     assert stored.tag.strip('"')[32] == "-"
     store.get(f"{bucket}/large", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
+
+
+def test_the_store_of_moxing_copies_lists_and_deletes(tmp_path, monkeypatch, request):
+    request.addfinalizer(lambda: sys.modules.pop("moxing", None))
+    (tmp_path / "modules").mkdir()
+    shutil.copy(ROOT / "tests" / "moxing_stand_in.py", tmp_path / "modules" / "moxing.py")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.setenv("STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    store = open_store({})
+    assert isinstance(store, MoxingStore)
+    (tmp_path / "file").write_bytes(b"hello")
+    store.put(tmp_path / "file", "obs://bucket/a/b.txt")
+    assert store.list("obs://bucket") == {"a/b.txt": StoredFile(5)}
+    assert store.head("obs://bucket/a/b.txt") == StoredFile(5)
+    assert store.head("obs://bucket/a") is None  # a folder is no file
+    store.get("obs://bucket/a/b.txt", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"hello"
+    store.remove("obs://bucket/a/b.txt")
+    assert store.list("obs://bucket/none") == {}
