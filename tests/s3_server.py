@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 
+import s3fs
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -57,6 +58,23 @@ class S3Server:
             "OBS_ACCESS_KEY_ID": KEY,
             "OBS_SECRET_ACCESS_KEY": SECRET,
         }
+
+    def create_bucket(self, name):
+        """Create an empty bucket."""
+        self._client().call_s3("create_bucket", Bucket=name)
+
+    def upload_in_parts(self, bucket, key, parts):
+        """Upload an object in parts, a list of bytes; all but the last must have 5 MiB."""
+        client, target = self._client(), {"Bucket": bucket, "Key": key}
+        target["UploadId"] = client.call_s3("create_multipart_upload", **target)["UploadId"]
+        tags = []
+        for number, part in enumerate(parts, start=1):
+            answer = client.call_s3("upload_part", **target, PartNumber=number, Body=part)
+            tags.append({"PartNumber": number, "ETag": answer["ETag"]})
+        client.call_s3("complete_multipart_upload", **target, MultipartUpload={"Parts": tags})
+
+    def _client(self):
+        return s3fs.S3FileSystem(key=KEY, secret=SECRET, endpoint_url=f"http://127.0.0.1:{self.port}")
 
     def count(self, method, ending):
         """Return the number of requests of a method for paths with an ending."""
