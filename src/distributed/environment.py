@@ -200,7 +200,8 @@ def read_node(environment: Mapping[str, str] = os.environ) -> Node:
     """Return the Node that NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT describe; UserError if they are invalid."""
     given = _given(environment)
     count = _number(given, "NODE_NUM", 1, least=1)
-    rank = _number(given, "NODE_RANK", largest=count - 1)
+    both = f"NODE_NUM is {count}; set both, or unset both to run alone"
+    rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
     port = None
     if "MASTER_PORT" in given:
         port = _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
