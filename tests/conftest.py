@@ -59,12 +59,10 @@ def bucket(s3_server, monkeypatch):
     """The address of a new bucket of the S3 server, which the environment names."""
     import uuid
 
-    from src.modelarts.object_store import open_store
-
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     name = f"test-{uuid.uuid4()}"
-    open_store(s3_server.environment)._files.mkdir(name)
+    s3_server.create_bucket(name)
     s3_server.requests.clear()
     s3_server.released.clear()
     return f"obs://{name}"

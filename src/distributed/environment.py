@@ -64,7 +64,7 @@ class Timeout:
 
 @dataclass(frozen=True)
 class Launcher:
-    """The launcher that has started this process, and the place of the process in its job.
+    """The launcher that has started this process, and the rank of the process in its job.
 
     kind: MSRUN, MPIRUN or RANK_TABLE; None if the process runs alone.  rank: 0 to count - 1; None if it is not known
     before the processes have met.  device: the variable that holds the device id, None if there is none.
@@ -128,7 +128,7 @@ def read_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
 def clear_other_launchers(launcher: Launcher, environment: MutableMapping[str, str] = os.environ) -> None:
     """Remove the variables that would make MindSpore assume another Launcher than this one, and the empty ones.
 
-    With RANK_TABLE_FILE left over, for example, MindSpore would not number the devices of this machine from 0.
+    With RANK_TABLE_FILE left over, for example, MindSpore would not number the devices of this node from 0.
     """
     unwanted = [name for kind, names in VARIABLES.items() if kind != launcher.kind for name in names]
     unwanted += [name for name in environment if name.startswith(OMPI_PREFIX) and launcher.kind != MPIRUN]
@@ -200,7 +200,8 @@ def read_node(environment: Mapping[str, str] = os.environ) -> Node:
     """Return the Node that NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT describe; UserError if they are invalid."""
     given = _given(environment)
     count = _number(given, "NODE_NUM", 1, least=1)
-    rank = _number(given, "NODE_RANK", largest=count - 1)
+    both = f"NODE_NUM is {count}; set both, or unset both to run alone"
+    rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
     port = None
     if "MASTER_PORT" in given:
         port = _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")

@@ -58,6 +58,17 @@ def open_store(environment: Mapping[str, str]) -> "Store":
     raise UserError(f"obs:// and s3:// need moxing, or one of {' and '.join(CREDENTIALS)} in the environment")
 
 
+def endpoint_url(endpoint: str) -> str:
+    """Return the URL of an endpoint, which may be given without its scheme."""
+    return endpoint if "://" in endpoint else f"https://{endpoint}"
+
+
+def region_of(endpoint: str) -> str | None:
+    """Return the region in the name of an OBS endpoint, such as obs.REGION.myhuaweicloud.com; None for others."""
+    found = re.search(r"//obs\.([\w-]+)\.", endpoint_url(endpoint))
+    return found and found[1]
+
+
 class S3Store:
     """A store with the S3 protocol, such as OBS."""
 
@@ -66,16 +77,15 @@ class S3Store:
         import s3fs
         from aiohttp import ClientError
 
-        endpoint = endpoint if "://" in endpoint else f"https://{endpoint}"
-        region = re.search(r"//obs\.([\w-]+)\.", endpoint)
+        url, region = endpoint_url(endpoint), region_of(endpoint)
         self._temporary = (OSError, botocore.exceptions.BotoCoreError, ClientError, asyncio.TimeoutError)
         self._secrets = [text for text in (key, secret, token) if text]
         self._files = s3fs.S3FileSystem(
             key=key,
             secret=secret,
             token=token,
-            endpoint_url=endpoint,
-            client_kwargs={"region_name": region[1]} if region else {},
+            endpoint_url=url,
+            client_kwargs={"region_name": region} if region else {},
             config_kwargs={
                 "connect_timeout": CONNECT_SECONDS,
                 "read_timeout": READ_SECONDS,

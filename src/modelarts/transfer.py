@@ -44,7 +44,7 @@ class LocalCopy:
     def __init__(self, store: Store, url: str, folder: os.PathLike | str):
         self._store, self._url, self.folder = store, url, pathlib.Path(folder)
         self._ledger_path = self.folder.with_name(f"{self.folder.name}.json")
-        self._complete = self._read_ledger()  # [size, tag] by name
+        self._complete: dict[str, StoredFile] = self._read_ledger()  # without their MD5
 
     def update(self, files: dict[str, StoredFile]) -> None:
         """Make the folder hold exactly these files; those that are there already are not downloaded again.
@@ -53,9 +53,9 @@ class LocalCopy:
         """
         if not self._ledger_path.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} is the local copy of {self._url}, but it holds other files; empty it")
-        wanted = {name: [file.size, file.tag] for name, file in files.items()}
+        wanted = {name: StoredFile(file.size, file.tag) for name, file in files.items()}
         self._complete = {
-            name: stamp for name, stamp in self._complete.items() if stamp == wanted.get(name) and self._has(name)
+            name: file for name, file in self._complete.items() if file == wanted.get(name) and self._has(name)
         }
         self._write_ledger()
         for path in [path for path in self.folder.rglob("*") if path.is_file()]:
@@ -66,14 +66,14 @@ class LocalCopy:
         if missing:
             self._download_all({name: wanted[name] for name in missing})
 
-    def _download_all(self, wanted):
-        progress = Progress("download", sum(size for size, _ in wanted.values()), "bytes")
+    def _download_all(self, wanted: dict[str, StoredFile]) -> None:
+        progress = Progress("download", sum(file.size for file in wanted.values()), "bytes")
         complete = shown = 0
         for name in copy_all(self._download, list(wanted)):
             if name is not None:
                 self._complete[name] = wanted[name]
                 self._write_ledger()
-                complete += wanted[name][0]
+                complete += wanted[name].size
             begun = sum(size_of(self._partial(name)) for name in wanted)
             progress.advance(max(complete + begun - shown, 0))
             shown = max(shown, complete + begun)
@@ -96,15 +96,18 @@ class LocalCopy:
 
     def _has(self, name):
         path = self.folder / name
-        return path.is_file() and path.stat().st_size == self._complete[name][0]
+        return path.is_file() and path.stat().st_size == self._complete[name].size
 
     def _read_ledger(self):
         ledger = read_json(self._ledger_path)
-        return ledger["files"] if ledger and ledger["url"] == self._url else {}
+        if not ledger or ledger["url"] != self._url:
+            return {}
+        return {name: StoredFile(size, tag) for name, (size, tag) in ledger["files"].items()}
 
     def _write_ledger(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._ledger_path, {"url": self._url, "files": self._complete})
+        files = {name: [file.size, file.tag] for name, file in self._complete.items()}
+        write_json(self._ledger_path, {"url": self._url, "files": files})
 
 
 def upload(store: Store, folder: pathlib.Path, names: Iterable[str], url: str) -> None:

@@ -143,8 +143,14 @@ def test_the_node_is_read_from_the_variables_of_the_scripts(environment, node):
     ("environment", "message"),
     [
         ({"NODE_NUM": "0"}, "NODE_NUM=0: must be a whole number of at least 1; unset it to run alone"),
-        ({"NODE_NUM": "2", "NODE_RANK": "2"}, "NODE_RANK=2: must be a whole number from 0 to 1; unset it to run alone"),
-        ({"NODE_RANK": "1"}, "NODE_RANK=1: must be a whole number from 0 to 0; unset it to run alone"),
+        (
+            {"NODE_NUM": "2", "NODE_RANK": "2"},
+            "NODE_RANK=2: must be a whole number from 0 to 1; NODE_NUM is 2; set both, or unset both to run alone",
+        ),
+        (
+            {"NODE_RANK": "1"},
+            "NODE_RANK=1: must be a whole number from 0 to 0; NODE_NUM is 1; set both, or unset both to run alone",
+        ),
         ({"MASTER_PORT": "x"}, "MASTER_PORT=x: must be a whole number from 1 to 65535; unset it for the default"),
     ],
 )

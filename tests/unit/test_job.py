@@ -103,6 +103,13 @@ def test_a_checkpoint_is_downloaded_with_its_index(configure, bucket, tmp_path, 
     assert {found.name for found in folder.iterdir()} == names
 
 
+@pytest.mark.parametrize("parent", ["", "checkpoint"])
+def test_a_local_checkpoint_folder_is_used_where_it_is(configure, tmp_path, parent):
+    write_files(tmp_path / "run" / parent, {"model.json": b"{}"})
+    config = run_job(configure(f"--checkpoint_url={tmp_path / 'run'}", f"--train_url={tmp_path / 'out'}"))
+    assert pathlib.Path(config.checkpoint_path) == tmp_path / "run" / parent
+
+
 def test_a_script_that_needs_no_data_runs_with_only_a_checkpoint(configure, bucket, tmp_path):
     write_files(tmp_path / "run", {"model.json": b"{}"})
     upload(open_store(os.environ), tmp_path / "run", ["model.json"], f"{bucket}/run")

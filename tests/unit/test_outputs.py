@@ -4,7 +4,9 @@
 import errno
 import json
 import os
+import pathlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -29,8 +31,13 @@ def copy(bucket, tmp_path, monkeypatch):
 
 def at_address(copy):
     """Return what is at the address of results, by name."""
-    found = copy.store.list(copy.url)
-    return {name: copy.store._files.cat_file(f"{copy.url}/{name}".partition("://")[2]) for name in found}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "file")
+        contents = {}
+        for name in copy.store.list(copy.url):
+            copy.store.get(f"{copy.url}/{name}", path)
+            contents[name] = path.read_bytes()
+    return contents
 
 
 def work(folder, step):
