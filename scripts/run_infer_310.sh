@@ -4,7 +4,7 @@
 # usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS [DEVICE_ID]
 # for example: bash scripts/run_infer_310.sh deepfm.mindir /data/mindrecord y 0
 # NEED_PREPROCESS: y to write the test split to preprocess_Result/, n to use the files there.  DEVICE_ID: default 0.
-# LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU no Ascend is needed, and MindSpore Lite is downloaded.
+# LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU no Ascend is needed, and without LITE_HOME it is downloaded.
 # The AUC is written to acc.log, predictions to result_Files/, and all other output to infer.log.
 set -euo pipefail
 

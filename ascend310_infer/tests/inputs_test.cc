@@ -65,6 +65,8 @@ TEST(inputs, files_of_different_row_counts_are_refused) {
   folder.Write("01_dense_values/a.bin", Bytes<float>({0.5F}));
   CHECK_ERROR(Open(folder).Read("a.bin", kRowBytes, kVocabularySize),
               "a.bin holds 1 rows, the file of the same name in " + (folder / "00_sparse_ids").string() + " holds 2");
+  folder.Write("01_dense_values/a.bin", Bytes<float>({0.5F, 0.25F, 0.75F}));
+  CHECK_ERROR(Open(folder).Read("a.bin", kRowBytes, kVocabularySize), "a.bin holds 3 rows");
 }
 
 TEST(inputs, ids_and_dense_values_are_checked) {

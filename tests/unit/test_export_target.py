@@ -7,6 +7,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.export.target import ExportTarget
+from tests.limits import files_of_at_most
 from tests.odd_paths import ODD_NAMES
 
 
@@ -60,6 +61,15 @@ def test_a_failed_export_leaves_an_earlier_file_as_it_was_and_removes_new_folder
         with pytest.raises(RuntimeError), ExportTarget(name, "MINDIR") as target:
             target.partial.write_text("half")
             raise RuntimeError
+    assert os.listdir() == ["old.mindir"]
+    assert (tmp_path / "old.mindir").read_text() == "old"
+
+
+def test_a_disk_that_is_full_leaves_an_earlier_file_as_it_was(tmp_path):
+    (tmp_path / "old.mindir").write_text("old")
+    with files_of_at_most(100), pytest.raises(OSError, match="File too large"), ExportTarget("old", "MINDIR") as target:
+        target.partial.write_bytes(bytes(1000))
+        target.commit()
     assert os.listdir() == ["old.mindir"]
     assert (tmp_path / "old.mindir").read_text() == "old"
 
