@@ -8,7 +8,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.dataset import create_dataset
-from src.dataset_meta import DatasetMeta
+from src.dataset_meta import META_NAME, DatasetMeta
 from tests.records import read_rows
 
 
@@ -145,3 +145,11 @@ def test_a_shard_of_the_same_size_with_other_content_is_refused_by_the_first_ran
     with pytest.raises(UserError, match=r"train_input_part\.mindrecord00 is damaged or of other data: its SHA-256"):
         create_dataset(DatasetMeta.load(folder), "train", 50, shuffle=shuffle)
     create_dataset(DatasetMeta.load(folder), "test", 50)
+
+
+def test_the_metadata_of_a_folder_are_not_read_again_for_each_split(dataset, tmp_path):
+    folder = shutil.copytree(dataset, tmp_path / "mindrecord")
+    data = DatasetMeta.load(folder)
+    (folder / META_NAME).unlink()
+    for split in ("train", "valid"):
+        assert len(batches(create_dataset(data, split, 50))) == data.splits[split].records

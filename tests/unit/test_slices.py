@@ -81,7 +81,7 @@ def test_fields_are_chosen_by_the_first_rows_and_evaluated_on_all(data, rows, mo
     sparse_ids, labels = rows
     probabilities = np.linspace(0, 1, len(labels), dtype=np.float32)
     found = collect(FieldSlices(data, Ranks(), by_field=by_field, informative=True), *rows).metrics(probabilities)
-    sampled = min(-(-sample_rows // BATCH) * BATCH, len(labels))  # whole batches
+    sampled = min(-(-sample_rows // BATCH) * BATCH, len(labels))  # complete batches
     chosen = expected_fields(data, sparse_ids[:sampled], labels[:sampled])
     assert list(found) == ([by_field] if by_field else []) + [field for field in chosen if field != by_field]
     for field, frame in found.items():
