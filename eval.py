@@ -4,12 +4,12 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import contextlib
 
 from src.checkpoint import find_checkpoint
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
@@ -64,7 +64,7 @@ def outputs(config):
 def check_memory(checkpoint, batch_size, device, ranks):
     """Print the memory that the evaluation needs; raise UserError if this machine does not have it."""
     sizes = checkpoint.folder.network_config
-    work = Work("evaluation", sizes, prediction_bytes(sizes, batch_size), ranks.count_on_this_machine())
+    work = Work("evaluation", sizes, prediction_bytes(sizes, batch_size), ranks.local_count())
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
 
 
@@ -103,4 +103,4 @@ def result_line(evaluation):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

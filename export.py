@@ -4,14 +4,14 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import os
 
 from mindspore import Tensor
 
 from src.checkpoint import find_checkpoint
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.config import load_config
@@ -88,4 +88,4 @@ def runner(network):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

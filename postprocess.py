@@ -6,7 +6,7 @@ from src.distributed.entry_point import enter
 if __name__ == "__main__":
     enter()
 
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 from src.config import load_config
 from src.evaluation.metrics import roc_auc
 from src.export.inference_files import read_outputs
@@ -18,4 +18,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

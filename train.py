@@ -4,15 +4,15 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import contextlib
 import dataclasses
 
 from src.callback import TrainLogs
 from src.checkpoint import DataIdentity, ModelFolder, find_resume_checkpoint, load_into
-from src.common.errors import exit_on_user_error
-from src.common.locks import only_training
+from src.common.errors import run_main
+from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
@@ -75,7 +75,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
         signals.end()
     except Stopped as stopped:
         if state.step:
-            stopped.way_on = "the same command with --resume=True goes on from there"
+            stopped.resume_hint = "the same command with --resume=True goes on from there"
         raise
     if config.report_path is not None:
         report(config, meta, trainer, valid_data, ranks)
@@ -100,7 +100,7 @@ def outputs_held(config, with_valid, ranks):
 
         def hold():
             stack.enter_context(prepared(outputs))
-            stack.enter_context(only_training(config.ckpt_path, logs))
+            stack.enter_context(exclusive_training(config.ckpt_path, logs))
 
         ranks.first_does(hold)
         yield
@@ -108,7 +108,7 @@ def outputs_held(config, with_valid, ranks):
 
 def check_memory(config, meta, device, ranks):
     """Print what training will take, and refuse what this machine cannot give."""
-    sizes, processes = size_network(config, meta), ranks.count_on_this_machine()
+    sizes, processes = size_network(config, meta), ranks.local_count()
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
     cells = meta.lines * meta.settings["slot_dim"] if meta.settings["skip_id_convert"] else None
     advice = training_advice(sizes, cells, processes)
@@ -203,7 +203,7 @@ def open_run(config, meta, train_step, record, logs, ranks):
         print(f"note: {note}")
     load_into(train_step, saved.path)
     print(f"going on from {saved.path}, after step {state.step}")
-    ranks.wait()  # until all have read what the first one is going to change
+    ranks.barrier()  # until all have read what the first one is going to change
     if not goes_on:
         return create_folder(config, meta, train_step, ranks), state
     if ranks.is_first:
@@ -221,4 +221,4 @@ def create_folder(config, meta, train_step, ranks):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

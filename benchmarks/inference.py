@@ -23,7 +23,7 @@ import numpy as np
 from mindspore import Tensor
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.device import place, set_seed
+from src.distributed.device import select_device, set_seed
 from src.export.formats import write
 
 BATCHES = {1: 500, 100: 200, 1000: 40, 16_000: 4}  # how many of each size are timed in a round
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
     parser.add_argument("--most_rows", type=int, default=max(BATCHES), help="in a batch (default: %(default)s)")
     arguments = parser.parse_args()
-    place("CPU", 0)
+    select_device("CPU", 0)
     ms.runtime.dispatch_threads_num(arguments.threads)
     set_seed(1)
     runner = build_runner()

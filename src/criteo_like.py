@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
 from src.common.splitmix import splitmix64, to_unit_interval
@@ -298,4 +298,4 @@ def _sigmoid(logits):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

@@ -8,13 +8,13 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.dataset_meta import PADDING_LABEL, DatasetMeta, SplitMeta
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 
 MOST_WORKERS = 8
 
 
 def create_dataset(
-    data: DatasetMeta, split: str, batch_size: int, *, shuffle: bool = False, ranks: Ranks | None = None
+    data: DatasetMeta, split: str, batch_size: int, *, shuffle: bool = False, ranks: ProcessGroup | None = None
 ) -> ds.Dataset:
     """Return a dataset of batches (sparse_ids, dense_values, labels) of a split; without dense_values if it has none.
 
@@ -25,7 +25,7 @@ def create_dataset(
     ranks: the processes that divide the records; all of them get the same number of batches.  None: this one alone.
     Raises UserError if the records cannot make such batches, or if the first rank finds them damaged.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessGroup()
     split_meta = data.splits[split]
     records_per_batch = _records_per_batch(data, split, batch_size, ranks.count if shuffle else None)
     records_per_step = records_per_batch * ranks.count

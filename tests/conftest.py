@@ -14,9 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def cpu():
     """MindSpore in graph mode on the CPU, as the entry points set it."""
-    from src.distributed.device import place
+    from src.distributed.device import select_device
 
-    place("CPU", 0)
+    select_device("CPU", 0)
 
 
 @pytest.fixture

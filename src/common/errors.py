@@ -16,7 +16,7 @@ class ConfigError(UserError):
     """A setting that does not exist or has a value that it cannot have."""
 
 
-def exit_on_user_error(main, prints_result=False):
+def run_main(main, prints_result=False):
     """Run `main`; on a mistake of the user's print one line to stderr and exit with status 2.
 
     Stopped by a signal, the status is 128 and its number, as of a process that the signal ended.

@@ -52,7 +52,7 @@ def temporary_lock(path):
 
 
 @contextlib.contextmanager
-def only_training(folder, logs):
+def exclusive_training(folder, logs):
     """Keep other trainings from a checkpoint folder and from logs for a `with` block; UserError if there is one.
 
     logs: by flag, paths; a log that is new and still empty in the end is removed.

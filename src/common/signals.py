@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stop at a good moment when the system or the user asks for it: what SIGTERM, SIGINT and SIGHUP do.
 
-An entry point calls hold_signals() before it imports anything heavy.  From then on no thread gets these signals but
+An entry point calls handle_signals() before it imports anything heavy.  From then on no thread gets these signals but
 one that waits for them, as handlers would run late or not at all: the main thread runs no Python while it is inside
 MindSpore or polars, and MindSpore puts handlers of its own in place while it runs a graph.
 """
@@ -17,23 +17,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """The process was asked to stop; `signal_number` says how, `way_on` how to go on."""
+    """The process was asked to stop; `signal_number` says how, `resume_hint` how to go on."""
 
-    def __init__(self, signal_number, way_on=""):
+    def __init__(self, signal_number, resume_hint=""):
         super().__init__()
         self.signal_number = signal_number
-        self.way_on = way_on
+        self.resume_hint = resume_hint
 
     def __str__(self):
         name = signal.Signals(self.signal_number).name
-        return f"stopped by {name}; {self.way_on}" if self.way_on else f"stopped by {name}"
+        return f"stopped by {name}; {self.resume_hint}" if self.resume_hint else f"stopped by {name}"
 
 
 class _Holder:
-    """The signals of this process, once hold_signals() has been called."""
+    """The signals of this process, once handle_signals() has been called."""
 
-    def __init__(self, way_on, guard):
-        self.way_on = way_on
+    def __init__(self, resume_hint, guard):
+        self.resume_hint = resume_hint
         self.action = self.end
         self.clean_ups = []
         self._guard = guard
@@ -65,29 +65,29 @@ class _Holder:
         for clean_up in reversed(self.clean_ups):
             with contextlib.suppress(Exception):
                 clean_up()
-        end_by_signal(number, self.way_on)
+        end_by_signal(number, self.resume_hint)
 
 
 _held = []  # the _Holder, if there is one
 
 
-def hold_signals(way_on="", guard=None):
+def handle_signals(resume_hint="", guard=None):
     """Let SIGTERM, SIGINT and SIGHUP end the process in one line, with status 128 and the signal's number.
 
-    way_on: how to go on after that, for the line.  guard: the process id of a parent that passes signals on.
+    resume_hint: how to go on after that, for the line.  guard: the process id of a parent that passes signals on.
     Only the first call counts.  Threads and processes that are started later do not get these signals.
     """
     if not _held:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        _held.append(_Holder(way_on, guard))
+        _held.append(_Holder(resume_hint, guard))
 
 
-def end_by_signal(number, way_on=""):
+def end_by_signal(number, resume_hint=""):
     """Say that a signal ends this process, and end it, whatever its other threads do."""
     keep_output_writable()
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # no lock of Python's, as the main thread may hold it
-            os.write(sys.stderr.fileno(), f"{Stopped(number, way_on)}\n".encode())
+            os.write(sys.stderr.fileno(), f"{Stopped(number, resume_hint)}\n".encode())
     os._exit(128 + number)
 
 

@@ -10,7 +10,7 @@ from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.errors import UserError
 from src.distributed.environment import ALONE, MSRUN, RANK_TABLE, clear_others, read_launcher
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, describe_timeout, wait_for_scheduler
 
@@ -22,15 +22,15 @@ def set_up(target, device_id):
     """Select the device, for graph mode, and join the other ranks if a launcher started this process as one of several.
 
     target: "auto" takes an accelerator if there is one.  device_id: of which card, unless the launcher says.
-    Return the target and the Ranks.  To be called before any parameter is made.
+    Return the target and the ProcessGroup.  To be called before any parameter is made.
     """
     launcher = read_launcher(os.environ)
     clear_others(os.environ, launcher)  # with a rank table left MindSpore would not number the devices of this machine
-    chosen = place(target, device_id, launcher)
+    chosen = select_device(target, device_id, launcher)
     if launcher.kind is None:
-        return chosen, Ranks()
+        return chosen, ProcessGroup()
     _join(launcher, chosen)
-    ranks = Ranks(get_rank(), get_group_size())
+    ranks = ProcessGroup(get_rank(), get_group_size())
     print(f"rank {ranks.rank} of {ranks.count}")
     if ranks.count > 1:
         ms.set_auto_parallel_context(
@@ -66,7 +66,7 @@ def _join(launcher, target):
         ) from error
 
 
-def place(target, device_id, launcher=ALONE):
+def select_device(target, device_id, launcher=ALONE):
     """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one.
 
     device_id: of which card, unless the Launcher says.

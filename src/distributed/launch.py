@@ -19,7 +19,7 @@ import argparse
 import pathlib
 import socket
 
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.distributed.environment import LARGEST_PORT, without_launcher
 from src.distributed.rank_table import read_rank_table
 from src.distributed.scheduler import TIMEOUT_SECONDS, TIMEOUT_VARIABLE, check_port, find_host, is_own_address, timeout
@@ -39,7 +39,7 @@ def main():
     parser.add_argument("script", nargs=argparse.REMAINDER, help="and its flags")
     arguments = parser.parse_args()
     if arguments.device_num == 0:
-        commands, logs = alone(arguments.script, pathlib.Path(arguments.log), os.environ)
+        commands, logs = single_process(arguments.script, pathlib.Path(arguments.log), os.environ)
     else:
         cluster = Cluster(arguments.device_num, os.environ)
         logs = {rank: pathlib.Path(arguments.log.format(rank=rank)) for rank in cluster.ranks}
@@ -62,7 +62,7 @@ class Cluster:
         self.ranks = range(self.machine * device_num, (self.machine + 1) * device_num)
 
 
-def alone(script, log, environment):
+def single_process(script, log, environment):
     """Return the command of one process that is not one of several, and its log."""
     return [Command([PYTHON, "-u", *script], {**without_launcher(environment), "RANK_ID": "0"}, log, rank=0)], {0: log}
 
@@ -149,4 +149,4 @@ def _make_way(log):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

@@ -13,7 +13,7 @@ from src.common.signals import SIGNALS, Stopped
 MESSAGE_LENGTH = 1000
 
 
-class Ranks:
+class ProcessGroup:
     """Process number `rank` of `count`; what has to do with the others must be called by all of them.
 
     One process alone needs no communication, more of them need mindspore.communication.init().
@@ -45,7 +45,7 @@ class Ranks:
         numbers = Tensor(numbers, ms.float32)
         return numbers if self.count == 1 else self._sum(numbers)
 
-    def count_on_this_machine(self):
+    def local_count(self):
         """Return how many of the processes run on the machine of this one."""
         if self.count == 1:
             return 1
@@ -72,7 +72,7 @@ class Ranks:
         if error is not None:
             raise error
 
-    def wait(self):
+    def barrier(self):
         """Wait until all ranks have come here."""
         if self.count > 1:
             self.start_sum([0]).asnumpy()

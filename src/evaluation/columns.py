@@ -4,13 +4,13 @@
 import numpy as np
 
 from src.dataset_meta import PADDING_LABEL
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 
 
 class Columns:
     """Labels and other columns of the same rows; a batch may end in padding, so that all ranks have as many rows."""
 
-    def __init__(self, ranks: Ranks):
+    def __init__(self, ranks: ProcessGroup):
         self._ranks = ranks
         self.batches: list[tuple[np.ndarray, ...]] = []
         self.row_count = 0  # of this rank, with the padding

@@ -12,7 +12,7 @@ from mindspore.dataset import Dataset
 from src.common.encoded_rows import check_rows
 from src.common.progress import Progress
 from src.deepfm import DeepFMPredict
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
 from src.evaluation.metrics import compute_metrics
 from src.evaluation.slices import FieldSlices
@@ -43,7 +43,7 @@ def evaluate_split(
     split: str,
     predictor: DeepFMPredict,
     dataset: Dataset,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     *,
     between_batches: Callable[[], None] | None = None,
     slices: FieldSlices | None = None,
@@ -65,7 +65,7 @@ def evaluate_split(
 def predict(
     predictor: DeepFMPredict,
     dataset: Dataset,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     split: str,
     *,
     between_batches: Callable[[], None] | None = None,

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
 from src.evaluation.metrics import calibration, log_loss, roc_auc
 from src.preprocessing.encoder import Vocabulary
@@ -23,7 +23,9 @@ class FieldSlices:
     kept, afterwards only those of the chosen ones: of 4.6 million rows with 39 fields 130 MB instead of 720 MB.
     """
 
-    def __init__(self, data: DatasetMeta, ranks: Ranks, *, by_field: str | None = None, informative: bool = False):
+    def __init__(
+        self, data: DatasetMeta, ranks: ProcessGroup, *, by_field: str | None = None, informative: bool = False
+    ):
         self._data, self._ranks = data, ranks
         self._fields = [] if by_field is None else [by_field]
         self._sample = Columns(ranks) if informative else None  # the ids of all fields, until the fields are chosen

@@ -23,7 +23,7 @@ RAW_FOLDER = "origin_data"
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder):
+def folder_lock(folder):
     """Let one process of this machine after the other do something with a folder; a killed one holds up nobody."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def one_at_a_time(folder):
         yield
 
 
-def bring_data(url, store, folder, preprocess):
+def prepare_data(url, store, folder, preprocess):
     """Return the MindRecord folder of the data at `url`, a path of this machine or an address of `store`.
 
     What has to be copied, unpacked or preprocessed is in `folder` afterwards, and is not done again.
@@ -68,7 +68,7 @@ def list_files(url, store):
     files = retry(lambda: store.list(url), PATIENCE_SECONDS)
     if files:
         return url, files
-    file = retry(lambda: store.look(url), PATIENCE_SECONDS)
+    file = retry(lambda: store.head(url), PATIENCE_SECONDS)
     if file is None:
         raise UserError(f"{url}: there is nothing")
     parent, _, name = url.rpartition("/")

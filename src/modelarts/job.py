@@ -12,12 +12,12 @@ import pathlib
 import sys
 
 from src.common.errors import UserError
-from src.common.locks import only_training
+from src.common.locks import exclusive_training
 from src.distributed.environment import read_launcher
 from src.export.probe_rows import PROBE_NAME
-from src.modelarts.inputs import bring_data, list_files, one_at_a_time
+from src.modelarts.inputs import folder_lock, list_files, prepare_data
 from src.modelarts.object_store import is_remote, open_store
-from src.modelarts.outputs import Outbox, ResultsCopy
+from src.modelarts.outputs import ResultsCopy, Uploader
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy
 
 FAILED_PATIENCE_SECONDS = 30  # with sending the results of a job that has failed or is being stopped
@@ -49,7 +49,7 @@ def open_job(config, results, checkpoint_key, preprocess, needs_data=True):
     urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
     store = open_store(os.environ) if any(map(is_remote, urls)) else None
     results = [key for key in results if getattr(config, key) is not None]
-    with one_at_a_time(config.data_path):
+    with folder_lock(config.data_path):
         settings = _bring_inputs(config, checkpoint_key, store, preprocess)
         copy, folder = _open_results(config, results, store)
     settings |= {key: str(folder / getattr(config, key)) for key in results}
@@ -58,16 +58,16 @@ def open_job(config, results, checkpoint_key, preprocess, needs_data=True):
     if copy is None or read_launcher(os.environ).rank not in (None, 0):
         yield Job(config)
         return
-    outbox = Outbox(copy)
+    uploader = Uploader(copy)
     try:
-        yield Job(config, outbox.post)
+        yield Job(config, uploader.submit)
     except BaseException:
         try:
-            outbox.close(FAILED_PATIENCE_SECONDS)
+            uploader.close(FAILED_PATIENCE_SECONDS)
         except OSError as error:
             print(f"error: {error}", file=sys.stderr)
         raise
-    outbox.close(PATIENCE_SECONDS)
+    uploader.close(PATIENCE_SECONDS)
 
 
 def _bring_inputs(config, checkpoint_key, store, preprocess):
@@ -75,7 +75,7 @@ def _bring_inputs(config, checkpoint_key, store, preprocess):
     settings = {}
     if config.data_url is not None:
         raw_settings = dataclasses.replace(config, overwrite=True)  # what is in data_path can be made again
-        data = bring_data(config.data_url, store, config.data_path, lambda: preprocess(raw_settings))
+        data = prepare_data(config.data_url, store, config.data_path, lambda: preprocess(raw_settings))
         print(f"data: {data}")
         settings["dataset_path"] = str(data)
     if config.checkpoint_url is not None:
@@ -115,7 +115,7 @@ def _open_results(config, results, store):
         return None, folder
     copy = ResultsCopy(store, config.train_url, config.output_path)
     if "ckpt_path" in results and (copy.folder / config.ckpt_path).is_dir():
-        with only_training(copy.folder / config.ckpt_path, {}):
+        with exclusive_training(copy.folder / config.ckpt_path, {}):
             pass  # otherwise what is here belongs to a training that is still running
     copy.restore([pathlib.PurePath(getattr(config, key)).as_posix() for key in results])
     return copy, copy.folder

@@ -97,7 +97,7 @@ class S3Store:
             if path[start:] and not path.endswith("/")
         }
 
-    def look(self, url):
+    def head(self, url):
         """Return the StoredFile of an address, None if there is none."""
         try:
             info = self._call(url, self._files.call_s3, "head_object", **dict(zip(("Bucket", "Key"), _parts(url))))
@@ -160,7 +160,7 @@ class MoxingStore:
             if not name.endswith("/") and not self._call(url, self._files.is_directory, f"{url}/{name}")
         }
 
-    def look(self, url):
+    def head(self, url):
         """Return the StoredFile of an address, None if there is none."""
         exists = self._call(url, self._files.exists, url) and not self._call(url, self._files.is_directory, url)
         return self._stored(url) if exists else None

@@ -61,12 +61,12 @@ class ResultsCopy:
             send(self.store, snapshot, names, self.url)
             self.sent.update({name: stamps[name] for name in names})
         for name in self.sent.keys() - stamps.keys():
-            if self.store.look(f"{self.url}/{name}") is not None:
+            if self.store.head(f"{self.url}/{name}") is not None:
                 self.store.remove(f"{self.url}/{name}")
             del self.sent[name]
 
 
-class Outbox:
+class Uploader:
     """Sends snapshots of the results in the background; the newest one goes until it has arrived."""
 
     def __init__(self, results):
@@ -81,7 +81,7 @@ class Outbox:
         results.mark()
         threading.Thread(target=self._run, daemon=True).start()
 
-    def post(self):
+    def submit(self):
         """Let the results go out as they are now; what is in the way is said and does not matter yet."""
         try:
             self._take_snapshot()

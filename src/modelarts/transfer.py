@@ -80,7 +80,7 @@ class LocalCopy:
 
         def fetch_once():
             self._store.get(url, partial)
-            check_same(url, self._store.look(url), partial)
+            check_same(url, self._store.head(url), partial)
 
         retry(fetch_once, PATIENCE_SECONDS, pause)
         partial.replace(path)
@@ -103,7 +103,7 @@ def send(store, folder, names, url):
 
     def send_one(name, _):
         store.put(folder / name, f"{url}/{name}")
-        check_same(f"{url}/{name}", store.look(f"{url}/{name}"), folder / name)
+        check_same(f"{url}/{name}", store.head(f"{url}/{name}"), folder / name)
 
     for _ in copy_all(send_one, names):
         pass

@@ -31,7 +31,7 @@ from src.preprocessing.encoder import KEY, LABEL, FeatureEncoder, FieldSchema, c
 from src.preprocessing.field_report import IdCounter, describe, estimate, report_fields
 from src.preprocessing.prefetch import in_background, map_ahead
 from src.preprocessing.raw_rows import count_lines, find_source, parse_block, read_blocks
-from src.preprocessing.result_folder import ResultFolder, identify, only_run
+from src.preprocessing.result_folder import ResultFolder, exclusive_run, identify
 from src.preprocessing.spill import KEY_BITS, Spill
 from src.preprocessing.value_counts import count_values
 
@@ -93,7 +93,7 @@ def make_records(config):
     if not folder.is_made():  # a finished result can be on a read-only disk
         folder.check_free(config.overwrite)
         flag = "data_path" if config.output_dir is None else "output_dir"
-        with only_run(folder, flag, f"--{flag}={getattr(config, flag)}"):
+        with exclusive_run(folder, flag, f"--{flag}={getattr(config, flag)}"):
             if not folder.is_made():
                 folder.check_free(config.overwrite)
                 preprocess(source, folder, config)

@@ -18,7 +18,7 @@ LONGEST_PATH = 500  # bytes; the index of a shard is an SQLite file, whose path 
 
 
 @contextlib.contextmanager
-def only_run(folder, flag, setting):
+def exclusive_run(folder, flag, setting):
     """Hold a ResultFolder for a `with` block; UserError if another run holds it or it cannot be written.
 
     flag, setting: the flag that says where the folder is, and the text of the setting with which a message begins.

@@ -16,7 +16,7 @@ from src.checkpoint import Checkpoint
 from src.common.files import write_text
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.evaluation.metrics import CALIBRATION_BINS
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
@@ -53,7 +53,7 @@ def report_on(
     checkpoint: Checkpoint,
     data: DatasetMeta,
     split: str,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     path: str | os.PathLike,
     *,
     predictor: DeepFMPredict,

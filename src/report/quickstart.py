@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.criteo_like import best_scores_path
 from src.dataset_meta import DatasetMeta
 
@@ -67,4 +67,4 @@ def _describe_metrics(auc=math.nan, log_loss=math.nan, **others):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

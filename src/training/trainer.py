@@ -78,8 +78,8 @@ class Trainer:
 
     train_step: a TrainStep.  rate: a LearningRate.  valid_data: a dataset, or None.  folder: a ModelFolder.
     logs: a TrainLogs.  record: a RunRecord.  signals: a StopSignals.
-    ranks: the Ranks that train together; all of them do the same, and the first one writes.  after_save: to be called
-    by that one after each checkpoint.
+    ranks: the ProcessGroup that trains together; all ranks do the same, and the first one writes.  after_save: to be
+    called by that one after each checkpoint.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Trainer:
                 self._run_epochs(train_data)
         except Stopped:
             self._save_if_unsaved()
-            self._ranks.wait()  # a launcher may end the others as soon as one has ended
+            self._ranks.barrier()  # a launcher may end the others as soon as one has ended
             raise
         except OSError as error:
             raise OSError(f"{error}; {self._rescue()}") from error
@@ -118,7 +118,7 @@ class Trainer:
 
     def load_best(self):
         """Return the best Checkpoint, and the DeepFMPredict of the network, which gets its weights."""
-        self._ranks.wait()  # until the first one has saved the last checkpoint
+        self._ranks.barrier()  # until the first one has saved the last checkpoint
         saved = find_checkpoint(self._folder.path)
         load_into(self._predictor.network, saved.path)
         return saved, self._predictor

@@ -214,7 +214,7 @@ def test_a_run_that_fails_sends_its_logs(bucket, data, tmp_path, cache):
 def test_a_store_without_space_does_not_stop_training(s3_server, bucket, data, by_hand, tmp_path, cache):
     flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out")
     program = "import src.modelarts.job, train, src.common.errors; src.modelarts.job.PATIENCE_SECONDS = 2; " \
-              "src.common.errors.exit_on_user_error(train.main)"  # fmt: skip
+              "src.common.errors.run_main(train.main)"  # fmt: skip
     line, options = job("train.py", *flags, cache=cache)
     with s3_server.failing(for_a_while("507 InsufficientStorage", 10**6, "PUT")):
         finished = subprocess.run([line[0], "-c", program, *line[2:]], cwd=ROOT, capture_output=True, timeout=100,

@@ -260,7 +260,7 @@ for module in (src.checkpoint, sys.modules["src.training.run_record"]):
 src.callback.append_line = killing(src.callback.append_line)
 src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
-src.common.errors.exit_on_user_error(train.main)
+src.common.errors.run_main(train.main)
 """
 SHORT = ("--train_epochs=1", "--eval_every_steps=12", "--log_every=6", "--save_checkpoint_steps=6",
          "--keep_checkpoint_max=1")  # fmt: skip

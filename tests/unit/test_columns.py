@@ -2,12 +2,12 @@
 import numpy as np
 import pytest
 
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns, drop_padding
 
 
 def test_columns_are_concatenated_in_the_order_of_the_batches_without_padding():
-    columns = Columns(Ranks())
+    columns = Columns(ProcessGroup())
     columns.add(np.array([[1], [0]], np.float32), np.array([7, 8], np.int32))
     columns.add(np.array([[0], [-1]], np.float32), np.array([9, 0], np.int32))
     assert columns.row_count == 4

@@ -15,7 +15,7 @@ WORK = """
 from src.distributed.entry_point import enter
 enter()
 import os, sys
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 def main():
     with open(sys.argv[1], "w", encoding="utf-8") as result:
         for number in range(20_000):
@@ -28,7 +28,7 @@ def main():
                     except OSError:
                         pass
             result.write(f"{number}\\n")
-exit_on_user_error(main, prints_result=sys.argv[2] == "result")
+run_main(main, prints_result=sys.argv[2] == "result")
 """
 RESULT = "".join(f"{number}\n" for number in range(20_000))
 
@@ -127,13 +127,13 @@ def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1)
     assert set(errors.splitlines()) == {"to stderr", "native"}
     assert b"line \\u4e2d\\u6587 7" in output.splitlines()
     code = "from src.distributed.entry_point import *\nenter()\nimport sys\nfrom src.common.errors import *\n"
-    code += "exit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
+    code += "run_main(lambda: open(sys.argv[1].encode('utf-8')).close())"
     command = ["env", *latin_1, sys.executable, "-c", code, str(folder / "result")]  # encoded as MindSpore does
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_path_that_mindspore_cannot_take_is_named_in_one_line():
-    code = "import sys\nfrom src.common.errors import *\nexit_on_user_error(lambda: sys.argv[1].encode('utf-8'))"
+    code = "import sys\nfrom src.common.errors import *\nrun_main(lambda: sys.argv[1].encode('utf-8'))"
     command = [sys.executable, "-c", code, os.fsdecode(b"/tmp/\xff")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 2

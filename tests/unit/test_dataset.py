@@ -14,7 +14,7 @@ from tests.records import read_rows
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One of `count` processes, as create_dataset sees it: Ranks of more than one need communication."""
+    """One of `count` processes, as create_dataset sees it: ProcessGroup of more than one need communication."""
 
     rank: int
     count: int

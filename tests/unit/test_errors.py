@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from src.common.errors import ConfigError, UserError, exit_on_user_error
+from src.common.errors import ConfigError, UserError, run_main
 from tests.conftest import ROOT
 
 
@@ -16,7 +16,7 @@ def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        exit_on_user_error(main)
+        run_main(main)
     assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -34,7 +34,7 @@ def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
     ],
 )
 def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
-    code = "from src.common.errors import *\ndef main():\n raise UserError('a b')\nexit_on_user_error(main)"
+    code = "from src.common.errors import *\ndef main():\n raise UserError('a b')\nrun_main(main)"
     inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     controller, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=terminal, env=inherited | environment, check=False)
@@ -48,4 +48,4 @@ def test_a_mistake_of_ours_keeps_its_traceback():
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        exit_on_user_error(main)
+        run_main(main)

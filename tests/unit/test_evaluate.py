@@ -9,7 +9,7 @@ from src.common.errors import UserError
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
 from src.evaluation.metrics import compute_metrics
 from tests.plain_deepfm import PlainDeepFM
@@ -34,7 +34,7 @@ def test_every_row_is_predicted_in_the_order_of_the_records(data, dataset, batch
     network.set_train()
     batches_done = []
     labels, probabilities = predict(
-        predictor, create_dataset(data, "test", batch_size), Ranks(), "test",
+        predictor, create_dataset(data, "test", batch_size), ProcessGroup(), "test",
         between_batches=lambda: batches_done.append(network.training),
     )  # fmt: skip
     sparse_ids, dense_values, expected = read_rows(dataset, "test")
@@ -53,7 +53,7 @@ def ms_tensor(array):
 
 def test_an_evaluation_has_the_metrics_of_its_predictions_and_a_line_for_the_log(data):
     predictor = DeepFMPredict(make_network(data))
-    evaluation = evaluate_split("valid", predictor, create_dataset(data, "valid", 50), Ranks())
+    evaluation = evaluate_split("valid", predictor, create_dataset(data, "valid", 50), ProcessGroup())
     assert (evaluation.split, len(evaluation.labels)) == ("valid", data.splits["valid"].rows)
     assert evaluation.metrics == compute_metrics(evaluation.labels, evaluation.probabilities)
     assert evaluation.by_field == {}
@@ -71,7 +71,7 @@ def test_ids_that_the_table_does_not_have_are_refused(data, dataset):
         f"test split, batch 1: row {row + 1}, column {column + 1}: the id {ids[row, column]} is not one of the {size}"
     )
     with pytest.raises(UserError, match=message):
-        predict(DeepFMPredict(make_network(data, size)), create_dataset(data, "test", 50), Ranks(), "test")
+        predict(DeepFMPredict(make_network(data, size)), create_dataset(data, "test", 50), ProcessGroup(), "test")
 
 
 def test_eval_reads_the_split_and_its_metadata_once(data, dataset, tmp_path, monkeypatch):

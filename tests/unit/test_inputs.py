@@ -10,7 +10,7 @@ import time
 import pytest
 
 from src.common.errors import UserError
-from src.modelarts.inputs import bring_data, one_at_a_time
+from src.modelarts.inputs import folder_lock, prepare_data
 from src.modelarts.object_store import open_store
 from src.modelarts.transfer import send
 from tests.s3_server import for_a_while
@@ -71,7 +71,7 @@ def test_the_data_are_found(bucket, tmp_path, contents, raw, zipped, remote):
     folder.mkdir()
     preprocessing = Preprocessing(folder)
     for _ in range(2):  # the second time as after a restart
-        found = bring_data(url, store, folder, preprocessing)
+        found = prepare_data(url, store, folder, preprocessing)
         assert {path.name: path.read_bytes() for path in found.iterdir()} == MINDRECORD
     assert all(seen["train.txt"] == RAW["train.txt"] for seen in preprocessing.seen)
     assert bool(preprocessing.seen) == raw
@@ -90,7 +90,7 @@ def test_data_that_are_none(tmp_path, contents, message):
     (tmp_path / "origin").mkdir()
     write(tmp_path / "origin", contents)
     with pytest.raises(UserError, match=message):
-        bring_data(str(tmp_path / "origin"), None, tmp_path / "cache", None)
+        prepare_data(str(tmp_path / "origin"), None, tmp_path / "cache", None)
     assert not (tmp_path / "cache" / "unpacked").exists()
 
 
@@ -98,17 +98,17 @@ def test_other_data_at_the_same_address_are_seen(bucket, tmp_path):
     store = open_store(os.environ)
     write(tmp_path / "origin", MINDRECORD)
     send(store, tmp_path / "origin", list(MINDRECORD), bucket)
-    bring_data(bucket, store, tmp_path / "cache", None)
+    prepare_data(bucket, store, tmp_path / "cache", None)
     (tmp_path / "origin" / "vocabulary.tsv").write_bytes(b"C2")
     send(store, tmp_path / "origin", ["vocabulary.tsv"], bucket)
-    found = bring_data(bucket, store, tmp_path / "cache", None)
+    found = prepare_data(bucket, store, tmp_path / "cache", None)
     assert (found / "vocabulary.tsv").read_bytes() == b"C2"
 
 
 def bring_as_a_rank(bucket, folder):
     """Do what each process of a job does; for multiprocessing."""
-    with one_at_a_time(folder):
-        found = bring_data(bucket, open_store(os.environ), folder, None)
+    with folder_lock(folder):
+        found = prepare_data(bucket, open_store(os.environ), folder, None)
     assert (found / "vocabulary.tsv").read_bytes() == MINDRECORD["vocabulary.tsv"]
 
 
@@ -144,7 +144,7 @@ def test_when_the_one_that_downloads_is_killed_another_goes_on(s3_server, bucket
 
 def test_waiting_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("src.modelarts.inputs.WAIT_SECONDS", 0.5)
-    with one_at_a_time(tmp_path), pytest.raises(UserError, match="another process"), one_at_a_time(tmp_path):
+    with folder_lock(tmp_path), pytest.raises(UserError, match="another process"), folder_lock(tmp_path):
         pass
-    with one_at_a_time(pathlib.Path(tmp_path)):
+    with folder_lock(pathlib.Path(tmp_path)):
         pass

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from src.common.errors import UserError
-from src.common.locks import only_training, temporary_lock, try_lock
+from src.common.locks import exclusive_training, temporary_lock, try_lock
 from tests.conftest import ROOT
 
 HOLD = """
@@ -91,13 +91,13 @@ def test_a_second_training_is_refused_and_leaves_nothing(start_holder, tmp_path,
     holder = start_holder(tmp_path / held)
     before = sorted(tmp_path.rglob("*"))
     logs = {"loss_file_name": tmp_path / "loss.log", "eval_file_name": tmp_path / "auc.log"}
-    with pytest.raises(UserError) as caught, only_training(tmp_path / "checkpoint", logs):
+    with pytest.raises(UserError) as caught, exclusive_training(tmp_path / "checkpoint", logs):
         pass
     assert message.format(tmp_path) in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
     holder.kill()
     holder.wait()
-    with only_training(tmp_path / "checkpoint", logs):
+    with exclusive_training(tmp_path / "checkpoint", logs):
         (tmp_path / "loss.log").write_text("a line\n")
     assert (tmp_path / "loss.log").read_text() == "a line\n"
 
@@ -108,6 +108,10 @@ def test_one_file_for_both_logs_and_a_device_are_no_conflict(tmp_path):
     devices = {"loss_file_name": "/dev/null", "eval_file_name": "/dev/null"}
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with only_training(tmp_path, same), only_training(tmp_path / "a", devices), only_training(tmp_path / "b", devices):
+    with (
+        exclusive_training(tmp_path, same),
+        exclusive_training(tmp_path / "a", devices),
+        exclusive_training(tmp_path / "b", devices),
+    ):
         assert (tmp_path / "all.log").exists()
     assert not (tmp_path / "all.log").exists()  # it has stayed empty

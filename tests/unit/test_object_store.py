@@ -33,10 +33,10 @@ def test_files_go_there_and_back_under_the_variables_of_aws(s3_server, bucket, t
     store.put(tmp_path / "file", url)
     store.get(url, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"hello"
-    assert store.look(url).md5 == "5d41402abc4b2a76b9719d911017c592"
+    assert store.head(url).md5 == "5d41402abc4b2a76b9719d911017c592"
     assert [(name, file.size) for name, file in store.list(url.rpartition("/")[0]).items()] == [("é+&.txt", 5)]
     store.remove(url)
-    assert store.look(url) is None
+    assert store.head(url) is None
 
 
 def test_a_file_that_goes_up_in_parts_has_no_md5(bucket, tmp_path):
@@ -44,7 +44,7 @@ def test_a_file_that_goes_up_in_parts_has_no_md5(bucket, tmp_path):
     content = os.urandom(110 << 20)  # s3fs sends more than 100 MB in parts
     (tmp_path / "file").write_bytes(content)
     store.put(tmp_path / "file", f"{bucket}/large")
-    stored = store.look(f"{bucket}/large")
+    stored = store.head(f"{bucket}/large")
     assert stored == StoredFile(len(content), stored.tag, None)
     assert stored.tag.strip('"')[32] == "-"
     store.get(f"{bucket}/large", tmp_path / "back")

@@ -4,12 +4,12 @@
 import pytest
 
 from src.common.errors import UserError
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 
 
 def test_the_first_rank_does_it_and_its_error_stays_what_it_is():
     done = []
-    Ranks().first_does(lambda: done.append(1))
+    ProcessGroup().first_does(lambda: done.append(1))
     assert done == [1]
     for error in (UserError("a mistake"), PermissionError(13, "Permission denied", "x")):
 
@@ -17,9 +17,9 @@ def test_the_first_rank_does_it_and_its_error_stays_what_it_is():
             raise error
 
         with pytest.raises(type(error)) as caught:
-            Ranks().first_does(fail)
+            ProcessGroup().first_does(fail)
         assert caught.value is error
 
 
 def test_one_process_is_alone_on_its_machine():
-    assert Ranks().count_on_this_machine() == 1
+    assert ProcessGroup().local_count() == 1

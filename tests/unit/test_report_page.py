@@ -15,7 +15,7 @@ import pytest
 from src.checkpoint import Checkpoint, DataIdentity, ModelFolder
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.metrics import compute_metrics
 from src.evaluation.slices import FieldSlices
@@ -38,7 +38,7 @@ def pages(dataset, tmp_path_factory):
     meta = DatasetMeta.load(dataset)
     sparse_ids, _, labels = read_rows(dataset, "valid")
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
-    slices = FieldSlices(meta, Ranks(), informative=True)
+    slices = FieldSlices(meta, ProcessGroup(), informative=True)
     slices.add(sparse_ids, labels)
     by_field = slices.metrics(probabilities.astype(np.float32))
     first = next(iter(by_field))

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 START = """
 import os, pathlib, signal, subprocess, sys, time
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 from src.common.signals import *
 
 """
@@ -33,8 +33,8 @@ def main():
     {then}
     time.sleep(60)
 
-hold_signals({hint})
-exit_on_user_error(main)
+handle_signals({hint})
+run_main(main)
 """
 )
 
@@ -76,7 +76,7 @@ def test_a_second_signal_ends_the_process():
 
 def test_a_signal_that_was_noted_is_raised_when_all_is_saved_and_a_later_one_ends_the_process():
     assert run(signal.SIGTERM, "signals.end()").returncode == 143
-    code = START + "hold_signals()\ns = StopSignals(); s.begin(); s.end()\nos.kill(os.getpid(), 15); time.sleep(60)"
+    code = START + "handle_signals()\ns = StopSignals(); s.begin(); s.end()\nos.kill(os.getpid(), 15); time.sleep(60)"
     finished = run_code(code)
     assert (finished.returncode, finished.stderr) == (143, "stopped by SIGTERM\n")
 
@@ -86,7 +86,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
         restore_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    code = START + "hold_signals()\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\n"
+    code = START + "handle_signals()\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\n"
     code += (
         "with signals_for_children(): os.system('kill -INT $$')\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)"
     )
@@ -95,7 +95,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
 
 
 def test_clean_ups_of_the_blocks_that_run_are_called_and_one_that_fails_keeps_none_from_it(tmp_path):
-    code = START + "hold_signals()\nhere = pathlib.Path(sys.argv[1])\n"
+    code = START + "handle_signals()\nhere = pathlib.Path(sys.argv[1])\n"
     code += "with cleaned_up((here / 'left').touch): pass\n"
     code += "with cleaned_up((here / 'first').touch), cleaned_up(lambda: 1 / 0):\n"
     code += "    os.kill(os.getpid(), 15); time.sleep(60)"
@@ -107,20 +107,20 @@ def test_clean_ups_of_the_blocks_that_run_are_called_and_one_that_fails_keeps_no
 
 
 def test_a_second_signal_does_not_wait_for_clean_ups():
-    code = START + "hold_signals()\nwith cleaned_up(lambda: time.sleep(60)):\n"
+    code = START + "handle_signals()\nwith cleaned_up(lambda: time.sleep(60)):\n"
     code += "    os.kill(os.getpid(), 15); time.sleep(0.5); os.kill(os.getpid(), 2); time.sleep(60)"
     assert run_code(code).returncode == 130
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_children_get_signals_as_from_a_shell(number):
-    code = START + "hold_signals()\nwith signals_for_children(): child = subprocess.Popen(['sleep', '60'])\n"
+    code = START + "handle_signals()\nwith signals_for_children(): child = subprocess.Popen(['sleep', '60'])\n"
     code += f"child.send_signal({int(number)})\nprint(child.wait(10), flush=True)\n"
     assert run_code(code).stdout == f"-{int(number)}\n"
 
 
 def test_a_terminal_that_closes_lets_the_process_save_and_end(tmp_path):
-    code = START + "hold_signals()\ns = StopSignals(); s.begin(); print('ready', flush=True)\n"
+    code = START + "handle_signals()\ns = StopSignals(); s.begin(); print('ready', flush=True)\n"
     code += "while not s.number: time.sleep(0.01)\n"
     code += "print('saving', flush=True); pathlib.Path(sys.argv[1]).write_text('saved')\nsys.exit(128 + s.number)"
     pid, terminal = pty.fork()

@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation import slices
 from src.evaluation.metrics import log_loss, roc_auc
 from src.evaluation.slices import (
@@ -80,7 +80,9 @@ def test_fields_are_chosen_by_the_first_rows_and_evaluated_on_all(data, rows, mo
     monkeypatch.setattr(slices, "SAMPLE_ROWS", sample_rows)
     sparse_ids, labels = rows
     probabilities = np.linspace(0, 1, len(labels), dtype=np.float32)
-    found = collect(FieldSlices(data, Ranks(), by_field=by_field, informative=True), *rows).metrics(probabilities)
+    found = collect(FieldSlices(data, ProcessGroup(), by_field=by_field, informative=True), *rows).metrics(
+        probabilities
+    )
     sampled = min(-(-sample_rows // BATCH) * BATCH, len(labels))  # complete batches
     chosen = expected_fields(data, sparse_ids[:sampled], labels[:sampled])
     assert list(found) == ([by_field] if by_field else []) + [field for field in chosen if field != by_field]
@@ -91,7 +93,7 @@ def test_fields_are_chosen_by_the_first_rows_and_evaluated_on_all(data, rows, mo
 
 def test_only_the_ids_of_chosen_fields_are_kept(data, rows, monkeypatch):
     monkeypatch.setattr(slices, "SAMPLE_ROWS", BATCH)
-    field_slices = collect(FieldSlices(data, Ranks(), by_field="C3"), *rows)
+    field_slices = collect(FieldSlices(data, ProcessGroup(), by_field="C3"), *rows)
     kept = [column for _, *columns in field_slices._ids.batches for column in columns]
     assert all(column.base is None and column.shape == (BATCH,) for column in kept)
     assert len(kept) == -(-len(rows[1]) // BATCH)
@@ -110,7 +112,7 @@ def test_metrics_are_those_of_the_rows_of_each_value():
 def test_values_are_named_by_the_vocabulary(data, rows):
     sparse_ids, labels = rows
     probabilities = np.linspace(0, 1, len(labels), dtype=np.float32)
-    found = collect(FieldSlices(data, Ranks(), by_field="C3"), *rows).metrics(probabilities)
+    found = collect(FieldSlices(data, ProcessGroup(), by_field="C3"), *rows).metrics(probabilities)
     vocabulary = Vocabulary.load(data.path / VOCABULARY_NAME)
     assert list(found) == ["C3"]
     assert found["C3"].equals(name_values(metrics_by_id(labels, probabilities, sparse_ids[:, 5]), vocabulary))
@@ -118,4 +120,4 @@ def test_values_are_named_by_the_vocabulary(data, rows):
 
 
 def test_without_fields_there_are_no_slices(data, rows):
-    assert collect(FieldSlices(data, Ranks()), *rows).metrics(np.zeros(len(rows[1]), np.float32)) == {}
+    assert collect(FieldSlices(data, ProcessGroup()), *rows).metrics(np.zeros(len(rows[1]), np.float32)) == {}

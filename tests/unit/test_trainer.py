@@ -12,7 +12,7 @@ from src.common.signals import StopSignals
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.training import trainer as trainer_module
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
@@ -39,7 +39,9 @@ def fit(dataset, tmp_path):
         rate = LearningRate(*rate, plan.total_steps)
         record = RunRecord(folder.path, {}, meta, "CPU")
         train_step = build_train_step(network, 0.1, 1e-8, 0.0)
-        trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals(), Ranks())
+        trainer = Trainer(
+            train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals(), ProcessGroup()
+        )
         trainer.fit(train_data)
         return folder, state
 
