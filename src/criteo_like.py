@@ -146,7 +146,7 @@ def write_rows(path, row_count, seed, chunk_rows=CHUNK_ROWS):
     model = ClickModel(seed)
     labels = np.empty(row_count, np.int8)
     probabilities = np.empty(row_count, np.float32)
-    progress = Progress("write", row_count, passing=True)
+    progress = Progress("write", row_count, leave=False)
     with open(path, "wb") as out:
         for start in range(0, row_count, chunk_rows):
             rows = np.arange(start, min(start + chunk_rows, row_count), dtype=np.uint64)

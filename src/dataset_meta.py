@@ -105,7 +105,7 @@ class DatasetMeta:
     def check_content(self, split: str) -> None:
         """Raise UserError if a shard of a split has another SHA-256; shards of different data often have one size."""
         files = self.splits[split].files
-        progress = Progress("check", sum(file.bytes for file in files), "bytes", passing=True)
+        progress = Progress("check", sum(file.bytes for file in files), "bytes", leave=False)
         for file in files:
             path = self.path / file.name
             if file_sha256(path) != file.sha256:

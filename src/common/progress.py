@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a long job has come: a bar on a terminal (stderr), a line now and then elsewhere (stdout)."""
+"""Progress of a long job: a bar on a terminal (stderr), a line every few seconds elsewhere (stdout)."""
 
 import sys
 import time
@@ -15,59 +15,62 @@ def epoch_and_step(step: int, steps_per_epoch: int) -> tuple[int, int]:
 
 
 class Progress:
-    """Count units of work towards `total` (0: unknown), with the rate and the time left.
+    """Count units of work towards `total` (0: unknown), with their rate and the time left.
 
-    passing: nothing is left of it on the screen, nor said in the end.  silent: nothing is shown at all.
+    leave: False shows nothing once the work is done; disable: True shows nothing at all; both as in tqdm.
     done: units that an earlier run has done; the rate is that of this run.
     """
 
-    def __init__(self, title, total, unit="rows", passing=False, silent=False, done=0):
-        self._title, self._total, self._unit, self._passing, self._silent = title, total, unit, passing, silent
+    def __init__(
+        self, title: str, total: int, unit: str = "rows", *, leave: bool = True, disable: bool = False, done: int = 0
+    ):
+        self._title, self._total, self._unit, self._leave, self._disable = title, total, unit, leave, disable
         self._done = self._done_earlier = done
         self._is_total_exact = True
-        self._note = "some of it by an earlier run" if done else ""
+        self._postfix = "some of it by an earlier run" if done else ""
         self._start = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty() and not silent:
+        if sys.stderr.isatty() and not disable:
             self._bar = tqdm(
                 desc=title, total=total or None, initial=done, unit=f" {unit}", unit_scale=True, dynamic_ncols=True,
-                leave=not passing,
+                leave=leave,
             )  # fmt: skip
 
-    def close(self):
-        """End the bar, or print the last line."""
-        if self._bar is not None:
-            self._bar.close()
-        elif not self._passing:
-            self._print_line()
+    def advance(self, count: int, postfix: str = "", total: int = 0) -> None:
+        """Report `count` more units as done.
 
-    def advance(self, count, note="", total=0):
-        """Report `count` more units as done; `note` is a short text to show beside them.
-
-        total: a new estimate of how many there are in all, if that is not known.
+        postfix: a short text to show after the numbers; it stays until the next one.  total: a new estimate of the
+        number of units, if that is not known.
         """
         self._done += count
-        self._note = note or self._note
+        self._postfix = postfix or self._postfix
         if total:
             self._total, self._is_total_exact = total, False
         if self._bar is not None:
             self._bar.total = self._total or None
-            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.set_postfix_str(self._postfix, refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._print_line()
 
+    def close(self) -> None:
+        """End the bar, or print the last line."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._leave:
+            self._print_line()
+
     def _print_line(self):
-        if self._silent:
+        if self._disable:
             return
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
         rate = (self._done - self._done_earlier) / max(seconds, 1e-9)
         line = f"{self._title}: {self._done:,}"
         if self._total > self._done:
-            left = (self._total - self._done) / max(rate, 1e-9)
+            seconds_left = (self._total - self._done) / max(rate, 1e-9)
             about = "" if self._is_total_exact else "about "
-            line += f" of {about}{self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left"
+            line += f" of {about}{self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {seconds_left:,.0f} s left"
         else:
             line += f" {self._unit} in {seconds:,.1f} s, {rate:,.0f} {self._unit}/s"
-        print(f"{line}, {self._note}" if self._note else line, flush=True)
+        print(f"{line}, {self._postfix}" if self._postfix else line, flush=True)

@@ -79,7 +79,7 @@ def predict(
     """
     was_training = predictor.network.training
     predictor.set_train(False)
-    progress = Progress(split, dataset.get_dataset_size(), "batches", passing=True, silent=not ranks.is_first)
+    progress = Progress(split, dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
     rows = Columns(ranks)
     try:
         for batch, tensors in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):

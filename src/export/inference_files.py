@@ -46,7 +46,7 @@ def _write_inputs(data, result_path, partial):
         (partial / FOLDERS[name]).mkdir(parents=True)
     batch_size = max(FILE_ROWS // data.rows_per_record, 1) * data.rows_per_record
     files = []
-    progress = Progress("write", data.splits["test"].rows, passing=True)
+    progress = Progress("write", data.splits["test"].rows, leave=False)
     batches = create_dataset(data, "test", batch_size).create_tuple_iterator(num_epochs=1)
     for number, batch in enumerate(batches):
         columns = [column.asnumpy() for column in batch]

@@ -85,7 +85,7 @@ def predict_all(run, inputs, batch_size):
     """Return run(...) of all rows, [n, 1], in batches; a fixed batch is filled up with zeros, others vary in size."""
     rows = batch_size or DYNAMIC_BATCH_ROWS
     parts = []
-    progress = Progress("compare", len(inputs[0]), passing=True)
+    progress = Progress("compare", len(inputs[0]), leave=False)
     for start in range(0, len(inputs[0]), rows):
         batch = [column[start : start + rows] for column in inputs]
         count = len(batch[0])

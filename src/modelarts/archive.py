@@ -29,7 +29,7 @@ def unpack(archive, folder):
             for member in members:
                 _check(archive, member)
             check_room(folder, sum(member.file_size for member in members), archive)
-            progress = Progress("unpack", len(members), "files", passing=True)
+            progress = Progress("unpack", len(members), "files", leave=False)
             for member in members:
                 path = pathlib.Path(folder, member.filename)
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,30 +37,30 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     assert "\n" in shown
 
 
-def test_what_passes_leaves_nothing_behind(monkeypatch, capsys):
-    Progress("valid", 3, passing=True).close()
+def test_without_leave_nothing_stays_on_the_screen(monkeypatch, capsys):
+    Progress("validation", 3, leave=False).close()
     assert capsys.readouterr().out == ""
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr("sys.stderr", terminal)
-    progress = Progress("valid", 3, passing=True)
+    progress = Progress("validation", 3, leave=False)
     progress.advance(3)
     progress.close()
-    assert "valid" in terminal.getvalue()
+    assert "validation" in terminal.getvalue()
     assert terminal.getvalue().rsplit("\r", 1)[1].strip() == ""
     assert "\n" not in terminal.getvalue()
 
 
-def test_a_silent_one_shows_nothing(monkeypatch, capsys):
+def test_a_disabled_one_shows_nothing(monkeypatch, capsys):
     monkeypatch.setattr("src.common.progress.SECONDS_BETWEEN_LINES", -1)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    progress = Progress("valid", 3, silent=True)
+    progress = Progress("validation", 3, disable=True)
     progress.advance(3)
     progress.close()
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_estimated_total_follows_and_the_rate_is_that_of_this_run(capsys, monkeypatch):
+def test_the_estimated_total_is_updated_and_the_rate_is_that_of_this_run(capsys, monkeypatch):
     monkeypatch.setattr("src.common.progress.SECONDS_BETWEEN_LINES", -1)
     times = iter([0.0, 10.0, 10.0, 20.0, 20.0, 30.0])
     monkeypatch.setattr("src.common.progress.time.monotonic", lambda: next(times))
