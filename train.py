@@ -75,7 +75,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
         signals.end()
     except Stopped as stopped:
         if state.step:
-            stopped.resume_hint = "the same command with --resume=True goes on from there"
+            stopped.resume_hint = "the same command with --resume=True resumes from there"
         raise
     if config.report_path is not None:
         report(config, meta, trainer, valid_data, ranks)

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a script: make `src` importable
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(resume_hint="run the same command again to go on")
+    enter(resume_hint="run the same command again to resume")
 
 from src.common.errors import run_main
 from src.config import load_config

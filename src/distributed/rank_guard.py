@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 
-from src.common.errors import UserError, report
+from src.common.errors import UserError, report_error
 from src.common.signals import SIGNALS, end_by_signal, signals_at_default
 from src.distributed import scheduler
 from src.distributed.environment import MSRUN
@@ -105,7 +105,7 @@ class _Guard:
             except UserError as error:
                 os.kill(self._child, signal.SIGKILL)
                 os.waitpid(self._child, 0)
-                return report(error)
+                return report_error(error)
 
     def _end(self, status):
         if self._pump is not None:

@@ -130,7 +130,7 @@ def preprocess(source, folder, config):
         if not (folder.is_waiting() or any((folder.partial / SPILL_NAME).glob("block-*"))):
             folder.discard()
             raise
-        place = f"{folder.partial}: run the same command again to go on, or delete it"
+        place = f"{folder.partial}: run the same command again to resume, or delete it"
         raise OSError(f"{error}. What has been done is in {place}") from error
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from src.criteo_like import write_rows
 from tests.conftest import ROOT
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 # Small blocks, so that there is something to go on with.
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
@@ -64,7 +64,7 @@ def test_killed_at_random_moments_the_result_is_the_same(undisturbed, work, run,
             refused += 1
     if refused and not (work / "mindrecord").exists() and (work / "mindrecord.partial").exists():
         finished = run(ROOT / "train.py", f"--dataset_path={work / 'mindrecord'}", "--device_target=CPU", cwd=work)
-        check(finished, "is not finished", "run src/preprocess_data.py again to resume")
+        assert_refused(finished, "is not finished", "run src/preprocess_data.py again to resume")
     last = subprocess.run(command(work), capture_output=True, text=True, check=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
     assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_goes_on(undis
     finished = subprocess.run(
         command(work), capture_output=True, text=True, check=False, preexec_fn=limit_file_size, timeout=100
     )
-    check(finished, "What has been done is in", "run the same command again to go on, or delete it")
+    assert_refused(finished, "What has been done is in", "run the same command again to resume, or delete it")
     assert not (work / "mindrecord").exists()
     subprocess.run(command(work), check=True, capture_output=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(undisturbed, tmp_
     errors = pathlib.Path(f"{tmp_path}.err").read_text().splitlines()
     assert len(errors) == 1
     assert re.search("No space left|is the disk full", errors[0])
-    assert "run the same command again to go on" in errors[0]
+    assert "run the same command again to resume" in errors[0]
     got = dict(reversed(line.split()) for line in finished.stdout.splitlines() if re.match("[0-9a-f]{64} ", line))
     assert got == digests(expected / "mindrecord")
 
@@ -121,7 +121,7 @@ def test_a_folder_that_may_not_be_written_ends_in_one_line(undisturbed, work):
     # Without the rights of root, whoever runs the tests.
     finished = subprocess.run(["unshare", "--user", *command(work)], capture_output=True, text=True, check=False)
     work.chmod(0o755)
-    check(finished, "Permission denied", str(work))
+    assert_refused(finished, "Permission denied", str(work))
     assert [path.name for path in work.iterdir()] == ["train.txt"]
 
 
@@ -131,4 +131,4 @@ def test_two_runs_at_once_the_second_stops(work):
         time.sleep(0.01)
     second = subprocess.run(command(work), capture_output=True, text=True, check=False)
     assert first.wait() == 0
-    check(second, f"another run is preprocessing {work}")
+    assert_refused(second, f"another run is preprocessing {work}")

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import start_script
 
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.sh"))
 # Does as python does, but of train.py and eval.py it only writes down how they were called.
@@ -34,18 +35,6 @@ wait
 RANK_VARIABLES = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "RANK_TABLE_FILE")
 
 
-def start(script, *arguments, cwd, **variables):
-    """Start a script of scripts/ in the foreground; return the process."""
-    environment = {**os.environ, "WAIT": "1", **variables}
-    environment["PATH"] = os.pathsep.join(
-        [variables.get("PATH", ""), str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]
-    )
-    return subprocess.Popen(
-        ["bash", ROOT / "scripts" / script, *map(str, arguments)], cwd=cwd, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def launch(tmp_path):
     """Return a function that runs a script with the stand-ins; it returns the processes that it would have started.
@@ -61,7 +50,7 @@ def launch(tmp_path):
     def run_script(script, *arguments, status=0, **variables):
         shutil.rmtree(record, ignore_errors=True)
         record.mkdir()
-        process = start(script, *arguments, cwd=tmp_path, PATH=str(tools), **variables)
+        process = start_script(script, *arguments, cwd=tmp_path, PATH=str(tools), **variables)
         _, errors = process.communicate(timeout=100)
         assert process.returncode == status, errors
         return sorted(map(parse_record, record.iterdir()), key=lambda called: called[1].get("RANK_ID", "-")), errors
@@ -222,7 +211,7 @@ def test_a_faulty_rank_table_is_named(launch, tmp_path):
 
 def test_in_the_background_it_says_where_the_logs_are_and_how_to_stop_it(tmp_path):
     (tmp_path / "data").mkdir()
-    process = start("run_standalone_train.sh", 0, "CPU", "data", cwd=tmp_path, WAIT="0")
+    process = start_script("run_standalone_train.sh", 0, "CPU", "data", cwd=tmp_path, WAIT="0")
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
     assert "output: ms_log/output.log, losses: loss.log, scores: auc.log" in output
@@ -234,7 +223,7 @@ def test_in_the_background_it_says_where_the_logs_are_and_how_to_stop_it(tmp_pat
 
 def test_a_run_that_fails_at_once_returns_its_status_and_shows_why(tmp_path):
     (tmp_path / "data").mkdir()
-    process = start("run_standalone_train.sh", 0, "CPU", "data", cwd=tmp_path)
+    process = start_script("run_standalone_train.sh", 0, "CPU", "data", cwd=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     first, *lines = errors.splitlines()
@@ -250,7 +239,7 @@ STEPS = 4 * 12
 
 def two_ranks(data, folder, *flags):
     arguments = (2, data, "--batch_size=200", *FLAGS, *flags)
-    return start("run_distribute_train.sh", *arguments, cwd=folder, DEVICE_TARGET="CPU")
+    return start_script("run_distribute_train.sh", *arguments, cwd=folder, DEVICE_TARGET="CPU")
 
 
 def read_losses(path):
@@ -309,7 +298,7 @@ def history_of(folder):
 def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     folder, processes, status, errors = stopped
     assert status == 143
-    assert "stopped by SIGTERM; the same command with --resume=True goes on from there" in errors
+    assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in errors
     assert not [left for left in processes if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
     _, losses = read_losses(folder / "log0" / "loss.log")
     model = json.loads((folder / "checkpoint" / "model.json").read_text())

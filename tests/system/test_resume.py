@@ -15,7 +15,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 KILLS = 5
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
@@ -107,7 +107,7 @@ def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undi
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    message = f"stopped by {number.name}; the same command with --resume=True goes on from there\n"
+    message = f"stopped by {number.name}; the same command with --resume=True resumes from there\n"
     assert (process.returncode, errors) == (128 + number, message)
     model = json.loads((tmp_path / "checkpoint" / "model.json").read_text())
     done = (tmp_path / "loss.log").read_bytes().count(b"\n")
@@ -174,17 +174,17 @@ def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_t
 
 
 def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data, tmp_path, run):
-    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
+    assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
     for flag, message in (
         ("--batch_size=400", "--batch_size=400: the run in checkpoint has 200"),
         ("--hidden_sizes=16", "the run in checkpoint has [16, 8]"),
         ("--seed=5", "--seed=5: the run in checkpoint has 1"),
     ):
-        check(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
+        assert_refused(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
     for path in (tmp_path / "checkpoint").glob("*.ckpt"):
         path.unlink()
-    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no intact checkpoint")
+    assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no intact checkpoint")
 
 
 def test_a_full_disk_of_the_logs_ends_in_one_line_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):

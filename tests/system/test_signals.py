@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.unit.test_signals import restore_signals
+from tests.processes import restore_signals
 
 NETWORK = ("--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--device_target=CPU", "--report_path=none")
 TRAINING = ("--ckpt_path=other", "--overwrite=True", "--log_every=1")
@@ -26,8 +26,8 @@ SCRIPTS = {
     "src/criteo_like.py": ["--rows=200000", "--out=generated.txt"],
 }
 HINTS = {
-    "train.py": "; the same command with --resume=True goes on from there",
-    "src/preprocess_data.py": "; run the same command again to go on",
+    "train.py": "; the same command with --resume=True resumes from there",
+    "src/preprocess_data.py": "; run the same command again to resume",
 }
 SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than one
 

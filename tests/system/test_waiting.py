@@ -15,8 +15,7 @@ import pytest
 
 from src.distributed.launch import find_free_port
 from tests.conftest import ROOT
-from tests.system.test_launch import start as start_script
-from tests.unit.test_signals import restore_signals
+from tests.processes import restore_signals, start_script
 
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--report_path=none")
 SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than two

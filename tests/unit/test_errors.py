@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("error", [UserError("a\nb"), ConfigError("a b"), PermissionError(13, "a b")])
-def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
+def test_a_user_s_mistake_ends_in_one_line_and_status_2(capsys, error):
     def main():
         raise error
 
@@ -33,7 +33,7 @@ def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
         ({"TERM": "dumb"}, "error: a b"),
     ],
 )
-def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
+def test_a_terminal_shows_the_word_error_in_red_unless_no_color_or_dumb_is_set(environment, line):
     code = "from src.common.errors import *\ndef main():\n raise UserError('a b')\nrun_main(main)"
     inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     controller, terminal = pty.openpty()
@@ -43,7 +43,7 @@ def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
     os.close(controller)
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback():
     def main():
         raise ValueError("a bug")
 

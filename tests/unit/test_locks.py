@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks, held by other processes that are really there."""
+"""Locks that real other processes hold."""
 
 import errno
 import fcntl
@@ -67,7 +67,7 @@ def test_a_lock_that_is_held_elsewhere_is_not_removed(start_holder, tmp_path):
     assert path.exists()
 
 
-def test_without_locks_in_the_file_system_a_note_says_so(tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_noted(tmp_path, monkeypatch, capsys):
     def unsupported(file, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -81,12 +81,12 @@ def test_without_locks_in_the_file_system_a_note_says_so(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        ("checkpoint/train.lock", "is writing to {}/checkpoint; wait for it, stop it, or name another --ckpt_path"),
-        ("loss.log", "is writing to {}/loss.log; wait for it, stop it, or name another --loss_file_name"),
-        ("auc.log", "is writing to {}/auc.log; wait for it, stop it, or name another --eval_file_name"),
+        ("checkpoint/train.lock", "is writing to {}/checkpoint; wait for it, stop it, or choose another --ckpt_path"),
+        ("loss.log", "is writing to {}/loss.log; wait for it, stop it, or choose another --loss_file_name"),
+        ("auc.log", "is writing to {}/auc.log; wait for it, stop it, or choose another --eval_file_name"),
     ],
 )
-def test_a_second_training_is_refused_and_leaves_nothing(start_holder, tmp_path, held, message):
+def test_a_second_training_is_refused_and_leaves_no_file(start_holder, tmp_path, held, message):
     (tmp_path / "checkpoint").mkdir()
     holder = start_holder(tmp_path / held)
     before = sorted(tmp_path.rglob("*"))

@@ -196,7 +196,7 @@ def test_a_read_error_keeps_what_was_read_and_the_next_run_goes_on(tmp_path, lar
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(pipeline, "read_blocks", read_some)
-    with pytest.raises(OSError, match=r"Input/output error.*run the same command again to go on"):
+    with pytest.raises(OSError, match=r"Input/output error.*run the same command again to resume"):
         main(flags)
     assert not (tmp_path / "mindrecord").exists()
     monkeypatch.undo()
