@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# From nothing to a trained and evaluated DeepFM: environment, data, preprocessing, training, evaluation, summary.
+# Installs the environment, makes data, preprocesses, trains and evaluates DeepFM, and prints a summary.
 # usage: bash scripts/run_quickstart.sh [train.txt | train.txt.gz | dac.tar.gz]
-# Without a file it makes 200,000 Criteo-like rows.  Results go to quickstart/.
+# Without a file it generates 200,000 Criteo-like rows.  Results go to quickstart/.
 set -euo pipefail
 
-# A signal to all processes of the terminal lets the one that runs end itself, and say so; the script then ends, too.
+# On a signal to all processes of the terminal the running one ends with a message, and then the script ends too.
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -39,11 +39,11 @@ class Picture:
     title: str
     svg: markupsafe.Markup
     text: str
-    header: tuple
-    rows: list
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
     @classmethod
-    def of(cls, title, svg, text, header, rows):
+    def of(cls, title: str, svg: str, text: str, header: tuple, rows: list) -> "Picture":
         """svg: of a function of figures; screen readers read the text in its place."""
         label = markupsafe.Markup('<svg role="img" aria-label="{}" ').format(text)
         return cls(title, markupsafe.Markup(svg.replace("<svg ", label, 1)), text, header, rows)
@@ -100,7 +100,7 @@ def write_report(
 def _tiles(evaluation):
     metrics = evaluation.metrics
     low, high = metrics["auc_interval"]
-    shown = (
+    tiles = (
         ("AUC", f"{metrics['auc']:.4f}", f"95 %: {low:.4f} to {high:.4f}"),
         ("log loss", f"{metrics['log_loss']:.4f}", "nats per row"),
         ("normalised entropy", f"{metrics['normalised_entropy']:.4f}", "1: as the average click rate"),
@@ -108,7 +108,7 @@ def _tiles(evaluation):
         ("calibration error", f"{metrics['calibration_error']:.4f}", f"expected, {CALIBRATION_BINS} bins"),
         ("rows", f"{len(evaluation.labels):,}", "the complete split"),
     )
-    return [dict(zip(("name", "value", "note"), tile)) for tile in shown]
+    return [dict(zip(("name", "value", "note"), tile)) for tile in tiles]
 
 
 def _training_pictures(history):

@@ -47,7 +47,21 @@ def test_a_folder_means_its_best_checkpoint(folder):
     assert json.loads((folder.path / "model.json").read_text())["best"] == "deepfm-2_16.ckpt"
 
 
-def test_to_start_from_a_folder_means_its_last_checkpoint_that_is_whole(folder):
+def test_model_json_lists_checkpoints_under_the_keys_that_other_versions_read(folder):
+    content = json.loads((folder.path / "model.json").read_text())
+    assert list(content) == ["format_version", "network", "data", "best", "checkpoints"]
+    entry = content["checkpoints"][1]
+    assert list(entry) == ["file", "sha256", "epoch", "step", "valid", "state"]
+    assert entry["valid"] == {"auc": 0.7, "log_loss": 0.4}
+    checkpoint = find_checkpoint(folder.path)
+    assert checkpoint.path == folder.path / entry["file"]
+    assert (checkpoint.epoch, checkpoint.step, checkpoint.metrics, checkpoint.state) == (
+        2, 16, {"auc": 0.7, "log_loss": 0.4}, {"step": 32},
+    )  # fmt: skip
+    assert ModelFolder.load(folder.path).checkpoints == folder.checkpoints
+
+
+def test_to_resume_from_a_folder_means_its_last_intact_checkpoint(folder):
     assert find_resume_checkpoint(folder.path).file == "deepfm-3_16.ckpt"
     assert find_resume_checkpoint(folder.path / "deepfm-1_16.ckpt").file == "deepfm-1_16.ckpt"
     (folder.path / "deepfm-3_16.ckpt").unlink()
@@ -60,16 +74,18 @@ def test_to_start_from_a_folder_means_its_last_checkpoint_that_is_whole(folder):
         find_resume_checkpoint(folder.path / "deepfm-1_16.ckpt")
 
 
-def test_without_scores_the_best_is_the_last(folder, dataset):
+def test_without_validation_the_last_checkpoint_is_the_best(folder, dataset):
     meta = DatasetMeta.load(dataset)
-    unscored = ModelFolder.create(folder.path.parent / "unscored", folder.network_config, DataIdentity.of_dataset(meta))
+    unvalidated = ModelFolder.create(
+        folder.path.parent / "unvalidated", folder.network_config, DataIdentity.of_dataset(meta)
+    )
     train_step = build_train_step(folder.trained, 0.01, 5e-8, 1e-4)
     for epoch in (1, 2):
-        unscored.save(train_step, epoch, 16, {}, {})
-    assert find_checkpoint(unscored.path).file == "deepfm-2_16.ckpt"
+        unvalidated.save(train_step, epoch, 16, {}, {})
+    assert find_checkpoint(unvalidated.path).file == "deepfm-2_16.ckpt"
 
 
-def test_the_data_it_was_trained_on_is_accepted(folder, dataset):
+def test_the_data_of_the_training_are_accepted(folder, dataset):
     find_checkpoint(folder.path).check_data(DatasetMeta.load(dataset))
 
 
@@ -87,7 +103,7 @@ def test_other_data_are_refused(folder, make_dataset, flag, message):
         find_checkpoint(folder.path).check_data(DatasetMeta.load(other))
 
 
-def test_a_model_json_of_an_older_version_has_the_size_of_the_vocabulary_with_the_network_alone(folder, dataset):
+def test_an_older_model_json_has_the_vocabulary_size_only_in_the_network(folder, dataset):
     path = folder.path / "model.json"
     content = json.loads(path.read_text())
     size = content["data"].pop("vocabulary_size")
@@ -115,7 +131,7 @@ def test_a_run_of_the_version_before_can_be_evaluated_but_not_resumed(folder, da
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
-def test_a_checkpoint_that_is_cut_off_is_refused(folder, size):
+def test_a_truncated_checkpoint_is_refused(folder, size):
     path = folder.path / "deepfm-2_16.ckpt"
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:size])
@@ -134,7 +150,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(folder):
         found.load_network()
 
 
-def test_what_is_not_there_is_named(folder, tmp_path):
+def test_missing_files_are_named(folder, tmp_path):
     with pytest.raises(UserError, match=f"--checkpoint_path={tmp_path}/none: no such file or folder"):
         find_checkpoint(tmp_path / "none")
     with pytest.raises(UserError, match=r"model\.json is missing"):
@@ -144,9 +160,8 @@ def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(UserError, match=r"stray\.ckpt is not one of the checkpoints"):
         find_checkpoint(stray)
     (folder.path / "deepfm-2_16.ckpt").unlink()
-    found = find_checkpoint(folder.path)
     with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is missing"):
-        found.load_network()
+        find_checkpoint(folder.path).load_network()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 2, "network": {}}'])
@@ -156,7 +171,7 @@ def test_a_damaged_model_json_is_refused(folder, text):
         find_checkpoint(folder.path)
 
 
-def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
+def test_an_earlier_run_is_replaced_only_with_overwrite(folder, dataset):
     identity = DataIdentity.of_dataset(DatasetMeta.load(dataset))
     with pytest.raises(UserError, match="holds the checkpoints of an earlier run"):
         ModelFolder.create(folder.path, folder.network_config, identity)
@@ -165,39 +180,39 @@ def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
     assert list(folder.path.iterdir()) == []
 
 
-def test_to_go_on_the_optimizer_is_loaded_too_and_what_came_after_is_removed(folder):
+def test_to_resume_the_optimizer_is_loaded_too_and_later_files_are_removed(folder):
     (folder.path / "deepfm-4_1.ckpt").touch()  # written, but not yet listed when the run was killed
     (folder.path / "deepfm-5_1.ckpt.tmp").touch()
     step = folder.train_step.optimizer.global_step
     step.set_data(step + 7)
     found = ModelFolder.load(folder.path)
-    saved = found.last_intact()
-    assert saved.state == {"step": 48}
-    load_into(folder.train_step, saved.path)
+    last = found.last_intact()
+    assert last.state == {"step": 48}
+    load_into(folder.train_step, last.path)
     assert step.asnumpy().item() == 0
-    found.drop_after(saved)
-    assert [saved.epoch for saved in found.checkpoints] == [1, 2, 3]
+    found.drop_after(last)
+    assert [each.epoch for each in found.checkpoints] == [1, 2, 3]
     assert len(list(folder.path.iterdir())) == 4
 
 
-def test_damaged_checkpoints_are_passed_over(folder, capsys):
+def test_damaged_checkpoints_are_skipped_with_a_note(folder, capsys):
     for name in ("deepfm-3_16.ckpt", "deepfm-2_16.ckpt"):
         (folder.path / name).chmod(0o600)
         (folder.path / name).write_bytes(b"torn")
     found = ModelFolder.load(folder.path)
-    saved = found.last_intact()
-    assert saved.file == "deepfm-1_16.ckpt"
+    last = found.last_intact()
+    assert last.file == "deepfm-1_16.ckpt"
     notes = capsys.readouterr().out.splitlines()
     assert len(notes) == 2
     assert "deepfm-3_16.ckpt is damaged or truncated" in notes[0]
-    found.drop_after(saved)
+    found.drop_after(last)
     assert sorted(path.name for path in folder.path.iterdir()) == ["deepfm-1_16.ckpt", "model.json"]
     (folder.path / "deepfm-1_16.ckpt").unlink()
     with pytest.raises(UserError, match="holds no intact checkpoint"):
         found.last_intact()
 
 
-def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
+def test_a_checkpoint_that_model_json_could_not_list_does_not_count(folder, monkeypatch):
     before = (folder.path / "model.json").read_bytes(), folder.checkpoints
 
     def fail(path, text):
@@ -211,17 +226,17 @@ def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
     assert ((folder.path / "model.json").read_bytes(), folder.checkpoints) == before
 
 
-def test_scores_that_come_later_choose_and_remove_as_if_they_had_come_at_once(folder):
+def test_metrics_that_come_later_have_the_effect_of_metrics_that_come_at_once(folder):
     at_once, later = (
         ModelFolder.create(folder.path.parent / name, folder.network_config, folder.data_identity, keep=1)
         for name in ("once", "later")
     )
     for epoch, log_loss in enumerate((0.5, 0.4, 0.45, 0.43), 1):
-        scores, state = {"auc": 0.7, "log_loss": log_loss}, {"step": epoch}
-        at_once.save(folder.train_step, epoch, 16, scores, state)
+        metrics, state = {"auc": 0.7, "log_loss": log_loss}, {"step": epoch}
+        at_once.save(folder.train_step, epoch, 16, metrics, state)
         later.save(folder.train_step, epoch, 16, {}, {"step": epoch, "pending": True}, is_validated=False)
-        assert f"deepfm-{epoch}_16.ckpt" in [saved.file for saved in ModelFolder.load(later.path).checkpoints]
-        later.update_last(scores, state)
+        assert f"deepfm-{epoch}_16.ckpt" in [each.file for each in ModelFolder.load(later.path).checkpoints]
+        later.update_last(metrics, state)
         assert later.checkpoints == at_once.checkpoints
     names = [sorted(path.name for path in each.path.iterdir()) for each in (at_once, later)]
     assert names[0] == names[1] == ["deepfm-2_16.ckpt", "deepfm-4_16.ckpt", "model.json"]

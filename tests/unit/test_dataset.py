@@ -8,13 +8,13 @@ import pytest
 
 from src.common.errors import UserError
 from src.dataset import create_dataset
-from src.dataset_meta import DatasetMeta
+from src.dataset_meta import META_NAME, DatasetMeta
 from tests.records import read_rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One of `count` processes, as create_dataset sees it: ProcessGroups of more than one need communication."""
+    """One of `count` processes, as create_dataset sees it: ProcessGroup of more than one need communication."""
 
     rank: int
     count: int
@@ -43,7 +43,7 @@ def test_evaluation_reads_every_row_once_in_full_batches(dataset, split, batch_s
         assert np.array_equal(column[real].ravel(), expected.ravel())
 
 
-def test_training_shuffles_whole_records_and_drops_what_fills_no_batch(dataset):
+def test_training_shuffles_complete_records_and_drops_an_incomplete_batch(dataset):
     records = DatasetMeta.load(dataset).splits["train"].records
     ds.config.set_seed(3)
     train_data = create_dataset(DatasetMeta.load(dataset), "train", 100, shuffle=True)
@@ -70,12 +70,12 @@ def test_the_seed_fixes_the_order(dataset):
 
 
 @pytest.mark.parametrize("rank_count", [2, 3])
-def test_ranks_share_the_rows_and_take_equally_many_steps(dataset, rank_count):
+def test_ranks_divide_the_rows_and_take_the_same_number_of_steps(dataset, rank_count):
     data = DatasetMeta.load(dataset)
     readers = [Reader(rank, rank_count) for rank in range(rank_count)]
-    shares = [batches(create_dataset(data, "valid", 50, ranks=reader)) for reader in readers]
-    assert len({len(share) for share in shares}) == 1
-    columns = [np.concatenate(column) for column in zip(*[batch for share in shares for batch in share])]
+    parts = [batches(create_dataset(data, "valid", 50, ranks=reader)) for reader in readers]
+    assert len({len(part) for part in parts}) == 1
+    columns = [np.concatenate(column) for column in zip(*[batch for part in parts for batch in part])]
     real = columns[2].ravel() != -1
     got = sorted_rows(*[column[real] for column in columns])
     assert np.array_equal(got, sorted_rows(*read_rows(dataset, "valid")))
@@ -112,7 +112,7 @@ def test_an_empty_split_is_refused(make_dataset):
         create_dataset(DatasetMeta.load(make_dataset("--test_ratio=0")), "test", 50)
 
 
-def test_a_batch_of_any_number_of_rows_is_for_export_alone(dataset):
+def test_a_dynamic_batch_size_is_for_export_alone(dataset):
     with pytest.raises(UserError, match=r"--batch_size=0 is for export\.py alone"):
         create_dataset(DatasetMeta.load(dataset), "train", 0, shuffle=True)
 
@@ -126,13 +126,13 @@ def test_ranks_together_read_the_batches_of_one(dataset, seeded, rank_count):
         return [[batch[0] for batch in batches] for _ in range(2)]
 
     alone = epochs(50 * rank_count, 0, 1)
-    shares = [epochs(50, rank, rank_count) for rank in range(rank_count)]
+    parts = [epochs(50, rank, rank_count) for rank in range(rank_count)]
     for epoch in range(2):
         assert len(alone[epoch]) > 3
         for step, batch in enumerate(alone[epoch]):
-            together = np.concatenate([share[epoch][step] for share in shares])
+            together = np.concatenate([part[epoch][step] for part in parts])
             np.testing.assert_array_equal(together, batch)
-        assert {len(share[epoch]) for share in shares} == {len(alone[epoch])}
+        assert {len(part[epoch]) for part in parts} == {len(alone[epoch])}
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -145,3 +145,11 @@ def test_a_shard_of_the_same_size_with_other_content_is_refused_by_the_first_ran
     with pytest.raises(UserError, match=r"train_input_part\.mindrecord00 is damaged or of other data: its SHA-256"):
         create_dataset(DatasetMeta.load(folder), "train", 50, shuffle=shuffle)
     create_dataset(DatasetMeta.load(folder), "test", 50)
+
+
+def test_the_metadata_of_a_folder_are_not_read_again_for_each_split(dataset, tmp_path):
+    folder = shutil.copytree(dataset, tmp_path / "mindrecord")
+    data = DatasetMeta.load(folder)
+    (folder / META_NAME).unlink()
+    for split in ("train", "valid"):
+        assert len(batches(create_dataset(data, split, 50))) == data.splits[split].records

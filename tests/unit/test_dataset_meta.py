@@ -13,11 +13,17 @@ def folder(dataset, tmp_path):
     return shutil.copytree(dataset, tmp_path / "mindrecord")
 
 
-def test_it_survives_its_file(folder):
-    meta = DatasetMeta.load(folder)
-    before = (folder / META_NAME).read_bytes()
-    meta.save(folder)
-    assert (folder / META_NAME).read_bytes() == before
+def test_saving_what_was_loaded_gives_the_same_bytes(folder, tmp_path):
+    data = DatasetMeta.load(folder)
+    data.save(tmp_path)
+    assert (tmp_path / META_NAME).read_bytes() == (folder / META_NAME).read_bytes()
+
+
+def test_the_path_is_that_of_the_folder_and_is_not_part_of_the_file(dataset, folder):
+    data, original = DatasetMeta.load(folder), DatasetMeta.load(str(dataset))
+    assert (data.path, original.path) == (folder, dataset)
+    assert data == original
+    assert "path" not in json.loads((folder / META_NAME).read_text())
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ def test_a_missing_file_is_named(folder, name):
         DatasetMeta.load(folder)
 
 
-def test_a_shard_that_is_cut_off_is_named(folder):
+def test_a_truncated_shard_is_named(folder):
     shard = folder / "test_input_part.mindrecord00"
     shard.chmod(0o600)
     shard.write_bytes(shard.read_bytes()[:-1])
@@ -53,7 +59,7 @@ def test_another_version_is_refused(folder):
         DatasetMeta.load(folder)
 
 
-def test_the_folder_above_is_put_right(folder):
+def test_for_the_parent_folder_the_right_one_is_suggested(folder):
     with pytest.raises(UserError, match=f"did you mean --dataset_path={folder}"):
         DatasetMeta.load(folder.parent)
 

@@ -83,7 +83,7 @@ def test_second_order_by_a_double_loop_over_pairs():
 
 
 def test_parameters_have_the_sizes_of_the_paper():
-    # Tables (V + 13) * 81, first layer 39 * 80 inputs, each layer a weight and a bias, one bias of the whole.
+    # Tables (V + 13) * 81, first layer 39 * 80 inputs, each layer a weight and a bias, one bias of the network.
     network = DeepFM(DeepFMConfig(184_952, 26, 13, 80, (1024, 512, 256, 128)))
     expected = 184_965 * 81 + 3120 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128 + 129 + 1
     assert sum(parameter.size for parameter in network.get_parameters()) == expected

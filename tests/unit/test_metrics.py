@@ -19,7 +19,7 @@ from tests import oracles
 
 
 def test_auc_counts_ties_half():
-    # Pairs (click, other): (.5, .5) half, (.5, .2) whole, (.5, .7) none, (.9, .5), (.9, .2), (.9, .7) whole: 4.5 of 6.
+    # Pairs (click, other): (.5, .5) half, (.5, .2) one, (.5, .7) none, (.9, .5), (.9, .2), (.9, .7) one each: 4.5 of 6.
     labels = np.array([1, 0, 0, 0, 1], np.float32)
     scores = np.array([0.5, 0.5, 0.2, 0.7, 0.9], np.float32)
     assert roc_auc(labels, scores) == pytest.approx(4.5 / 6)
@@ -70,7 +70,7 @@ def test_calibration_by_hand():
 
 
 def test_calibration_error_by_hand():
-    # Intervals of 1/15: 0.01 and 0.05 share the first, 1 and 0.95 the last, 0.5 is alone.
+    # Bins of 1/15: the first holds 0.01 and 0.05, the last 1 and 0.95, another one 0.5 alone.
     labels = np.array([1, 0, 1, 1, 0], np.float32)
     probabilities = np.array([0.01, 0.05, 1.0, 0.95, 0.5])
     expected = (abs(1 - 0.06) + abs(2 - 1.95) + 0.5) / 5
