@@ -42,9 +42,9 @@ class Trainer:
             for name, each in with_names(callbacks).items()
             if ranks.is_first or not getattr(each, "rank_zero_only", False)
         }
-        self._step_end, self._epoch_end = (
+        self._step_begin, self._step_end, self._epoch_end = (
             [(hook, name) for name, each in self._callbacks.items() if has_hook(each, hook)]
-            for hook in ("on_train_step_end", "on_train_epoch_end")
+            for hook in ("on_train_step_begin", "on_train_step_end", "on_train_epoch_end")
         )
         self._pending = []  # the calls (hook, name of the callback) that the last step still needs
         self._params = Parameters(steps_done=0)
@@ -149,7 +149,8 @@ class Trainer:
         params = self._params
         params.cur_step_num += 1
         params.train_dataset_element = batch
-        call_hook("on_train_step_begin", self._context)
+        for call in self._step_begin:
+            self._make(*call)
         params.net_outputs = self._train_step(*batch)
         params.steps_done = params.cur_step_num
         step_in_epoch = params.cur_step_num % params.batch_num
@@ -165,9 +166,11 @@ class Trainer:
         state, and are made when training resumes: so each callback sees each step exactly once.
         """
         while self._pending:
-            hook, name = self._pending[0]
-            getattr(self._callbacks[name], hook)(self._context)
+            self._make(*self._pending[0])
             del self._pending[0]
+
+    def _make(self, hook, name):
+        getattr(self._callbacks[name], hook)(self._context)
 
 
 def with_names(callbacks: Sequence[ms.train.Callback]) -> dict[str, ms.train.Callback]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 
+import mindspore.train
 import pytest
 
 import train
@@ -113,3 +114,25 @@ def test_the_summary_names_the_best_checkpoint(earlier, metrics, text):
         "report       report.html",
     ]
     assert train.describe(1, 1, best, None).splitlines()[-1].startswith("checkpoint ")
+
+
+def test_the_callbacks_have_the_order_that_the_tests_of_training_have(dataset, tmp_path, monkeypatch):
+    class Wired(Exception):
+        """Carries the callbacks that train.py has made."""
+
+    def stop_before_training(train_step, epochs, ranks, callbacks, *others):
+        raise Wired([type(each).__name__ for each in callbacks])
+
+    monkeypatch.setattr(train, "Trainer", stop_before_training)
+    monkeypatch.chdir(tmp_path)
+    flags = (f"--dataset_path={dataset}", "--device_target=CPU", "--callback=mindspore.train:LambdaCallback", *NETWORK)
+    with pytest.raises(Wired) as caught:
+        train.main(flags)
+    names = []
+    observer = mindspore.train.LambdaCallback(
+        on_train_begin=lambda run_context: names.extend(
+            type(each).__name__ for each in run_context.original_args().list_callback
+        )
+    )
+    Training(dataset, tmp_path / "other", callbacks=[observer]).fit()
+    assert caught.value.args[0] == names
