@@ -104,12 +104,10 @@ def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
             folder.discard()
             raise
         if isinstance(error, UserError):
-            raise UserError(
-                f"{error}; the parsed rows are kept in {folder.partial} for a run with other settings, or delete it"
-            ) from error
-        raise OSError(
-            f"{error}. The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
-        ) from error
+            kept = f"the parsed rows are kept in {folder.partial}: run with other settings to use them, or delete it"
+            raise UserError(f"{error}; {kept}") from error
+        kept = f"The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
+        raise OSError(f"{error}. {kept}") from error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from src.criteo_like import write_rows
 from tests.conftest import ROOT
 from tests.system.test_mistakes import check
 
-# Small blocks, so that there is something to go on with.
+# Small chunks, so that there is something to resume from.
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
 
 
@@ -72,7 +72,7 @@ def test_killed_at_random_moments_the_result_is_the_same(undisturbed, work, run,
     assert refused > 0
 
 
-def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_goes_on(undisturbed, work):
+def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_resumes(undisturbed, work):
     expected, _ = undisturbed
 
     def limit_file_size():
@@ -81,14 +81,14 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_goes_on(undis
     finished = subprocess.run(
         command(work), capture_output=True, text=True, check=False, preexec_fn=limit_file_size, timeout=100
     )
-    check(finished, "What has been done is in", "run the same command again to go on, or delete it")
+    check(finished, "The work so far is kept in", "run the same command again to resume, or delete it")
     assert not (work / "mindrecord").exists()
     subprocess.run(command(work), check=True, capture_output=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
 
 
 @pytest.mark.parametrize("free", ["5m", "17m"])  # not enough for the spill; enough for it, but not for the shards
-def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(undisturbed, tmp_path, free):
+def test_a_full_disk_ends_in_one_line_and_the_next_run_resumes(undisturbed, tmp_path, free):
     expected, _ = undisturbed
     rows = (expected / "train.txt").stat().st_size
     script = f"""
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(undisturbed, tmp_
     errors = pathlib.Path(f"{tmp_path}.err").read_text().splitlines()
     assert len(errors) == 1
     assert re.search("No space left|is the disk full", errors[0])
-    assert "run the same command again to go on" in errors[0]
+    assert "run the same command again to resume" in errors[0]
     got = dict(reversed(line.split()) for line in finished.stdout.splitlines() if re.match("[0-9a-f]{64} ", line))
     assert got == digests(expected / "mindrecord")
 

@@ -66,8 +66,8 @@ def test_a_misspelt_key_in_a_file(run, tmp_path):
         ("train.txt", b"-1\t3.0\t\t\ta\tb\tc\td\n" * 50, "--negative_label=-1 takes -1 for the label"),
         ("train.txt", b"\x89PNG\r\n\x1a\n" * 40, "malformed"),
         ("train.txt", b"1\t\t\t\ta\tb\tc\td\n" * 500, "both labels must occur"),
-        ("train.txt.gz", CUT_OFF, "train.txt.gz is damaged or cut off"),
-        ("dac.tar.gz", b"not an archive", "dac.tar.gz is damaged or cut off"),
+        ("train.txt.gz", CUT_OFF, "train.txt.gz is damaged or truncated"),
+        ("dac.tar.gz", b"not an archive", "dac.tar.gz is damaged or truncated"),
     ],
 )
 def test_raw_files(run, tmp_path, name, content, message):

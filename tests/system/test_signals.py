@@ -27,7 +27,7 @@ SCRIPTS = {
 }
 HINTS = {
     "train.py": "; the same command with --resume=True goes on from there",
-    "src/preprocess_data.py": "; run the same command again to go on",
+    "src/preprocess_data.py": "; run the same command again to resume",
 }
 SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than one
 

@@ -57,9 +57,9 @@ def split_missing(column):
 
 def test_the_best_metrics_are_those_of_the_true_probabilities(tmp_path):
     path = tmp_path / "train.txt"
-    write_rows(path, 2000, seed=6)
+    write_rows(path, 600, seed=6)
     labels = pl.read_csv(path, separator="\t", has_header=False)[:, 0].to_numpy()
-    _, probabilities = ClickModel(6).sample(np.arange(2000, dtype=np.uint64))
+    _, probabilities = ClickModel(6).sample(np.arange(600, dtype=np.uint64))
     best = json.loads(best_metrics_path(path).read_text())
     assert best["clicks"] == labels.sum()
     assert best["auc"] == pytest.approx(oracles.auc(labels, probabilities.astype(np.float32)), abs=1e-9)

@@ -8,6 +8,7 @@ import pytest
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.preprocess_data import main
+from tests.raw_data import data_digests
 
 # Ids up to 2/3 of 2^31, of which six occur: a table of 81 numbers of 4 bytes each takes 432 GiB.
 HASHED = "\n".join(f"{row % 2}\t{row}\t\t1\t{row % 3 * 715827882}\t7\t1\t2" for row in range(300))
@@ -77,3 +78,50 @@ def test_hashed_ids_are_accepted_if_another_device_is_to_train(make_dataset, cap
     folder = make_dataset("--skip_id_convert=1", "--device_target=Ascend", content=HASHED)
     assert "not compared with the memory of Ascend" in capsys.readouterr().out
     assert DatasetMeta.load(folder).vocabulary_size > 2 * 715827882
+
+
+def hashed_ids(tmp_path):
+    (tmp_path / "train.txt").write_text(HASHED)
+    return [
+        f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", "--threshold=3", "--line_per_sample=50",
+        "--train_line_count=0", "--skip_id_convert=1",
+    ]  # fmt: skip
+
+
+def test_after_a_refusal_for_memory_the_parsed_rows_are_kept_for_a_run_with_other_settings(tmp_path, capsys):
+    flags = hashed_ids(tmp_path)
+    with pytest.raises(UserError, match=f"; the parsed rows are kept in {tmp_path}/mindrecord.partial: run with"):
+        main([*flags, "--device_target=CPU"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mindrecord.partial", "train.txt"]
+    capsys.readouterr()
+    other = [*flags, "--device_target=Ascend", "--threshold=2", "--dense_encoding=bucket"]
+    main(other)
+    printed = capsys.readouterr().out
+    assert re.search(r"^read: 300 rows in .* some of it by an earlier run$", printed, re.M)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mindrecord", "train.txt"]
+    expected = tmp_path / "expected"
+    main([*other, f"--output_dir={expected}"])
+    assert "by an earlier run" not in capsys.readouterr().out
+    assert data_digests(tmp_path / "mindrecord") == data_digests(expected)
+
+
+def test_settings_of_other_parsed_rows_do_not_reuse_the_kept_ones(tmp_path, capsys):
+    flags = hashed_ids(tmp_path)
+    with pytest.raises(UserError, match="the parsed rows are kept"):
+        main([*flags, "--device_target=CPU"])
+    capsys.readouterr()
+    main([*flags, "--skip_id_convert=0", "--device_target=CPU"])
+    assert "by an earlier run" not in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mindrecord", "train.txt"]
+
+
+def test_an_interrupted_preprocessing_of_an_earlier_version_starts_anew(tmp_path, capsys):
+    flags = hashed_ids(tmp_path)
+    spill = tmp_path / "mindrecord.partial" / "spill"
+    spill.mkdir(parents=True)
+    (spill / "journal.jsonl").write_text('{"name": "train.txt"}\n[300, {"key": "UInt64"}, {"lines": 300}]\n')
+    (spill / "block-000000.bin").write_bytes(b"\0" * 2400)
+    main([*flags, "--device_target=Ascend"])
+    assert "by an earlier run" not in capsys.readouterr().out
+    assert DatasetMeta.load(tmp_path / "mindrecord").lines == 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mindrecord", "train.txt"]

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
 import itertools
+import json
 import re
 
+import numpy as np
+import polars as pl
 import pytest
 
 from src.common.errors import UserError
 from src.preprocess_data import main
 from src.preprocessing import reading
+from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.reading import ChunkStats, RowSummary, read_rows
+from src.preprocessing.schema import KEY, FieldSchema
+from src.preprocessing.spill import Spill
+from src.preprocessing.splits import KeySplits
+from tests import oracles
 from tests.conftest import make_rows
 from tests.raw_data import LARGE_FLAGS, data_digests
 
@@ -79,3 +88,44 @@ def test_an_error_before_anything_was_kept_leaves_nothing(tmp_path, large, monke
         main([f"--data_path={tmp_path}", *LARGE_FLAGS])
     assert "kept" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
+
+
+def test_statistics_survive_the_journal():
+    bad_lines = BadLines.from_lines(np.array([3]), np.array([2]), [b"2\t1\ta"].__getitem__, FieldSchema(1, 1))
+    stats = ChunkStats(5, 100, 0.25, bad_lines, {"train": [1, 2], "valid": [0, 1], "test": [0, 0]}, largest_id=-1)
+    assert ChunkStats.from_dict(json.loads(json.dumps(stats.to_dict()))) == stats
+
+
+def test_a_summary_adds_up_its_chunks():
+    summary = RowSummary()
+    for train, largest_id in (([3, 4], 7), ([10, 0], 5)):
+        labels = {"train": train, "valid": [1, 0], "test": [0, 0]}
+        summary.add(ChunkStats(20, 300, 0.5, BadLines(), labels, largest_id))
+    assert (summary.lines, summary.bytes, summary.good_lines, summary.largest_id) == (40, 600, 40, 7)
+    assert [summary.count(split) for split in ("train", "valid", "test")] == [17, 2, 0]
+    assert summary.split_labels["train"] == {0: 13, 1: 4}
+    assert summary.train_rows == [7, 10]
+
+
+@pytest.mark.parametrize("categories_are_ids", [False, True])
+def test_the_rows_in_the_spill_and_their_summary_agree_with_the_reference(tmp_path, categories_are_ids):
+    lines = [f"{row % 3 and 1}\t{row}\t{row % 50}\t{row % 7}" for row in range(3000)] + ["1\t2", "3\t1\t1\t1"]
+    path = tmp_path / "train.txt"
+    path.write_text("\n".join(lines))
+    schema, splits = FieldSchema(1, 2, categories_are_ids), KeySplits.from_ratios(5, 0.2, 0.1)
+    spill = Spill(tmp_path / "spill", {})
+    rows = read_rows(path, schema, splits, spill, chunk_bytes=4000, max_bad_line_ratio=0.01)
+    good, bad = oracles.parse_file(path.read_bytes(), 1, 2, categories_are_ids)
+    expected = oracles.split_rows(good, 5, 0.2, 0.1)
+    assert (rows.lines, rows.good_lines) == (3002, 3000)
+    assert rows.bad_lines.first == bad == [(3001, "columns"), (3002, "label")]
+    assert rows.largest_id == (49 if categories_are_ids else -1)
+    assert len(rows.train_rows) > 5
+    assert {split: rows.count(split) for split in expected} == {split: len(own) for split, own in expected.items()}
+    spilled = pl.concat(spill.buckets(bits=2))
+    assert spilled[KEY].to_list() == sorted(oracles.splitmix64(5, number) for number, _ in good)
+    in_order = [row["integers"][0] for own in (expected["train"], expected["valid"], expected["test"]) for row in own]
+    assert spilled["I1"].to_list() == in_order
+    # The first rows of each chunk are those of the training set.
+    train = pl.concat(spill.column("I1", rows.train_rows)).to_list()
+    assert sorted(train) == sorted(row["integers"][0] for row in expected["train"])
