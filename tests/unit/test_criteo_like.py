@@ -15,7 +15,7 @@ from tests import oracles
 from tests.raw_data import parse_file
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_chunk(tmp_path):
+def test_the_same_seed_gives_the_same_bytes_for_any_chunk_size(tmp_path):
     write_rows(tmp_path / "a.txt", 3000, seed=4)
     write_rows(tmp_path / "b.txt", 3000, seed=4, chunk_rows=701)
     write_rows(tmp_path / "c.txt", 3000, seed=5)

@@ -21,7 +21,7 @@ from tests.conftest import make_rows
 from tests.raw_data import LARGE_FLAGS, data_digests
 
 
-def test_a_read_error_keeps_what_was_read_and_the_next_run_resumes(tmp_path, large, monkeypatch, capsys):
+def test_a_read_error_keeps_the_rows_read_so_far_and_the_next_run_resumes(tmp_path, large, monkeypatch, capsys):
     content, expected = large
     (tmp_path / "train.txt").write_bytes(content)
     flags = [f"--data_path={tmp_path}", "--memory_limit=0.002", *LARGE_FLAGS]
