@@ -4,14 +4,14 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import contextlib
 import sys
 
 from src.callback import format_scores
 from src.checkpoint import find_checkpoint
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
@@ -24,24 +24,23 @@ from src.distributed.device import dense_dtype, set_up
 from src.evaluation.evaluate import score_split
 from src.evaluation.slices import describe_by_value, score_values, strongest_fields
 from src.modelarts.job import open_job
-from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
     config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path", make_records) as job:
+    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path") as job:
         evaluate(job.config)
 
 
 def evaluate(config):
     device, ranks = set_up(config.device_target, config.device_id)
-    folder, saved = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
-    meta = DatasetMeta.load(config.dataset_path)
-    folder.check_data(meta, config.dataset_path)
-    fields = find_fields(config.by_field, meta)
+    checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
+    data = DatasetMeta.load(config.dataset_path)
+    checkpoint.check_data(data)
+    fields = find_fields(config.by_field, data)
     with contextlib.ExitStack() as stack:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
-        score(config, meta, folder, saved, fields, device, ranks)
+        score(config, data, checkpoint, fields, device, ranks)
 
 
 def outputs(config):
@@ -50,27 +49,28 @@ def outputs(config):
     return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *report]
 
 
-def score(config, meta, folder, saved, fields, device, ranks):
+def score(config, data, checkpoint, fields, device, ranks):
     """Score a checkpoint, and write and print the scores."""
-    needed, processes = prediction_bytes(folder.network, config.batch_size), ranks.count_on_this_machine()
-    work = Work("evaluation", folder.network, needed, processes)
+    sizes = checkpoint.folder.network_config
+    needed, processes = prediction_bytes(sizes, config.batch_size), ranks.local_count()
+    work = Work("evaluation", sizes, needed, processes)
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
-    network = folder.load_network(saved, dense_dtype(config.convert_dtype, device))
-    test_data = create_dataset(config.dataset_path, "test", config.batch_size, False, ranks.rank, ranks.count)
+    network = checkpoint.load_network(dense_dtype(config.convert_dtype, device))
+    test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
     split = score_split("test", DeepFMPredict(network), test_data, ranks)
     if config.report_path is not None:
-        fields += [field for field in strongest_fields(test_data, meta.sparse_fields, ranks) if field not in fields]
-    by_field = score_values(split, test_data, fields, meta.sparse_fields, config.dataset_path, ranks)
+        fields += [field for field in strongest_fields(test_data, data.sparse_fields, ranks) if field not in fields]
+    by_field = score_values(split, test_data, fields, data, ranks)
     if not ranks.is_first:
         return
-    append_line(config.eval_file_name, f"{saved.file} test {format_scores(split.scores)}")
+    append_line(config.eval_file_name, f"{checkpoint.file} test {format_scores(split.scores)}")
     if config.by_field is not None:
         print(describe_by_value(config.by_field, by_field[config.by_field]))
     if config.report_path is not None:
         from src.report.page import write_report  # here, as matplotlib takes its time
 
-        write_report(config.report_path, split, by_field, folder, saved, meta)
-    print(describe(split, folder.path / saved.file, config.report_path))
+        write_report(config.report_path, split, by_field, checkpoint, data)
+    print(describe(split, checkpoint.path, config.report_path))
 
 
 def describe(split, checkpoint, report_path):
@@ -91,14 +91,14 @@ def describe(split, checkpoint, report_path):
     return "\n".join(lines)
 
 
-def find_fields(name, meta):
+def find_fields(name, data):
     """Return a list with the place of a sparse field among the ids of a row; an empty one for None."""
     if name is None:
         return []
-    if name not in meta.sparse_fields:
-        raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(meta.sparse_fields)}")
-    return [meta.sparse_fields.index(name)]
+    if name not in data.sparse_fields:
+        raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(data.sparse_fields)}")
+    return [data.sparse_fields.index(name)]
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What MindSpore Hub asks for: create_network("deepfm")"""
+"""Entry point of MindSpore Hub: create_network("deepfm") returns the network, with weights if a checkpoint is named."""
 
+import os
 import pathlib
 
 from src.checkpoint import ModelFolder, find_checkpoint
@@ -8,7 +9,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.export.model_zoo import load_model_zoo
 
-# The model zoo's network for Criteo: its 184,965 ids less those of the dense fields.
+# The sizes of the model zoo's network for Criteo: its 184,965 ids without those of the dense fields.
 CRITEO = {
     "vocabulary_size": 184_952,
     "sparse_field_count": 26,
@@ -18,28 +19,30 @@ CRITEO = {
 }
 
 
-def create_network(name, *args, **kwargs):
+def create_network(name: str, *args, **kwargs) -> DeepFM:
     """Return the network `name`, a cell from sparse_ids int32 [B, S] and dense_values float32 [B, N] to logits [B, 1].
 
-    name: "deepfm"; others raise NotImplementedError.
-    ckpt_file: a checkpoint of train.py, or a folder: its best one; or a .ckpt file of the model zoo's DeepFM, for which
-    dense_field_count says how many of its fields are dense, 13 unless given.
-    dataset_path: with a checkpoint of train.py, the MindRecord folder that the network is to score; data of another
-    vocabulary are a UserError, as the network would score their ids without one.
-    Without it the other arguments are fields of src.deepfm.DeepFMConfig; those left out are as for Criteo.
+    name: "deepfm"; any other name raises NotImplementedError.
+    ckpt_file: a checkpoint of train.py, or a folder of checkpoints for its best one; or a .ckpt file of the model zoo's
+    DeepFM, of whose fields dense_field_count are dense (13 by default).
+    dataset_path: with a checkpoint of train.py, the MindRecord folder that the network is to be evaluated on.  Data of
+    another vocabulary raise UserError, as their ids have other meanings.
+    Without ckpt_file, the other arguments are fields of src.deepfm.DeepFMConfig, by default those of CRITEO.
     """
     if name != "deepfm":
         raise NotImplementedError(f"{name}: the only network here is deepfm")
     return _create_deepfm(*args, **kwargs)
 
 
-def _create_deepfm(ckpt_file=None, dataset_path=None, **sizes):
+def _create_deepfm(
+    ckpt_file: str | os.PathLike | None = None, dataset_path: str | os.PathLike | None = None, **sizes
+) -> DeepFM:
     if ckpt_file is None:
         return DeepFM(DeepFMConfig(**CRITEO | sizes))
     path = pathlib.Path(ckpt_file)
     if path.is_file() and not ModelFolder.exists(path.parent):
         return load_model_zoo(path, **sizes)
-    folder, saved = find_checkpoint(path, "ckpt_file")
+    checkpoint = find_checkpoint(path, "ckpt_file")
     if dataset_path is not None:
-        folder.check_data(DatasetMeta.load(dataset_path), dataset_path)
-    return folder.load_network(saved, **sizes).set_train(False)
+        checkpoint.check_data(DatasetMeta.load(dataset_path))
+    return checkpoint.load_network(**sizes).set_train(False)

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score the files that ascend310_infer wrote: python postprocess.py --result_path=... --label_path=..."""
+"""Print the AUC of the predictions of ascend310_infer: python postprocess.py --result_path=... --label_path=..."""
 
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter()
 
-from src.common.errors import exit_on_user_error
+from collections.abc import Sequence
+
+from src.common.errors import run_main
 from src.config import load_config
 from src.evaluation.metrics import roc_auc
 from src.export.inference_files import read_outputs
 
 
-def main(argv=None):
-    config = load_config(argv, description="Score the predictions of the C++ runner.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate the predictions of the C++ runner; argv: flags, those of the command line if None."""
+    config = load_config(argv, description="Print the AUC of the predictions of the C++ runner.")
     print(f"auc : {roc_auc(*read_outputs(config.result_path, config.label_path))}")
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

@@ -6,18 +6,20 @@ from src.distributed.entry_point import enter
 if __name__ == "__main__":
     enter()
 
-from src.common.errors import exit_on_user_error
+from collections.abc import Sequence
+
+from src.common.errors import run_main
 from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.export.inference_files import write_inputs
 
 
-def main(argv=None):
-    config = load_config(argv, description="Write the test split as files for the C++ runner.")
-    meta = DatasetMeta.load(config.dataset_path)
-    manifest = write_inputs(config.dataset_path, meta, config.result_path)
-    print(f"{config.result_path}: {manifest['rows']:,} rows in {len(manifest['files'])} files of each input")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the inputs of the C++ runner; argv: flags, those of the command line if None."""
+    config = load_config(argv, description="Write the test split as input files of the C++ runner.")
+    manifest = write_inputs(DatasetMeta.load(config.dataset_path), config.result_path)
+    print(f"{config.result_path}: {manifest.rows:,} rows in {len(manifest.files)} files of each input")
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

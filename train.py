@@ -4,15 +4,15 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(joins_others=True)
+    enter(distributed=True)
 
 import contextlib
 import dataclasses
 
 from src.callback import TrainLogs
-from src.checkpoint import DataIdentity, ModelFolder, find_start, load_into
-from src.common.errors import exit_on_user_error
-from src.common.locks import only_training
+from src.checkpoint import DataIdentity, ModelFolder, find_resume_checkpoint, load_into
+from src.common.errors import run_main
+from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
@@ -25,7 +25,6 @@ from src.distributed.device import dense_dtype, set_seed, set_up
 from src.evaluation.slices import score_values, strongest_fields
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
-from src.preprocessing.pipeline import make_records
 from src.training.events import check_package
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
@@ -39,7 +38,7 @@ LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number o
 def main(argv=None):
     signals = StopSignals()
     config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    with open_job(config, RESULTS, "checkpoint_path", make_records) as job:
+    with open_job(config, RESULTS, "checkpoint_path") as job:
         train(job.config, signals, job.publish)
 
 
@@ -48,7 +47,7 @@ def train(config, signals, publish):
     device, ranks = set_up(config.device_target, config.device_id)
     set_seed(config.seed)
     meta = DatasetMeta.load(config.dataset_path)
-    train_data = create_dataset(config.dataset_path, "train", config.batch_size, True, ranks.rank, ranks.count)
+    train_data = create_dataset(meta, "train", config.batch_size, shuffle=True, ranks=ranks)
     valid_data = create_valid_data(config, meta, ranks)
     with outputs_held(config, valid_data is not None, ranks):
         fit(config, signals, publish, meta, device, ranks, train_data, valid_data)
@@ -67,7 +66,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
     record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device, ranks.count)
     folder, state = open_run(config, meta, train_step, record, logs, ranks)
     if ranks.is_first:
-        save_probe_rows(folder.path, meta, config.dataset_path)
+        save_probe_rows(folder.path, meta)
     state = state.in_steps_of(rows_per_step, plan.steps_per_epoch)
     rate = learning_rate(config, plan, ranks.count)
     trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, publish)
@@ -76,7 +75,7 @@ def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
         signals.end()
     except Stopped as stopped:
         if state.step:
-            stopped.way_on = "the same command with --resume=True goes on from there"
+            stopped.resume_hint = "the same command with --resume=True resumes from there"
         raise
     if config.report_path is not None:
         report(config, meta, trainer, folder, valid_data, ranks)
@@ -101,7 +100,7 @@ def outputs_held(config, with_valid, ranks):
 
         def hold():
             stack.enter_context(prepared(outputs))
-            stack.enter_context(only_training(config.ckpt_path, logs))
+            stack.enter_context(exclusive_training(config.ckpt_path, logs))
 
         ranks.first_does(hold)
         yield
@@ -109,7 +108,7 @@ def outputs_held(config, with_valid, ranks):
 
 def check_memory(config, meta, device, ranks):
     """Print what training will take, and refuse what this machine cannot give."""
-    sizes, processes = size_network(config, meta), ranks.count_on_this_machine()
+    sizes, processes = size_network(config, meta), ranks.local_count()
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
     cells = meta.lines * meta.settings["slot_dim"] if meta.settings["skip_id_convert"] else None
     advice = training_advice(sizes, cells, processes)
@@ -124,19 +123,19 @@ def report(config, meta, trainer, folder, valid_data, ranks):
     by_field = {}
     if split is not None:
         fields = strongest_fields(valid_data, meta.sparse_fields, ranks)
-        by_field = score_values(split, valid_data, fields, meta.sparse_fields, config.dataset_path, ranks)
+        by_field = score_values(split, valid_data, fields, meta, ranks)
     if ranks.is_first:
-        write_report(config.report_path, split, by_field, folder, saved, meta)
+        write_report(config.report_path, split, by_field, saved, meta)
 
 
 def describe(folder, state, report_path):
     """Return the summary of a training."""
     best = folder.best
-    scores = f": valid AUC {best.valid['auc']:.4f}, log loss {best.valid['log_loss']:.4f}" if best.valid else ""
+    scores = f": valid AUC {best.metrics['auc']:.4f}, log loss {best.metrics['log_loss']:.4f}" if best.metrics else ""
     lines = [
         f"trained      {state.step:,} steps of {state.rows_per_step:,} rows",
         f"best         epoch {best.epoch}, step {best.step}{scores}",
-        f"checkpoint   {folder.path / best.file}",
+        f"checkpoint   {best.path}",
     ]
     return "\n".join([*lines, *([f"report       {report_path}"] if report_path else [])])
 
@@ -154,7 +153,7 @@ def create_train_step(config, meta, device, ranks):
 def create_valid_data(config, meta, ranks):
     """Return the valid split, or None if it is not to be scored or has no rows."""
     if config.do_eval and meta.splits["valid"].rows:
-        return create_dataset(config.dataset_path, "valid", config.batch_size, False, ranks.rank, ranks.count)
+        return create_dataset(meta, "valid", config.batch_size, ranks=ranks)
     if config.do_eval:
         print("no valid split, so no scores while training; eval.py scores the test split")
     return None
@@ -197,22 +196,23 @@ def open_run(config, meta, train_step, record, logs, ranks):
     goes_on = config.resume and (config.checkpoint_path == AUTO or ModelFolder.exists(config.ckpt_path))
     if goes_on:
         source = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max)
-        saved = source.last_whole()
+        saved = source.last_intact()
     elif config.checkpoint_path != AUTO:
-        source, saved = find_start(config.checkpoint_path)
+        saved = find_resume_checkpoint(config.checkpoint_path)
+        source = saved.folder
     else:
         return create_folder(config, meta, train_step, ranks), TrainState()
-    source.check_data(meta, config.dataset_path)
+    saved.check_data(meta)
     state = TrainState(**saved.state)
     for note in record.go_on_from(source.path, state.step / state.steps_per_epoch):
         print(f"note: {note}")
-    load_into(train_step, source.path / saved.file)
-    print(f"going on from {source.path / saved.file}, after step {state.step}")
-    ranks.wait()  # until all have read what the first one is going to change
+    load_into(train_step, saved.path)
+    print(f"resuming from {saved.path}, after step {state.step}")
+    ranks.barrier()  # until all have read what the first one is going to change
     if not goes_on:
         return create_folder(config, meta, train_step, ranks), state
     if ranks.is_first:
-        source.cut(saved)
+        source.drop_after(saved)
         logs.cut(state.log_sizes)
     return source, state
 
@@ -222,8 +222,8 @@ def create_folder(config, meta, train_step, ranks):
     contents = config.ckpt_path, train_step.network.network.config, DataIdentity.of_dataset(meta)
     if not ranks.is_first:
         return ModelFolder(*contents)
-    return ModelFolder.create(*contents, config.overwrite, config.keep_checkpoint_max)
+    return ModelFolder.create(*contents, overwrite=config.overwrite, keep=config.keep_checkpoint_max)
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

@@ -50,7 +50,7 @@ def main():
             if not done.exists():
                 run_ours(arguments.data, BEST_FLAGS + flags, seed, folder)
                 done.touch()
-            best = ModelFolder.load(folder / f"checkpoint-{seed}").best.valid
+            best = ModelFolder.load(folder / f"checkpoint-{seed}").best.metrics
             scores.append((best["auc"], best["log_loss"]))
         aucs, losses = np.array(scores).T
         recipe = (aucs, losses) if recipe is None else recipe

@@ -147,15 +147,16 @@ def run(*command):
 def predict_test(dataset_path, checkpoints):
     from src.checkpoint import find_checkpoint
     from src.dataset import create_dataset
+    from src.dataset_meta import DatasetMeta
     from src.deepfm import DeepFMPredict
-    from src.distributed.device import place
-    from src.distributed.process_group import Ranks
+    from src.distributed.device import select_device
+    from src.distributed.process_group import ProcessGroup
     from src.evaluation.evaluate import predict
 
-    place("CPU", 0)
-    model, saved = find_checkpoint(checkpoints)
-    test = create_dataset(dataset_path, "test", 10_000)
-    _, probabilities = predict(DeepFMPredict(model.load_network(saved)), test, Ranks(), "test")
+    select_device("CPU", 0)
+    checkpoint = find_checkpoint(checkpoints)
+    test = create_dataset(DatasetMeta.load(dataset_path), "test", 10_000)
+    _, probabilities = predict(DeepFMPredict(checkpoint.load_network()), test, ProcessGroup(), "test")
     return probabilities.astype(np.float64)
 
 

@@ -23,8 +23,8 @@ import numpy as np
 from mindspore import Tensor
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.device import place, set_seed
-from src.export.formats import write
+from src.distributed.device import select_device, set_seed
+from src.export.formats import ExportOptions, export_model
 
 BATCHES = {1: 500, 100: 200, 1000: 40, 16_000: 4}  # how many of each size are timed in a round
 WARM_UP = 2
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
     parser.add_argument("--most_rows", type=int, default=max(BATCHES), help="in a batch (default: %(default)s)")
     arguments = parser.parse_args()
-    place("CPU", 0)
+    select_device("CPU", 0)
     ms.runtime.dispatch_threads_num(arguments.threads)
     set_seed(1)
     runner = build_runner()
@@ -78,7 +78,7 @@ def describe_folding(network, folder):
     sizes = []
     for name in ("plain", "folded"):
         path = folder / f"{name}.mindir"
-        write("MINDIR", DeepFMPredict(network), 1000, path, 3)
+        export_model(DeepFMPredict(network), path, ExportOptions("MINDIR", 1000))
         sizes.append(path.stat().st_size / 1e6)
         if name == "plain":
             network.fold()
@@ -98,8 +98,8 @@ def prepare(network, batch_rows, count, folder, runner, threads):
         (folder / name).mkdir(exist_ok=True)
         column.tofile(folder / name / "rows.bin")
     mindir, onnx = folder / f"{batch_rows}.mindir", folder / f"{batch_rows}.onnx"
-    write("MINDIR", DeepFMPredict(network), batch_rows, mindir, 1)
-    write("ONNX", DeepFMPredict(network), batch_rows, onnx, 3)
+    export_model(DeepFMPredict(network), mindir, ExportOptions("MINDIR", batch_rows, mindir_version=1))
+    export_model(DeepFMPredict(network), onnx, ExportOptions("ONNX", batch_rows))
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

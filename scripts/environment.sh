@@ -1,17 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# To be sourced: prepare_environment makes .venv in the project's folder and installs what a requirements file lists.
+# To be sourced: prepare_environment creates .venv in the project's folder and installs the packages of a requirements
+# file.
 
 source "$(dirname "${BASH_SOURCE[0]}")/output.sh"
-
-err() { echo "error: $*" >&2; }
 
 # Sets `python` to the interpreter of .venv.  $1: the requirements file.
 prepare_environment() {
   local requirements="$1" stamp=".venv/installed-$1.sha256" wanted
   python="${PWD}/.venv/bin/python"
   if ! "${python}" -m pip --version > /dev/null 2>&1; then
-    make_environment
+    create_environment
   fi
   wanted="$(cat requirements*.txt | sha256sum)"
   if [[ ! -f "${stamp}" || "$(< "${stamp}")" != "${wanted}" ]]; then
@@ -22,7 +21,7 @@ prepare_environment() {
   fi
 }
 
-make_environment() {
+create_environment() {
   local base
   base="$(find_python)" || return 1
   rm -rf .venv
@@ -30,7 +29,7 @@ make_environment() {
     || { rm -rf .venv; err "${base} -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; return 1; }
 }
 
-# Prints the first of $PYTHON, python3, python3.11, python3.12, python3.10 that MindSpore 2.10 works with.
+# Prints the first of $PYTHON, python3, python3.11, python3.12, python3.10 whose version MindSpore 2.10 supports.
 find_python() {
   local candidate
   for candidate in ${PYTHON:+"${PYTHON}"} python3 python3.11 python3.12 python3.10; do

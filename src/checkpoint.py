@@ -1,59 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints and model.json, which says what they are: eval and export rebuild the network from it, not from flags."""
+"""Checkpoints, and model.json that describes them: eval and export rebuild the network from it, not from flags."""
 
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 
 import mindspore as ms
+from mindspore import nn
 
 from src.common.errors import UserError
 from src.common.files import file_sha256, write_json
 from src.common.mindspore_log import muted
 from src.data_identity import DataIdentity, as_tuple
-from src.deepfm import AVERAGE_PREFIX, DeepFM, DeepFMConfig
+from src.dataset_meta import DatasetMeta
+from src.deepfm import EMA_PREFIX, DeepFM, DeepFMConfig
 
 MODEL_NAME = "model.json"
-CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # what MindSpore has only begun to write ends in .tmp
+CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # a file that MindSpore has only begun to write ends in .tmp
 FORMAT_VERSION = 2
 READ_ATTEMPTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedCheckpoint:
-    """A checkpoint file.
+class Checkpoint:
+    """A checkpoint file that the model.json of its folder lists.
 
-    valid: its scores on the valid split by name, empty if that was not scored.  state: what else it takes to go on
-    from it, a dict for JSON.
+    step: within the epoch, from 1.  metrics: on the validation split, by name; empty if it was not evaluated there.
+    state: all else that a resumed training needs, a dict for JSON.
     """
 
+    folder: "ModelFolder" = dataclasses.field(compare=False, repr=False)
     file: str
     sha256: str
     epoch: int
     step: int
-    valid: dict
+    metrics: dict
     state: dict
+
+    @property
+    def path(self) -> pathlib.Path:
+        return self.folder.path / self.file
+
+    @classmethod
+    def from_entry(cls, folder: "ModelFolder", entry: dict) -> "Checkpoint":
+        """Take it from an entry of model.json, where the metrics are under the name of the split, `valid`."""
+        return cls(folder, **{"metrics" if key == "valid" else key: value for key, value in entry.items()})
+
+    def to_entry(self) -> dict:
+        """Return the entry of model.json."""
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "epoch": self.epoch,
+            "step": self.step,
+            "valid": self.metrics,
+            "state": self.state,
+        }
+
+    def load_network(self, dense_dtype: ms.Type = ms.float32) -> DeepFM:
+        """Return the DeepFM with these weights: the EMA weights if the file has them."""
+        self.check_file()
+        network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype)
+        load_into(network, self.path, use_ema=True)
+        return network
+
+    def check_file(self) -> None:
+        """Raise UserError unless the file is there and intact."""
+        if not self.path.is_file():
+            raise UserError(f"{self.path} is missing")
+        if file_sha256(self.path) != self.sha256:
+            raise UserError(f"{self.path} is damaged or truncated: its SHA-256 is not the one in {MODEL_NAME}")
+
+    def check_data(self, data: DatasetMeta) -> None:
+        """Raise UserError unless the network was trained on data that were encoded like these."""
+        different = self.folder.data_identity.differences(DataIdentity.of_dataset(data))
+        if different:
+            raise UserError(
+                f"{self.folder.path} was trained on other data than {data.path}: {', '.join(different)} differ; "
+                "use the MindRecord folder it was trained on"
+            )
 
 
 class ModelFolder:
     """A folder of checkpoints of one run, with its model.json."""
 
-    def __init__(self, path, network, data, checkpoints=(), keep=0):
-        """keep: how many checkpoints may be there, the best one beside them; 0 for all."""
+    def __init__(
+        self, path: str | os.PathLike, network_config: DeepFMConfig, data_identity: DataIdentity, keep: int = 0
+    ):
+        """keep: the number of last checkpoints to keep, in addition to the best one; 0 for all."""
         self.path = pathlib.Path(path)
-        self.network, self.data, self.checkpoints = network, data, tuple(checkpoints)
-        self.keep = keep
+        self.network_config, self.data_identity, self.keep = network_config, data_identity, keep
+        self.checkpoints: tuple[Checkpoint, ...] = ()
 
     @classmethod
-    def create(cls, path, network, data, overwrite=False, keep=0):
-        """Start a new run in `path`; the checkpoints of an earlier one are an error, or removed if `overwrite`."""
-        folder = cls(path, network, data, keep=keep)
+    def create(
+        cls,
+        path: str | os.PathLike,
+        network_config: DeepFMConfig,
+        data_identity: DataIdentity,
+        *,
+        overwrite: bool = False,
+        keep: int = 0,
+    ) -> "ModelFolder":
+        """Start a new run in `path`; the checkpoints of an earlier run are an error, or removed if `overwrite`."""
+        folder = cls(path, network_config, data_identity, keep)
         folder.path.mkdir(parents=True, exist_ok=True)
         earlier = [*folder.path.glob(MODEL_NAME), *folder._checkpoint_files()]
         if earlier and not overwrite:
             raise UserError(
-                f"{path} holds the checkpoints of an earlier run; go on with it by --resume=True, choose another "
+                f"{path} holds the checkpoints of an earlier run; resume it by --resume=True, choose another "
                 "--ckpt_path, or replace them with --overwrite=True"
             )
         for file in earlier:
@@ -61,99 +118,80 @@ class ModelFolder:
         return folder
 
     @staticmethod
-    def exists(path):
+    def exists(path: str | os.PathLike) -> bool:
         """Tell whether there is a model.json in the folder `path`."""
         return pathlib.Path(path, MODEL_NAME).exists()
 
     @classmethod
-    def load(cls, path, keep=0):
+    def load(cls, path: str | os.PathLike, keep: int = 0) -> "ModelFolder":
         """Read model.json in the folder `path`."""
         model_path = pathlib.Path(path, MODEL_NAME)
         try:
             content = json.loads(model_path.read_text(encoding="utf-8"))
             if content["format_version"] != FORMAT_VERSION:
                 raise UserError(f"{model_path}: written by another version of train.py; train again")
-            network = DeepFMConfig(**_with_tuples(content["network"]))
-            sizes = {"vocabulary_size": network.vocabulary_size}  # which older files say only there
-            data = DataIdentity(**(sizes | _with_tuples(content["data"])))
-            return cls(path, network, data, [SavedCheckpoint(**saved) for saved in content["checkpoints"]], keep)
+            config = DeepFMConfig(**_with_tuples(content["network"]))
+            sizes = {"vocabulary_size": config.vocabulary_size}  # older files have it only there
+            folder = cls(path, config, DataIdentity(**(sizes | _with_tuples(content["data"]))), keep)
+            folder.checkpoints = tuple(Checkpoint.from_entry(folder, entry) for entry in content["checkpoints"])
+            return folder
         except FileNotFoundError:
-            raise UserError(f"{model_path} is missing; it is written beside the checkpoints by train.py") from None
+            raise UserError(f"{model_path} is missing; train.py writes it next to the checkpoints") from None
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise UserError(f"{model_path} is damaged ({error!r})") from error
 
     @property
-    def best(self):
-        """The first checkpoint of the lowest log loss on valid; if none was scored there, the last one."""
-        scored = [saved for saved in self.checkpoints if saved.valid]
-        return min(scored, key=lambda saved: saved.valid["log_loss"]) if scored else self.checkpoints[-1]
+    def best(self) -> Checkpoint:
+        """The first checkpoint of the lowest validation log loss; the last one if none was validated."""
+        validated = [checkpoint for checkpoint in self.checkpoints if checkpoint.metrics]
+        if not validated:
+            return self.checkpoints[-1]
+        return min(validated, key=lambda checkpoint: checkpoint.metrics["log_loss"])
 
-    def save(self, train_step, epoch, step, valid, state, is_validated=True):
+    def save(
+        self, train_step: nn.Cell, epoch: int, step: int, metrics: dict, state: dict, *, is_validated: bool = True
+    ) -> None:
         """Write all parameters of `train_step`, those of the optimizer too, and the new model.json.
 
-        Of the earlier checkpoints as many are removed as must be, unless the new one is still to be validated.
+        Earlier checkpoints beyond `keep` are removed, unless the new one is still to be validated.
         """
         path = self.path / f"deepfm-{epoch}_{step}.ckpt"
-        others = [saved for saved in self.checkpoints if saved.file != path.name]
-        _save_whole(train_step, path)
-        checkpoints = (*others, SavedCheckpoint(path.name, file_sha256(path), epoch, step, valid, state))
-        self._list(checkpoints, is_validated)
+        others = [checkpoint for checkpoint in self.checkpoints if checkpoint.file != path.name]
+        _save_parameters(train_step, path)
+        new = Checkpoint(self, path.name, file_sha256(path), epoch, step, metrics, state)
+        self._list((*others, new), keep_some=is_validated)
 
-    def update_last(self, valid, state):
-        """Note in model.json what validation has found of the last checkpoint; remove earlier ones as save() does."""
+    def update_last(self, metrics: dict, state: dict) -> None:
+        """Give the last checkpoint its validation metrics in model.json; remove earlier ones as save() does."""
         *others, last = self.checkpoints
-        self._list((*others, dataclasses.replace(last, valid=valid, state=state)), keep_some=True)
+        self._list((*others, dataclasses.replace(last, metrics=metrics, state=state)), keep_some=True)
 
-    def remove_last(self):
-        """Remove the last checkpoint, of which validation has found that its weights are of no use."""
+    def remove_last(self) -> None:
+        """Remove the last checkpoint: validation has found its weights to be useless."""
         if len(self.checkpoints) == 1:
             (self.path / MODEL_NAME).unlink()
         self._list(self.checkpoints[:-1])
 
-    def last_whole(self):
-        """Return the last checkpoint that is neither missing nor damaged; say so of those after it."""
-        for saved in reversed(self.checkpoints):
+    def last_intact(self) -> Checkpoint:
+        """Return the last checkpoint that is neither missing nor damaged; print a note on each one after it."""
+        for checkpoint in reversed(self.checkpoints):
             try:
-                self.check_file(saved)
-                return saved
+                checkpoint.check_file()
+                return checkpoint
             except UserError as error:
-                print(f"note: {error}; going on from the one before it")
-        raise UserError(f"{self.path} holds no checkpoint that is whole; --overwrite=True starts anew")
+                print(f"note: {error}; resuming from the one before it")
+        raise UserError(f"{self.path} holds no intact checkpoint; --overwrite=True starts a new run")
 
-    def cut(self, saved):
-        """Remove what came after a SavedCheckpoint."""
-        self._list(self.checkpoints[: self.checkpoints.index(saved) + 1])
-
-    def check_data(self, meta, dataset_path):
-        """Raise UserError unless the network was trained on data encoded as that of this DatasetMeta."""
-        different = self.data.differences(DataIdentity.of_dataset(meta))
-        if different:
-            raise UserError(
-                f"{self.path} was trained on other data than {dataset_path}: {', '.join(different)} differ; "
-                "use the MindRecord folder it was trained on"
-            )
-
-    def load_network(self, saved, dense_dtype=ms.float32):
-        """Return the DeepFM with the weights of a SavedCheckpoint, the averaged ones if it has such."""
-        self.check_file(saved)
-        network = DeepFM(self.network, dense_dtype=dense_dtype)
-        load_into(network, self.path / saved.file, averaged=True)
-        return network
-
-    def check_file(self, saved):
-        """Raise UserError unless the file of a SavedCheckpoint is there and whole."""
-        path = self.path / saved.file
-        if not path.is_file():
-            raise UserError(f"{path} is missing")
-        if file_sha256(path) != saved.sha256:
-            raise UserError(f"{path} is damaged or cut off: its SHA-256 is not the one in {MODEL_NAME}")
+    def drop_after(self, checkpoint: Checkpoint) -> None:
+        """Remove the checkpoints that were written after this one."""
+        self._list(self.checkpoints[: self.checkpoints.index(checkpoint) + 1])
 
     def _list(self, checkpoints, keep_some=False):
         """Make these the checkpoints, or of them those to keep; if model.json cannot be written, nothing changes."""
         earlier, self.checkpoints = self.checkpoints, checkpoints
         if keep_some and self.keep:
-            last = checkpoints[-self.keep :]
-            self.checkpoints = tuple(saved for saved in checkpoints if saved in last or saved == self.best)
+            last, best = checkpoints[-self.keep :], self.best
+            self.checkpoints = tuple(each for each in checkpoints if each in last or each == best)
         if self.checkpoints:
             try:
                 self._write()
@@ -163,7 +201,7 @@ class ModelFolder:
         self._remove_unlisted()
 
     def _remove_unlisted(self):
-        listed = {saved.file for saved in self.checkpoints}
+        listed = {checkpoint.file for checkpoint in self.checkpoints}
         for file in self._checkpoint_files():
             if file.name not in listed:
                 file.unlink()
@@ -174,34 +212,35 @@ class ModelFolder:
     def _write(self):
         content = {
             "format_version": FORMAT_VERSION,
-            "network": dataclasses.asdict(self.network),
-            "data": dataclasses.asdict(self.data),
+            "network": dataclasses.asdict(self.network_config),
+            "data": dataclasses.asdict(self.data_identity),
             "best": self.best.file,
-            "checkpoints": [dataclasses.asdict(saved) for saved in self.checkpoints],
+            "checkpoints": [checkpoint.to_entry() for checkpoint in self.checkpoints],
         }
         write_json(self.path / MODEL_NAME, content)
 
 
-def find_checkpoint(path, flag="--checkpoint_path"):
-    """Return the ModelFolder and the SavedCheckpoint that `path` means: a .ckpt file, or a folder: its best one."""
+def find_checkpoint(path: str | os.PathLike, flag: str = "--checkpoint_path") -> Checkpoint:
+    """Return the checkpoint that `path` names: a .ckpt file, or a folder for its best one."""
     for _ in range(READ_ATTEMPTS):
         folder, named = _find(path, flag)
-        saved = named or folder.best
-        if (folder.path / saved.file).is_file():
+        checkpoint = named or folder.best
+        if checkpoint.path.is_file():
             break  # otherwise a training has just replaced it by a better one
-    return folder, saved
+    return checkpoint
 
 
-def find_start(path):
-    """Do as find_checkpoint, but for going on: a folder means the last of its checkpoints that is whole."""
+def find_resume_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Return the checkpoint to resume from: a .ckpt file, or the last intact one of a folder."""
     folder, named = _find(path, "--checkpoint_path")
     if named is None:
-        return folder, folder.last_whole()
-    folder.check_file(named)
-    return folder, named
+        return folder.last_intact()
+    named.check_file()
+    return named
 
 
 def _find(path, flag):
+    """Return the ModelFolder, and the Checkpoint if `path` is a file, else None."""
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"{flag}={path}: no such file or folder")
@@ -210,18 +249,18 @@ def _find(path, flag):
         raise UserError(f"{folder.path} holds no checkpoint")
     if path.is_dir():
         return folder, None
-    for saved in folder.checkpoints:
-        if saved.file == path.name:
-            return folder, saved
+    for checkpoint in folder.checkpoints:
+        if checkpoint.file == path.name:
+            return folder, checkpoint
     raise UserError(f"{path} is not one of the checkpoints that {folder.path / MODEL_NAME} lists")
 
 
-def load_into(cell, path, averaged=False):
-    """Load every parameter of `cell`, or raise UserError.  averaged: of averaged weights, if the file has such."""
+def load_into(cell: nn.Cell, path: str | os.PathLike, *, use_ema: bool = False) -> None:
+    """Load every parameter of `cell`, or raise UserError.  use_ema: take the EMA weights, if the file has them."""
     weights = ms.load_checkpoint(str(path))
-    if averaged:
-        averages = {name: weight for name, weight in weights.items() if name.startswith(AVERAGE_PREFIX)}
-        weights.update((name.removeprefix(AVERAGE_PREFIX), weight) for name, weight in averages.items())
+    if use_ema:
+        averages = {name: weight for name, weight in weights.items() if name.startswith(EMA_PREFIX)}
+        weights.update((name.removeprefix(EMA_PREFIX), weight) for name, weight in averages.items())
     wrong = [
         f"{name} {parameter.shape}"
         for name, parameter in cell.parameters_dict().items()
@@ -234,8 +273,8 @@ def load_into(cell, path, averaged=False):
     ms.load_param_into_net(cell, {name: weights[name] for name in cell.parameters_dict()}, strict_load=True)
 
 
-def _save_whole(cell, path):
-    """Write all parameters of a cell, whole or not at all; OSError names the file."""
+def _save_parameters(cell, path):
+    """Write all parameters of a cell atomically; OSError names the file."""
     try:
         with muted("Failed to save the checkpoint file"):
             ms.save_checkpoint(cell, str(path))

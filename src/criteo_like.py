@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 
 from src.click_model import ClickModel
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
 from src.evaluation.metrics import log_loss, roc_auc
@@ -88,4 +88,4 @@ def best_metrics_path(path: pathlib.Path) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

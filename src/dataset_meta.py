@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 
 from src.common.errors import UserError
@@ -42,9 +43,10 @@ class DatasetMeta:
 
     sparse_fields: the names of the columns of sparse_ids, S of them.  dense_fields: those of dense_values, N of them.
     dense_scales: for each dense field center and divisor.  first_bad_lines: [line number from 1, reason].
-    fields: a dict for each column of the raw rows; see diagnostics.FieldReport.
-    settings: those of the configuration that the data depend on.  None of it says where the data came from or when: the
-    same rows and settings give the same bytes.
+    fields: a dict for each column of the raw rows; see field_report.FieldReport.
+    settings: those of the configuration that the data depend on.
+    path: the folder itself, set by load().  It is not part of the file, which says neither where the data came from nor
+    when: the same rows and settings give the same bytes.
     """
 
     sparse_fields: tuple
@@ -60,14 +62,17 @@ class DatasetMeta:
     splits: dict
     fields: tuple
     settings: dict
+    path: pathlib.Path | None = dataclasses.field(default=None, compare=False)
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write `folder`/dataset_meta.json."""
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        del content["path"]
         pathlib.Path(folder, META_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder):
-        """Read `folder`/dataset_meta.json and check that the files it names are there, whole."""
+    def load(cls, folder: str | os.PathLike) -> "DatasetMeta":
+        """Read `folder`/dataset_meta.json and check that the files it names exist and have their size."""
         path = pathlib.Path(folder, META_NAME)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -77,33 +82,31 @@ class DatasetMeta:
                 name: SplitMeta(**{**split, "files": tuple(ShardFile(**file) for file in split["files"])})
                 for name, split in content.pop("splits").items()
             }
-            meta = cls(splits=splits, **content)
+            meta = cls(splits=splits, path=path.parent, **content)
         except FileNotFoundError:
             raise UserError(_missing_message(folder)) from None
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is damaged ({error!r}); preprocess again") from error
-        meta.check_files(folder)
+        meta.check_files()
         return meta
 
-    def check_files(self, folder):
+    def check_files(self) -> None:
         """Raise UserError if a shard, its index or the vocabulary is missing, or a shard has another size."""
         shards = [file for split in self.splits.values() for file in split.files]
         for name in [VOCABULARY_NAME, *(f"{file.name}{suffix}" for file in shards for suffix in ("", ".db"))]:
-            if not pathlib.Path(folder, name).is_file():
-                raise UserError(f"{pathlib.Path(folder, name)} is missing; copy it back or preprocess again")
+            if not (self.path / name).is_file():
+                raise UserError(f"{self.path / name} is missing; copy it back or preprocess again")
         for file in shards:
-            size = pathlib.Path(folder, file.name).stat().st_size
+            size = (self.path / file.name).stat().st_size
             if size != file.bytes:
-                raise UserError(
-                    f"{pathlib.Path(folder, file.name)} has {size} bytes, not {file.bytes}; preprocess again"
-                )
+                raise UserError(f"{self.path / file.name} has {size} bytes, not {file.bytes}; preprocess again")
 
-    def check_content(self, folder, split):
+    def check_content(self, split: str) -> None:
         """Raise UserError if a shard of a split has another SHA-256; shards of other data often have the same size."""
         files = self.splits[split].files
         progress = Progress("check", sum(file.bytes for file in files), "bytes", leave=False)
         for file in files:
-            path = pathlib.Path(folder, file.name)
+            path = self.path / file.name
             if file_sha256(path) != file.sha256:
                 raise UserError(
                     f"{path} is damaged or of other data: its SHA-256 is not the one in {META_NAME}; copy it again or "
@@ -116,7 +119,7 @@ class DatasetMeta:
 def _missing_message(folder):
     partial = partial_path(folder)
     if partial.exists():
-        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to go on"
+        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to resume"
     inner = pathlib.Path(folder, "mindrecord")
     if (inner / META_NAME).is_file():
         return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"

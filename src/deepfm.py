@@ -19,7 +19,7 @@ from mindspore.common.initializer import Normal, Uniform, initializer
 from src.dropout import Dropout
 
 EMBEDDING_DEVIATION = 0.01
-AVERAGE_PREFIX = "average."  # of the names of averaged weights, where a checkpoint has such beside the last ones
+EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ if __package__ in (None, ""):  # started as a script: make `src` importable
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(way_on="run the same command again to resume")
+    enter(resume_hint="run the same command again to resume")
 
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 from src.config import load_config
 from src.preprocessing.pipeline import make_records
 
@@ -26,4 +26,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_main(main)

@@ -14,9 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def cpu():
     """MindSpore in graph mode on the CPU, as the entry points set it."""
-    from src.distributed.device import place
+    from src.distributed.device import select_device
 
-    place("CPU", 0)
+    select_device("CPU", 0)
 
 
 @pytest.fixture
@@ -59,12 +59,10 @@ def bucket(s3_server, monkeypatch):
     """The address of a new bucket of the S3 server, which the environment names."""
     import uuid
 
-    from src.modelarts.object_store import open_store
-
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     name = f"test-{uuid.uuid4()}"
-    open_store(s3_server.environment)._files.mkdir(name)
+    s3_server.create_bucket(name)
     s3_server.requests.clear()
     s3_server.released.clear()
     return f"obs://{name}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real S3 server on the loopback, moto's, that can be told to fail."""
+"""A real S3 server, moto's, on the loopback interface, with faults on request."""
 
 import contextlib
 import logging
@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 
+import s3fs
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -15,10 +16,10 @@ ERROR = '<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message
 
 
 class S3Server:
-    """Its content is that of the process: it stays when the server is away.
+    """Its content belongs to the process, so it survives stop() and start().
 
     rule: called with the method and the path of a request, returns None, "drop", "hold" or a status such as "500 Down".
-    requests: how many there were of each (method, path).  peak: how many bodies were on their way at once.
+    requests: the number of requests by (method, path).
     """
 
     def __init__(self):
@@ -41,7 +42,7 @@ class S3Server:
 
     @contextlib.contextmanager
     def failing(self, rule):
-        """Answer by a rule within a `with` block."""
+        """Apply a rule within a `with` block."""
         self.rule = rule
         try:
             yield
@@ -51,15 +52,32 @@ class S3Server:
 
     @property
     def environment(self):
-        """What a client must have in its environment."""
+        """The environment variables that a client needs."""
         return {
             "OBS_ENDPOINT": f"http://127.0.0.1:{self.port}",
             "OBS_ACCESS_KEY_ID": KEY,
             "OBS_SECRET_ACCESS_KEY": SECRET,
         }
 
+    def create_bucket(self, name):
+        """Create an empty bucket."""
+        self._client().call_s3("create_bucket", Bucket=name)
+
+    def upload_in_parts(self, bucket, key, parts):
+        """Upload an object in parts, a list of bytes; all but the last must have 5 MiB."""
+        client, target = self._client(), {"Bucket": bucket, "Key": key}
+        target["UploadId"] = client.call_s3("create_multipart_upload", **target)["UploadId"]
+        tags = []
+        for number, part in enumerate(parts, start=1):
+            answer = client.call_s3("upload_part", **target, PartNumber=number, Body=part)
+            tags.append({"PartNumber": number, "ETag": answer["ETag"]})
+        client.call_s3("complete_multipart_upload", **target, MultipartUpload={"Parts": tags})
+
+    def _client(self):
+        return s3fs.S3FileSystem(key=KEY, secret=SECRET, endpoint_url=f"http://127.0.0.1:{self.port}")
+
     def count(self, method, ending):
-        """Return how many requests there were of a method for paths that end so."""
+        """Return the number of requests of a method for paths with an ending."""
         return sum(count for (used, path), count in self.requests.items() if used == method and path.endswith(ending))
 
     def _answer(self, environ, start_response):
@@ -72,7 +90,7 @@ class S3Server:
         if fault == "hold":
             self.released.wait(60)
         elif fault == "drop":
-            return self._half(environ, start_response)
+            return self._answer_half(environ, start_response)
         elif fault:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             body = b"" if method == "HEAD" else ERROR.format(code=fault.partition(" ")[2]).encode()
@@ -80,14 +98,14 @@ class S3Server:
             return [body]
         return self._application(environ, start_response)
 
-    def _half(self, environ, start_response):
+    def _answer_half(self, environ, start_response):
         body = b"".join(self._application(environ, start_response))
         yield body[: len(body) // 2]
-        raise ConnectionError("dropped, as the test wants it")
+        raise ConnectionError("dropped on request of a test")
 
 
 def for_a_while(fault, times, method=None, ending=""):
-    """Return a rule that lets the first `times` requests of a method, for paths that end so, fail."""
+    """Return a rule for a fault in the first `times` requests of a method for paths with an ending."""
     left = [times]
 
     def rule(used, path):
@@ -103,5 +121,5 @@ def wait_until(condition, seconds=60):
     """Wait until condition() is true."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition has not become true"
         time.sleep(0.02)

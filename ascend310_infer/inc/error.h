@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-// What a user can mend: the message names the place, the rule and the way out.
+// A mistake that the user can fix: the message names the file or the argument, the rule and the fix.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -5,24 +5,24 @@
 #include <map>
 #include <string>
 
-// What a model or a folder of inputs says of its data: text by name, the digest of all of it under data_identity.  Empty
-// if it says nothing.
+// The identity of the data of a model or of a folder of inputs: text by name, with the digest of all entries under
+// data_identity.  Empty if the identity is not known.
 using Metadata = std::map<std::string, std::string>;
 
-// Reads the user_info of a MindIR file.  Empty also if the file is not a complete protobuf message: the runtime refuses
-// such a file itself.
+// Reads the user_info of a MindIR file.  The result is also empty if the file is not a complete protobuf message; the
+// runtime refuses such a file itself.
 Metadata ReadModelMetadata(const std::filesystem::path &path);
 
-// Reads data_identity.txt, lines of name=value, in a folder.  Throws Error if it is there without a digest.
+// Reads data_identity.txt, lines of name=value, in a folder.  Throws Error if the file exists but holds no digest.
 Metadata ReadFolderMetadata(const std::filesystem::path &folder);
 
-// Writes that file.
+// Writes data_identity.txt into a folder.
 void WriteFolderMetadata(const std::filesystem::path &folder, const Metadata &metadata);
 
-// Throws Error, naming the entries that differ, unless the model and the inputs are of the same data.  `inputs_path`:
-// what the message calls the inputs.  Prints a warning to stderr if either does not say which data it is of.
+// Throws Error, which names the entries that differ, unless the model and the inputs are of the same data.  Prints a
+// warning to stderr for each of the two whose identity is not known.  The paths are for messages.
 void CheckSameData(const std::string &model_path, const Metadata &model, const std::string &inputs_path,
                    const Metadata &inputs);
 
-// Returns the number of ids in the model's table, or the largest number of ids that int32 allows if it does not say.
+// Returns the number of ids in the model's embedding table; if the metadata do not hold it, the largest possible number.
 int64_t VocabularySize(const Metadata &model);

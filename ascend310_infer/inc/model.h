@@ -8,8 +8,8 @@
 
 #include "options.h"
 
-// An exported DeepFM on a device: sparse ids int32 [B, S], and dense values float32 [B, N] if it has such, to
-// probabilities float32 [B, 1].
+// An exported DeepFM on a device.  Its inputs are sparse ids int32 [B, S] and, unless N is 0, dense values float32
+// [B, N]; its output is probabilities float32 [B, 1].
 class DeepFmModel {
  public:
   // Throws Error if the model cannot be read or has other inputs.
@@ -19,12 +19,12 @@ class DeepFmModel {
   // The bytes of a row of each input, in the order of --input0_path and --input1_path.
   const std::vector<size_t> &RowBytes() const { return row_bytes_; }
 
-  // Takes rows, at most BatchRows(), each input's bytes from `inputs`; the rest of the batch is filled up with zeros.
-  // Returns their probabilities.
-  std::vector<float> Predict(const std::vector<const char *> &inputs, size_t rows);
+  // Returns the probabilities of `row_count` rows, at most BatchRows().  inputs: for each input the bytes of its rows.
+  // The batch is padded with zeros.
+  std::vector<float> Predict(const std::vector<const char *> &inputs, size_t row_count);
 
  private:
-  void CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *what);
+  void CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *expected);
 
   mindspore::Model model_;
   std::vector<mindspore::MSTensor> inputs_;

@@ -3,10 +3,11 @@
 
 #include <string>
 
+// The command line of the runner.
 struct Options {
   std::string mindir_path;
   std::string input0_path;  // folder of sparse ids
-  std::string input1_path;  // folder of dense values; empty for a model without
+  std::string input1_path;  // folder of dense values; empty for a model that takes none
   std::string output_path = "./result_Files";
   std::string device_target = "Ascend";
   int device_id = 0;
@@ -17,5 +18,5 @@ struct Options {
 
 extern const char kUsage[];
 
-// Reads --name=value.  Throws Error for what is unknown, missing or out of range.
+// Parses arguments --name=value.  Throws Error for one that is unknown, missing or out of range.
 Options ParseOptions(int argc, char **argv);

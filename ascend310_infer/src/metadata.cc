@@ -25,10 +25,10 @@ constexpr uint64_t kLargestPair = 1 << 20;
 constexpr size_t kMostPairs = 1000;
 enum WireType : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
-// The fields of a protobuf message, one after the other; every read is checked against the end of the message.
+// Reads the fields of a protobuf message in their order; every read is checked against the end of the message.
 class MessageReader {
  public:
-  // Reads `size` bytes from where the stream is.
+  // The message is the next `size` bytes of the stream.
   MessageReader(std::istream *stream, uint64_t size) : stream_(stream), left_(size) {}
 
   bool AtEnd() const { return left_ == 0; }
@@ -81,7 +81,7 @@ class MessageReader {
   uint64_t left_;
 };
 
-// Returns whether `bytes` are a pair, which is then added.
+// Parses a pair of name and value and adds it; returns false if `bytes` is no such pair.
 bool AddPair(const std::string &bytes, Metadata *metadata) {
   std::istringstream stream(bytes);
   MessageReader reader(&stream, bytes.size());
@@ -181,15 +181,15 @@ void WriteFolderMetadata(const fs::path &folder, const Metadata &metadata) {
 
 void CheckSameData(const std::string &model_path, const Metadata &model, const std::string &inputs_path,
                    const Metadata &inputs) {
-  const std::string ours = Get(model, kDigest);
-  const std::string theirs = Get(inputs, kDigest);
-  if (ours.empty()) {
+  const std::string model_digest = Get(model, kDigest);
+  const std::string inputs_digest = Get(inputs, kDigest);
+  if (model_digest.empty()) {
     WarnUnknown(model_path);
   }
-  if (theirs.empty()) {
+  if (inputs_digest.empty()) {
     WarnUnknown(inputs_path);
   }
-  if (ours.empty() || theirs.empty() || ours == theirs) {
+  if (model_digest.empty() || inputs_digest.empty() || model_digest == inputs_digest) {
     return;
   }
   std::string different;
@@ -199,8 +199,9 @@ void CheckSameData(const std::string &model_path, const Metadata &model, const s
     }
   }
   throw Error(Text(model_path, " was trained on other data than ", inputs_path, ": ",
-                   different.empty() ? kDigest : different, " differ (", ours.substr(0, 12), " and ",
-                   theirs.substr(0, 12), "); use the inputs that preprocess.py writes from the data of the model"));
+                   different.empty() ? kDigest : different, " differ (", model_digest.substr(0, 12), " and ",
+                   inputs_digest.substr(0, 12),
+                   "); use the inputs that preprocess.py writes from the data of the model"));
 }
 
 int64_t VocabularySize(const Metadata &model) {

@@ -18,7 +18,7 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options &options) {
   if (options.device_target == "Ascend") {
     auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
     ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
-    ascend->SetPrecisionMode("enforce_origin");  // else float16 takes the place of the model's own types
+    ascend->SetPrecisionMode("enforce_origin");  // otherwise the runtime computes in float16
     context->MutableDeviceInfo().push_back(ascend);
   } else {
     context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
@@ -26,7 +26,7 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options &options) {
   return context;
 }
 
-// Where an input stands among all: under its name, or, as converters rename inputs, as the only one of its type.
+// Returns the index of an input: the one of this name or, as converters rename inputs, the only one of its type.
 size_t FindInput(const std::vector<mindspore::MSTensor> &inputs, const std::string &name, mindspore::DataType type) {
   const auto named = std::find_if(inputs.begin(), inputs.end(), [&](const auto &input) { return input.Name() == name; });
   if (named != inputs.end()) {
@@ -52,22 +52,23 @@ DeepFmModel::DeepFmModel(const Options &options) {
                      "export.py --mindir_version=1; GLOG_v=2 shows its own log"));
   }
   const std::vector<mindspore::MSTensor> all = model_.GetInputs();
-  const size_t wanted = options.input1_path.empty() ? 1 : 2;
-  if (all.size() != wanted) {
-    throw Error(Text(options.mindir_path, " has ", all.size(), " inputs, but ", wanted, " folders of them are given"));
+  const size_t folder_count = options.input1_path.empty() ? 1 : 2;
+  if (all.size() != folder_count) {
+    throw Error(Text(options.mindir_path, " has ", all.size(), " inputs, but the number of input folders is ",
+                     folder_count));
   }
   inputs_.push_back(all[FindInput(all, "sparse_ids", mindspore::DataType::kNumberTypeInt32)]);
   CheckInput(inputs_[0], mindspore::DataType::kNumberTypeInt32, "sparse ids, int32 [B, S]");
-  if (wanted == 2) {
+  if (folder_count == 2) {
     inputs_.push_back(all[FindInput(all, "dense_values", mindspore::DataType::kNumberTypeFloat32)]);
     CheckInput(inputs_[1], mindspore::DataType::kNumberTypeFloat32, "dense values, float32 [B, N]");
   }
 }
 
-void DeepFmModel::CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *what) {
+void DeepFmModel::CheckInput(const mindspore::MSTensor &input, mindspore::DataType type, const char *expected) {
   const std::vector<int64_t> &shape = input.Shape();
   if (input.DataType() != type || shape.size() != 2) {
-    throw Error(Text("the model's input ", input.Name(), " does not take ", what));
+    throw Error(Text("the model's input ", input.Name(), " does not take ", expected));
   }
   if (shape[0] < 1 || shape[1] < 1) {
     throw Error("the model's batch size is not fixed; export it with export.py --batch_size=1000 or another number");
@@ -75,21 +76,21 @@ void DeepFmModel::CheckInput(const mindspore::MSTensor &input, mindspore::DataTy
   const auto rows = static_cast<size_t>(shape[0]);
   const size_t row_bytes = static_cast<size_t>(shape[1]) * 4;
   if (input.DataSize() != rows * row_bytes || (batch_rows_ != 0 && rows != batch_rows_)) {
-    throw Error(Text("the model's input ", input.Name(), " is of ", input.DataSize(), " bytes and ", rows, " rows"));
+    throw Error(Text("the model's input ", input.Name(), " has ", input.DataSize(), " bytes for ", rows, " rows"));
   }
   batch_rows_ = rows;
   row_bytes_.push_back(row_bytes);
 }
 
-std::vector<float> DeepFmModel::Predict(const std::vector<const char *> &inputs, size_t rows) {
-  for (size_t place = 0; place < inputs_.size(); ++place) {
-    auto *data = static_cast<char *>(inputs_[place].MutableData());
+std::vector<float> DeepFmModel::Predict(const std::vector<const char *> &inputs, size_t row_count) {
+  for (size_t index = 0; index < inputs_.size(); ++index) {
+    auto *data = static_cast<char *>(inputs_[index].MutableData());
     if (data == nullptr) {
-      throw Error(Text("MindSpore Lite has no memory for the input ", inputs_[place].Name()));
+      throw Error(Text("MindSpore Lite has no memory for the input ", inputs_[index].Name()));
     }
-    const size_t bytes = rows * row_bytes_[place];
-    std::memcpy(data, inputs[place], bytes);
-    std::memset(data + bytes, 0, inputs_[place].DataSize() - bytes);
+    const size_t bytes = row_count * row_bytes_[index];
+    std::memcpy(data, inputs[index], bytes);
+    std::memset(data + bytes, 0, inputs_[index].DataSize() - bytes);
   }
   const mindspore::Status status = model_.Predict(inputs_, &outputs_);
   if (status.IsError()) {
@@ -99,7 +100,7 @@ std::vector<float> DeepFmModel::Predict(const std::vector<const char *> &inputs,
       outputs_[0].DataSize() != batch_rows_ * sizeof(float)) {
     throw Error("the model's output is not float32 [B, 1]");
   }
-  std::vector<float> probabilities(rows);
-  std::memcpy(probabilities.data(), outputs_[0].MutableData(), rows * sizeof(float));
+  std::vector<float> probabilities(row_count);
+  std::memcpy(probabilities.data(), outputs_[0].MutableData(), row_count * sizeof(float));
   return probabilities;
 }

@@ -9,23 +9,23 @@
 
 const char kUsage[] =
     "usage: main --mindir_path=FILE --input0_path=DIR [--input1_path=DIR] [--output_path=DIR]\n"
-    "  --mindir_path    exported model, its batch size fixed\n"
+    "  --mindir_path    exported model with a fixed batch size\n"
     "  --input0_path    folder of .bin files of sparse ids, int32 [n, S]\n"
-    "  --input1_path    folder of .bin files of dense values, float32 [n, N], of the same names and rows\n"
-    "  --output_path    folder for the probabilities, float32 [n] (default: ./result_Files); made anew\n"
+    "  --input1_path    folder of .bin files of dense values, float32 [n, N], with the same names and row counts\n"
+    "  --output_path    folder for the probabilities, float32 [n]; replaced if it exists (default: ./result_Files)\n"
     "  --device_target  Ascend or CPU (default: Ascend)\n"
-    "  --device_id      of the Ascend card (default: 0)\n"
-    "  --threads        of the runtime (default: 2)\n"
-    "  --warmup         batches before the timing starts (default: 1)\n";
+    "  --device_id      index of the Ascend device (default: 0)\n"
+    "  --threads        threads of the runtime (default: 2)\n"
+    "  --warmup         batches that run before the timing starts (default: 1)\n";
 
 namespace {
 
-int ToNumber(const std::string &name, const std::string &text, int least) {
+int ParseNumber(const std::string &name, const std::string &text, int least) {
   int number = 0;
   const char *end = text.data() + text.size();
   const auto [rest, code] = std::from_chars(text.data(), end, number);
   if (code != std::errc() || rest != end || number < least) {
-    throw Error(Text(name, "=", text, ": must be a whole number of at least ", least));
+    throw Error(Text(name, "=", text, ": must be an integer of at least ", least));
   }
   return number;
 }
@@ -40,8 +40,8 @@ Options ParseOptions(int argc, char **argv) {
       {"--device_target", &options.device_target}};
   const std::map<std::string, int *> numbers = {
       {"--device_id", &options.device_id}, {"--threads", &options.threads}, {"--warmup", &options.warmup}};
-  for (int place = 1; place < argc; ++place) {
-    const std::string argument = argv[place];
+  for (int index = 1; index < argc; ++index) {
+    const std::string argument = argv[index];
     if (argument == "--help") {
       options.help = true;
       return options;
@@ -52,7 +52,7 @@ Options ParseOptions(int argc, char **argv) {
     if (const auto text = texts.find(name); text != texts.end()) {
       *text->second = value;
     } else if (const auto number = numbers.find(name); number != numbers.end()) {
-      *number->second = ToNumber(name, value, name == "--threads" ? 1 : 0);
+      *number->second = ParseNumber(name, value, name == "--threads" ? 1 : 0);
     } else {
       throw Error(Text("unknown argument ", name, "; --help lists the arguments"));
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The standard streams of a process: whatever they are, printing neither raises an exception nor ends a run."""
+"""Standard streams that are closed, broken or full: printing neither raises an exception nor ends a run."""
 
 import errno
 import io
@@ -13,7 +13,7 @@ _stdout_file = None  # the _LenientFile behind sys.stdout, once protect_streams(
 def fill_closed_streams() -> None:
     """Open /dev/null in place of each standard stream that is closed.
 
-    Otherwise the next file that the process opens would get its number, and native code that logs to it would write
+    Otherwise the next file that the process opens would get the descriptor, and native code that logs to it would write
     into that file.  This must run before anything opens a file.
     """
     for number in range(3):
@@ -30,9 +30,9 @@ def fill_closed_streams() -> None:
 
 
 def use_utf8_paths() -> None:
-    """Start the process anew in Python's UTF-8 mode if the locale has another encoding and an argument is not ASCII.
+    """Restart the process in Python's UTF-8 mode if the locale has another encoding and an argument is not ASCII.
 
-    MindSpore takes paths as UTF-8 whatever the locale is.  What is printed keeps the encoding of the locale.
+    MindSpore takes paths as UTF-8 whatever the locale is.  Printed text keeps the encoding of the locale.
     """
     if sys.getfilesystemencoding() == "utf-8" or all(argument.isascii() for argument in sys.argv):
         return
@@ -42,7 +42,7 @@ def use_utf8_paths() -> None:
 
 
 def protect_streams() -> None:
-    """Let text that the encoding lacks be printed as escapes, and drop output that cannot be written."""
+    """Print characters that the encoding lacks as escapes, and drop output that cannot be written."""
     global _stdout_file
     if sys.stdout is sys.__stdout__ or sys.__stdout__ is None:
         sys.stdout, _stdout_file = _lenient(sys.stdout)
@@ -51,7 +51,7 @@ def protect_streams() -> None:
 
 
 def check_stdout() -> None:
-    """Raise OSError if printed text was lost, unless its reader had closed the pipe, which is the reader's choice."""
+    """Raise OSError if printed text was lost, unless the reader has closed the pipe (`| head`), which is its choice."""
     sys.stdout.flush()
     error = _stdout_file and _stdout_file.error
     if error and error.errno != errno.EPIPE:
@@ -74,12 +74,12 @@ class _LenientFile(io.FileIO):
             else:
                 if written is not None:
                     return written
-                select.select([], [self], [])  # another process has made the pipe non-blocking, and it is full
+                select.select([], [self], [])  # the pipe is full, and another process has made it non-blocking
         return len(content)
 
 
 def _lenient(stream):
-    """Return a stream with the number, the encoding and the buffering of `stream`, and its _LenientFile."""
+    """Return a stream with the descriptor, encoding and buffering of `stream`, and its _LenientFile."""
     file = _LenientFile(stream.fileno())
     try:
         stream.flush()

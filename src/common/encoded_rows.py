@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check of encoded rows that come from files: a network would score any numbers without an error."""
+"""The check of encoded rows from files: a network predicts a probability for any values, without an error."""
 
 import numpy as np
 
 from src.common.errors import UserError
 
 
-def check_rows(sparse_ids, dense_values=None, *, vocabulary_size, source) -> None:
+def check_rows(
+    sparse_ids: np.ndarray, dense_values: np.ndarray | None = None, *, vocabulary_size: int, source: str
+) -> None:
     """Raise UserError if an id is not a row of the embedding table, or a dense value is NaN or infinite.
 
-    sparse_ids: int32 [n, S].  dense_values: float32 [n, N].  source: the name of what holds the rows; the message
-    names it, the row and the column, counted from 1.
+    sparse_ids: int32 [n, S].  dense_values: float32 [n, N].  source: the file or split of the rows.  The message
+    names it with the row and the column, counted from 1.
     """
     if sparse_ids.size and not 0 <= sparse_ids.min() <= sparse_ids.max() < vocabulary_size:
         row, column = np.argwhere((sparse_ids < 0) | (sparse_ids >= vocabulary_size))[0]

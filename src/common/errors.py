@@ -1,33 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user can mend, and how an entry point ends when it meets it."""
+"""Mistakes of a user, and how an entry point ends when it meets one."""
 
 import os
 import sys
+from collections.abc import Callable
 
 from src.common.console import check_stdout
 from src.common.signals import Stopped
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the message names the place, the rule and the way out, in one line."""
+    """A mistake in the user's input; the message names the flag or the file, the rule and the fix, in one line."""
 
 
 class ConfigError(UserError):
-    """A setting that does not exist or has a value that it cannot have."""
+    """A setting that does not exist or has an invalid value."""
 
 
-def exit_on_user_error(main, prints_result=False):
-    """Run `main`; on a mistake of the user's print one line to stderr and exit with status 2.
+def run_main(main: Callable[[], None], *, prints_result: bool = False) -> None:
+    """Run `main`; on a user's mistake print one line to stderr and exit with status 2.
 
-    Stopped by a signal, the status is 128 and its number, as of a process that the signal ended.
-    prints_result: whether the printed text is the result, so that losing it is an error; otherwise it is noted.
+    After a signal the exit status is 128 + the signal's number, as a shell reports a process that a signal ended.
+    prints_result: whether the printed text is the result: losing it is then an error, otherwise only a note.
     """
     try:
         _run(main, prints_result)
     except (UserError, OSError, MemoryError) as error:
-        sys.exit(report(error))
-    except UnicodeEncodeError as error:  # of a call of MindSpore
-        sys.exit(report(f"{error.object!a}: MindSpore takes UTF-8 text only; rename the path, or set LC_ALL=C.UTF-8"))
+        sys.exit(report_error(error))
+    except UnicodeEncodeError as error:  # raised by calls into MindSpore
+        sys.exit(
+            report_error(f"{error.object!a}: MindSpore takes UTF-8 text only; rename the path, or set LC_ALL=C.UTF-8")
+        )
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.signal_number)
@@ -48,19 +51,19 @@ def _run(main, prints_result):
     except OSError as error:
         if prints_result:
             raise
-        print(f"note: {error.strerror}; the work is done all the same", file=sys.stderr)
+        print(f"note: {error.strerror}; the work itself is complete", file=sys.stderr)
 
 
-def report(error):
-    """Say on stderr, in one line, what is wrong; return the exit status for it."""
+def report_error(error: BaseException | str) -> int:
+    """Print an error to stderr, in one line; return the exit status for it."""
     is_text = isinstance(error, OSError) and error.strerror and not error.filename
-    text = error.strerror if is_text else str(error) or "the memory is exhausted"
+    text = error.strerror if is_text else str(error) or "out of memory"
     print(f"{_in_red('error:')} {' '.join(text.split())}", file=sys.stderr)
     return 2
 
 
 def _in_red(text):
-    """Return `text` as a terminal shows it in red; plain elsewhere, and where NO_COLOR (no-color.org) is set."""
+    """Return `text` in red on a terminal; unchanged elsewhere, and where NO_COLOR (no-color.org) is set."""
     if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\033[1;31m{text}\033[0m"

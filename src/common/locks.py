@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks that keep two processes from writing to one place; the system releases those of a process that has ended."""
+"""File locks against two processes that write to the same path; the system releases those of a process that ends."""
 
 import contextlib
 import errno
 import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from src.common.errors import UserError
 
 LOCK_NAME = "train.lock"
-# Some network file systems answer so.
+# The answers of network file systems that have no locks.
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-def try_lock(path):
-    """Return an open file, made if need be, whose lock this process holds until the file is closed.
+def try_lock(path: os.PathLike | str) -> BinaryIO | None:
+    """Open a file, created if it is missing, and lock it until it is closed; return it.
 
-    None if another process, or another call in this one, holds it.  On a file system without locks a note says so, and
-    the file comes back without one.
+    Return None if another process, or another call in this one, holds the lock.  On a file system without locks,
+    print a note and return the file unlocked.
     """
     while True:
         file = _open(path)
@@ -31,7 +33,7 @@ def try_lock(path):
             if error.errno not in UNSUPPORTED:
                 file.close()
                 raise
-            print(f"note: {path}: this file system has no locks ({error.strerror}); keep other runs away yourself")
+            print(f"note: {path}: this file system has no locks ({error.strerror}); let no other run use this path")
             return file
         if _is_at(file, path):
             return file
@@ -39,8 +41,8 @@ def try_lock(path):
 
 
 @contextlib.contextmanager
-def temporary_lock(path):
-    """Give a `with` block the file of try_lock(path), or None; a file that is held is removed afterwards."""
+def temporary_lock(path: os.PathLike | str) -> Iterator[BinaryIO | None]:
+    """Give a `with` block the result of try_lock(path); remove the file afterwards if this process has locked it."""
     file = try_lock(path)
     try:
         yield file
@@ -52,10 +54,10 @@ def temporary_lock(path):
 
 
 @contextlib.contextmanager
-def only_training(folder, logs):
-    """Keep other trainings from a checkpoint folder and from logs for a `with` block; UserError if there is one.
+def exclusive_training(folder: os.PathLike | str, logs: dict[str, os.PathLike | str]) -> Iterator[None]:
+    """Lock a checkpoint folder and log files for a `with` block; UserError if another training has locked one of them.
 
-    logs: by flag, paths; a log that is new and still empty in the end is removed.
+    logs: path by flag; a log that is new and still empty at the end is removed.
     """
     with contextlib.ExitStack() as stack:
         if stack.enter_context(temporary_lock(pathlib.Path(folder, LOCK_NAME))) is None:
@@ -64,7 +66,7 @@ def only_training(folder, logs):
         for flag, path in logs.items():
             stack.enter_context(_without_empty(path))
             if os.path.exists(path) and (not os.path.isfile(path) or os.path.realpath(path) in locked):
-                continue  # as /dev/null, or both logs in one file
+                continue  # /dev/null, for example, or both logs in one file
             file = try_lock(path)
             if file is None:
                 raise UserError(_message(flag, path))
@@ -84,7 +86,7 @@ def _without_empty(path):
 
 
 def _message(flag, path):
-    return f"another training is writing to {path}; wait for it, stop it, or name another --{flag}"
+    return f"another training is writing to {path}; wait for it, stop it, or choose another --{flag}"
 
 
 def _open(path):
@@ -93,7 +95,7 @@ def _open(path):
     except PermissionError:
         if not os.path.exists(path):
             raise
-        return open(path, "rb")  # another user's, left by a run that was killed; that is enough for a lock
+        return open(path, "rb")  # left by a killed run of another user; reading suffices for a lock
 
 
 def _is_at(file, path):

@@ -4,11 +4,12 @@
 import contextlib
 import logging
 import os
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def muted(words):
-    """Keep the log from showing messages with these words."""
+def muted(words: str) -> Iterator[None]:
+    """Hide messages that contain these words within the `with` block."""
     logger = logging.getLogger(f"ME.mindspore.log.{os.getpid()}")
 
     def without_words(record):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files and folders that an entry point is going to write: made, and proved writable, before its work begins."""
+"""Create the folders of all outputs and prove that each can be written, before an entry point begins its work."""
 
 import contextlib
 import dataclasses
@@ -8,6 +8,7 @@ import os
 import pathlib
 import stat
 import uuid
+from collections.abc import Iterable, Iterator
 
 from src.common.errors import UserError
 from src.common.files import is_special, resolved
@@ -17,7 +18,7 @@ class Kind(enum.Enum):
     """How an output is written."""
 
     LOG = "a file to which lines are appended"
-    FILE = "a file that is written beside its path and then renamed"
+    FILE = "a file that is written next to its path and then renamed"
     FOLDER = "a folder in which files are made"
 
 
@@ -25,7 +26,7 @@ class Kind(enum.Enum):
 class Output:
     """A path to write to, and the flag that names it.
 
-    setting: what a message begins with, if not the flag and the path.  hint: what it ends with, the way to fix it.
+    setting: the begin of a message, if not the flag and the path.  hint: its end, the way to fix the mistake.
     """
 
     flag: str
@@ -36,32 +37,32 @@ class Output:
 
 
 @contextlib.contextmanager
-def prepared(outputs):
-    """Make the folders of all outputs and prove that each can be written; UserError names the flag and the reason.
+def prepared(outputs: Iterable[Output]) -> Iterator[None]:
+    """Create the folders of all outputs and prove that each can be written; UserError names the flag and the reason.
 
-    After the `with` block, folders that were made for it and are still empty are removed.
+    After the `with` block, created folders that are still empty are removed.
     """
-    made = []
+    created = []
     try:
         for output in outputs:
             try:
-                _prepare(output, made)
+                _prepare(output, created)
             except OSError as error:
                 raise UserError(_message(output, error)) from error
         yield
     finally:
-        for folder in reversed(made):
+        for folder in reversed(created):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
-def _prepare(output, made):
+def _prepare(output, created):
     path = resolved(output.path)
     if output.kind is Kind.FOLDER:
-        _make_folder(path, made)
-        _create_in(path)
+        _create_folder(path, created)
+        _probe(path)
         return
-    _make_folder(path.parent, made)
+    _create_folder(path.parent, created)
     if path.is_dir():
         raise IsADirectoryError(None, "is a folder, a file is wanted", str(path))
     if is_special(path):
@@ -70,12 +71,12 @@ def _prepare(output, made):
     elif path.exists() and output.kind is Kind.LOG:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     else:
-        _create_in(path.parent)
+        _probe(path.parent)
         _check_replaceable(path)
 
 
-def _make_folder(path, made):
-    """Make a folder and those above it; append the new ones to `made`."""
+def _create_folder(path, created):
+    """Create a folder and those above it; append the new ones to `created`."""
     missing = []
     while not path.is_dir():
         if path.exists():
@@ -83,13 +84,13 @@ def _make_folder(path, made):
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another process may have been faster
+        with contextlib.suppress(FileExistsError):  # another process may have created it
             folder.mkdir()
-            made.append(folder)
+            created.append(folder)
 
 
-def _create_in(folder):
-    """Make a file in a folder and remove it."""
+def _probe(folder):
+    """Create a file in a folder and remove it."""
     probe = folder / f".probe-{uuid.uuid4().hex}"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
@@ -100,7 +101,7 @@ def _create_in(folder):
 
 
 def _check_replaceable(path):
-    """Raise PermissionError if a file is another user's in a folder such as /tmp, where only owners may rename."""
+    """Raise PermissionError for the file of another user in a folder like /tmp, where only owners may rename."""
     if not path.exists():
         return
     folder, user = path.parent.stat(), os.geteuid()
@@ -112,6 +113,6 @@ def _message(output, error):
     reason = error.strerror or str(error)
     if error.filename and os.path.realpath(error.filename) != os.path.realpath(output.path):
         name = pathlib.Path(error.filename)
-        place = name.parent if name.name.startswith(".probe-") else name
-        reason = f"{place}: {reason}"
+        path = name.parent if name.name.startswith(".probe-") else name
+        reason = f"{path}: {reason}"
     return f"{output.setting or f'--{output.flag}={output.path}'} cannot be written: {reason}; {output.hint}"

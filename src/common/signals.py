@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop at a good moment when the system or the user asks for it: what SIGTERM, SIGINT and SIGHUP do.
+"""What SIGTERM, SIGINT and SIGHUP do: a process ends in one line, or saves its work first.
 
-An entry point calls hold_signals() before it imports anything heavy.  From then on no thread gets these signals but
-one that waits for them, as handlers would run late or not at all: the main thread runs no Python while it is inside
-MindSpore or polars, and MindSpore puts handlers of its own in place while it runs a graph.
+An entry point calls handle_signals() before it imports anything heavy.  From then on these signals are blocked in every
+thread, and one thread waits for them.  Ordinary handlers would run late or never: the main thread executes no Python
+while it is inside MindSpore or polars, and MindSpore installs handlers of its own while it runs a graph.
 """
 
 import contextlib
@@ -12,36 +12,36 @@ import signal
 import stat
 import sys
 import threading
+from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """The process was asked to stop; `signal_number` says how, `way_on` how to go on."""
+    """A signal has asked the process to stop.  resume_hint: how the user resumes the work, for the message."""
 
-    def __init__(self, signal_number, way_on=""):
+    def __init__(self, signal_number: int, resume_hint: str = ""):
         super().__init__()
         self.signal_number = signal_number
-        self.way_on = way_on
+        self.resume_hint = resume_hint
 
     def __str__(self):
         name = signal.Signals(self.signal_number).name
-        return f"stopped by {name}; {self.way_on}" if self.way_on else f"stopped by {name}"
+        return f"stopped by {name}; {self.resume_hint}" if self.resume_hint else f"stopped by {name}"
 
 
-class _Holder:
-    """The signals of this process, once hold_signals() has been called."""
+class _SignalThread:
+    """The thread that waits for the signals of this process and calls `action` with the number of each."""
 
-    def __init__(self, way_on, guard):
-        self.way_on = way_on
+    def __init__(self, resume_hint, guard):
         self.action = self.end
-        self.clean_ups = []
-        self._guard = guard
+        self.cleanups = []
+        self._resume_hint, self._guard = resume_hint, guard
         self._is_ending = False
-        self._counts = {True: 0, False: 0}  # of signals that the guard passed on, and of those of others
-        # One that is ignored from the start, as nohup and the background jobs of scripts have it, stays ignored.
+        self._counts = {True: 0, False: 0}  # of signals that the guard passed on, and of all others
+        # A signal that is ignored from the start, as nohup and the background jobs of scripts have it, stays ignored.
         self._numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        for number in self._numbers:  # for the moments in which signals_for_children() lets one through
+        for number in self._numbers:  # for the moments in which signals_for_children() unblocks them
             signal.signal(number, lambda number, frame: self.action(number))
         threading.Thread(target=self._wait, daemon=True).start()
 
@@ -50,76 +50,76 @@ class _Holder:
             caught = signal.sigwaitinfo(self._numbers)
             earlier = max(self._counts.values())
             self._counts[caught.si_pid == self._guard] += 1
-            # What came to the guard and to this process, as Ctrl-C does, is one signal and not two.
+            # Ctrl-C reaches both the guard and this process: that is one signal, not two.
             if max(self._counts.values()) > earlier:
                 self.action(caught.si_signo)
 
     def end(self, number):
-        """End the process: after the clean-ups, or without them if it is ending already."""
+        """End the process: after the cleanups, or at once if it is ending already."""
         if self._is_ending:
             os._exit(128 + number)
         self._is_ending = True
         threading.Thread(target=self._clean_up_and_end, args=[number], daemon=True).start()
 
     def _clean_up_and_end(self, number):
-        for clean_up in reversed(self.clean_ups):
+        for cleanup in reversed(self.cleanups):
             with contextlib.suppress(Exception):
-                clean_up()
-        end_by_signal(number, self.way_on)
+                cleanup()
+        end_by_signal(number, self._resume_hint)
 
 
-_held = []  # the _Holder, if there is one
+_threads = []  # the _SignalThread, once handle_signals() has been called
 
 
-def hold_signals(way_on="", guard=None):
-    """Let SIGTERM, SIGINT and SIGHUP end the process in one line, with status 128 and the signal's number.
+def handle_signals(resume_hint: str = "", guard: int | None = None) -> None:
+    """Let SIGTERM, SIGINT and SIGHUP end the process in one line, with exit status 128 + the signal's number.
 
-    way_on: how to go on after that, for the line.  guard: the process id of a parent that passes signals on.
-    Only the first call counts.  Threads and processes that are started later do not get these signals.
+    resume_hint: how the user resumes the work, for that line.  guard: the process id of a parent that passes
+    signals on.  Only the first call has an effect.  Threads and processes started later inherit the blocked signals.
     """
-    if not _held:
+    if not _threads:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        _held.append(_Holder(way_on, guard))
+        _threads.append(_SignalThread(resume_hint, guard))
 
 
-def end_by_signal(number, way_on=""):
-    """Say that a signal ends this process, and end it, whatever its other threads do."""
+def end_by_signal(number: int, resume_hint: str = "") -> None:
+    """Print that a signal ends this process, and end it, whatever its other threads do."""
     keep_output_writable()
     if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):  # no lock of Python's, as the main thread may hold it
-            os.write(sys.stderr.fileno(), f"{Stopped(number, way_on)}\n".encode())
+        with contextlib.suppress(OSError, ValueError):  # not by print(): the main thread may hold its lock
+            os.write(sys.stderr.fileno(), f"{Stopped(number, resume_hint)}\n".encode())
     os._exit(128 + number)
 
 
-def keep_output_writable():
-    """Send to nowhere what would be written to a terminal that was closed, which is none any more."""
+def keep_output_writable() -> None:
+    """Redirect stdout and stderr to /dev/null where their terminal was closed, so that printing does not fail."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, descriptor)
+                os.close(null)
 
 
 @contextlib.contextmanager
-def cleaned_up(clean_up):
-    """Call clean_up() also if a signal ends the process within a `with` block; the block itself does it otherwise.
+def cleaned_up(cleanup: Callable[[], object]) -> Iterator[None]:
+    """Call cleanup() if a signal ends the process within a `with` block; otherwise the block itself has to clean up.
 
-    It is called in another thread while the block still runs, so what it removes may come back: it should try again.
+    Another thread calls it while the block still runs, so files that it removes may reappear: it should retry.
     """
-    for holder in _held:
-        holder.clean_ups.append(clean_up)
+    for thread in _threads:
+        thread.cleanups.append(cleanup)
     try:
         yield
     finally:
-        for holder in _held:
-            holder.clean_ups.remove(clean_up)
+        for thread in _threads:
+            thread.cleanups.remove(cleanup)
 
 
 @contextlib.contextmanager
-def signals_for_children():
-    """Start processes within a `with` block: they get signals as they would from a shell, unlike this one."""
-    if not _held:
+def signals_for_children() -> Iterator[None]:
+    """Unblock the signals within a `with` block: processes started there receive them as if started from a shell."""
+    if not _threads:
         yield
         return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -130,9 +130,9 @@ def signals_for_children():
 
 
 @contextlib.contextmanager
-def signals_at_default():
-    """Let signals end the process at once, without a line, while it is in code that never lets a thread run."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS} if _held else {}
+def signals_at_default() -> Iterator[None]:
+    """Let signals end the process at once, without a line, within a `with` block whose code never lets a thread run."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS} if _threads else {}
     handlers = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     for number in handlers:
         signal.signal(number, signal.SIG_DFL)
@@ -144,37 +144,37 @@ def signals_at_default():
             signal.signal(number, handler)
 
 
-def on_signal(action):
+def on_signal(action: Callable[[int], object] | None) -> None:
     """Call action(number) for each signal from now on, in another thread; None: a signal ends the process again."""
-    for holder in _held:
-        holder.action = action or holder.end
+    for thread in _threads:
+        thread.action = action or thread.end
 
 
 class StopSignals:
-    """The signals of a process that has something to save.
+    """The signals of a process that has work to save.
 
-    Until begin() and after end() a signal ends the process.  In between the first one is noted, and a second one ends
-    the process.
+    Before begin() and after end() a signal ends the process.  In between the first one is recorded, and a second one
+    ends the process.
     """
 
     def __init__(self):
-        self.number = 0  # of the first signal that has come
+        self.number = 0  # of the first signal, 0 for none
 
-    def begin(self):
-        """From now on note the first signal."""
-        on_signal(self._note)
+    def begin(self) -> None:
+        """Record the first signal from now on."""
+        on_signal(self._record)
 
-    def end(self):
-        """From now on a signal ends the process; one that was noted does so now, as Stopped."""
+    def end(self) -> None:
+        """Let a signal end the process from now on; raise Stopped if one has been recorded."""
         on_signal(None)
         self.check()
 
-    def check(self):
-        """Raise Stopped if a signal has come."""
+    def check(self) -> None:
+        """Raise Stopped if a signal has been recorded."""
         if self.number:
             raise Stopped(self.number)
 
-    def _note(self, number):
+    def _record(self, number):
         if self.number:
             os._exit(128 + number)
         if number == signal.SIGHUP:

@@ -1,36 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a process runs, and with which others: Ascend, GPU or CPU, and the launchers that start several processes."""
+"""The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
 import glob
-import os
 
 import mindspore as ms
 import mindspore.dataset as ds
 from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.errors import UserError
-from src.distributed.environment import ALONE, MSRUN, RANK_TABLE, clear_others, read_launcher
-from src.distributed.process_group import Ranks
+from src.distributed.environment import ALONE, MSRUN, RANK_TABLE, Launcher, clear_other_launchers, read_launcher
+from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
-from src.distributed.scheduler import check_port, describe_timeout, wait_for_scheduler
+from src.distributed.scheduler import check_port, wait_for_scheduler
 
-# In order of preference: the device files that the driver makes.
+# In order of preference: the device files that the driver creates.
 DEVICE_FILES = {"Ascend": ("/dev/*davinci[0-9]*",), "GPU": ("/dev/nvidia[0-9]*", "/dev/dxg")}
 
 
-def set_up(target, device_id):
-    """Select the device, for graph mode, and join the other ranks if a launcher started this process as one of several.
+def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
+    """Select the device, for graph mode, and join the other ranks if a launcher has started several.
 
-    target: "auto" takes an accelerator if there is one.  device_id: of which card, unless the launcher says.
-    Return the target and the Ranks.  To be called before any parameter is made.
+    target: "auto" takes an accelerator if there is one.  device_id: used unless the launcher gives one.
+    Return the target and the ProcessGroup.  To be called before any parameter is created.
     """
-    launcher = read_launcher(os.environ)
-    clear_others(os.environ, launcher)  # with a rank table left MindSpore would not number the devices of this machine
-    chosen = place(target, device_id, launcher)
+    launcher = read_launcher()
+    clear_other_launchers(launcher)
+    chosen = select_device(target, device_id, launcher)
     if launcher.kind is None:
-        return chosen, Ranks()
+        return chosen, ProcessGroup()
     _join(launcher, chosen)
-    ranks = Ranks(get_rank(), get_group_size())
+    ranks = ProcessGroup(get_rank(), get_group_size())
     print(f"rank {ranks.rank} of {ranks.count}")
     if ranks.count > 1:
         ms.set_auto_parallel_context(
@@ -42,17 +41,17 @@ def set_up(target, device_id):
     return chosen, ranks
 
 
-def _join(launcher, target):
-    """Meet the other processes of a Launcher; UserError if that cannot be."""
+def _join(launcher: Launcher, target: str) -> None:
+    """Meet the other processes of a Launcher; UserError if that is impossible."""
     if launcher.kind == RANK_TABLE and target != "Ascend":
         raise UserError(
-            f"RANK_TABLE_FILE={os.environ['RANK_TABLE_FILE']}: a rank table is for Ascend, and the device is {target}; "
+            f"RANK_TABLE_FILE={launcher.rank_table}: a rank table is for Ascend, and the device is {target}; "
             "unset RANK_TABLE_FILE to run alone, or start the processes with msrun"
         )
     if launcher.is_scheduler:
-        check_port(*launcher.scheduler, ("MS_SCHED_HOST", "MS_SCHED_PORT"))
+        check_port(launcher.scheduler, "MS_SCHED_HOST", "MS_SCHED_PORT")
     elif launcher.kind == MSRUN:
-        wait_for_scheduler(launcher)
+        wait_for_scheduler(launcher.scheduler, launcher.timeout)
     try:
         with joining():
             init()
@@ -61,15 +60,15 @@ def _join(launcher, target):
             raise
         reason = next(iter(str(error).splitlines()), "").partition(" You can run")[0]
         raise UserError(
-            f"not all of {launcher.count} processes have met at {launcher.address}, {describe_timeout()}: start as "
+            f"not all of {launcher.count} processes have met at {launcher.scheduler}, {launcher.timeout}: start as "
             f"many, with the same MS_SCHED_HOST and MS_SCHED_PORT. MindSpore: {reason}"
         ) from error
 
 
-def place(target, device_id, launcher=ALONE):
+def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> str:
     """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one.
 
-    device_id: of which card, unless the Launcher says.
+    device_id: used unless the Launcher gives one.  UserError if MindSpore cannot use the device.
     """
     chosen = next(filter(_is_usable, DEVICE_FILES), "CPU") if target == "auto" else target
     if chosen != "CPU" and not _has_driver(chosen):
@@ -90,21 +89,21 @@ def place(target, device_id, launcher=ALONE):
     return chosen
 
 
-def dense_dtype(convert_dtype, device):
-    """Return the type in which dense layers multiply on a device: float16 if that is wanted, "auto" where it pays."""
+def dense_dtype(convert_dtype: str, device: str) -> ms.Type:
+    """Return the type in which dense layers multiply on a device: float16 if asked for, and by "auto" where it pays."""
     return ms.float16 if convert_dtype == "True" or (convert_dtype == "auto" and device != "CPU") else ms.float32
 
 
-def set_seed(seed):
-    """Fix the initial weights, the dropout and the order of the batches."""
+def set_seed(seed: int) -> None:
+    """Fix the random numbers of initialisation and shuffling."""
     ms.set_seed(seed)
     ds.config.set_seed(seed)
 
 
-def _is_usable(target):
+def _is_usable(target: str) -> bool:
     # The driver is looked for first: without one, MindSpore's answer comes with a page of warnings.
     return _has_driver(target) and getattr(ms.device_context, target.lower()).is_available()
 
 
-def _has_driver(target):
+def _has_driver(target: str) -> bool:
     return any(glob.glob(pattern) for pattern in DEVICE_FILES[target])

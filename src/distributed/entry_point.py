@@ -4,21 +4,19 @@
 import signal
 
 
-def enter(joins_others=False, way_on=""):
+def enter(distributed=False, resume_hint=""):
     """Make the standard streams safe, let signals end the process in one line, and read what a launcher has said.
 
-    joins_others: whether the entry point may be one of several processes.  way_on: how to go on after a signal.
+    distributed: whether the entry point may be one of several processes.  resume_hint: how to go on after a signal.
     Only the first milliseconds of the interpreter itself, before this call, are out of reach.
     """
-    # Signals that come during the imports below are kept for hold_signals().
+    # Signals that come during the imports below are kept for handle_signals().
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 
-    import os
-
     from src.common.console import fill_closed_streams, protect_streams, use_utf8_paths
-    from src.common.errors import exit_on_user_error
-    from src.common.signals import hold_signals
-    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_others, read_launcher
+    from src.common.errors import run_main
+    from src.common.signals import handle_signals
+    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_other_launchers, read_launcher
 
     fill_closed_streams()
     use_utf8_paths()
@@ -27,13 +25,13 @@ def enter(joins_others=False, way_on=""):
 
     def read():
         nonlocal launcher
-        launcher = read_launcher(os.environ)
+        launcher = read_launcher()
 
-    if joins_others:
-        exit_on_user_error(read)
+    if distributed:
+        run_main(read)
     if launcher.kind in (MSRUN, MPIRUN):
         from src.distributed import rank_guard
 
         guard = rank_guard.fork(launcher)
-    clear_others(os.environ, launcher)
-    hold_signals(way_on, guard)
+    clear_other_launchers(launcher)
+    handle_signals(resume_hint, guard)

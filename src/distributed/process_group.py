@@ -1,62 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes that train together, each with a share of the rows of every step."""
+"""The processes that train together, each on a part of the rows of every step, and their collective operations."""
 
 import platform
 import zlib
+from collections.abc import Callable, Sequence
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, ops
 
 from src.common.errors import UserError
-from src.common.signals import SIGNALS, Stopped
+from src.common.signals import SIGNALS, Stopped, StopSignals
 
 MESSAGE_LENGTH = 1000
 
 
-class Ranks:
-    """Process number `rank` of `count`; what has to do with the others must be called by all of them.
+class ProcessGroup:
+    """The processes that train together; this one is number `rank` of `count`.
 
-    One process alone needs no communication, more of them need mindspore.communication.init().
+    Every rank must call a collective operation, in the same order.  A group of one needs no communication, a larger one
+    needs mindspore.communication.init().
     """
 
-    def __init__(self, rank=0, count=1):
+    def __init__(self, rank: int = 0, count: int = 1):
         self.rank, self.count = rank, count
         if count > 1:
-            self._sum = ops.AllReduce(ops.ReduceOp.SUM)  # the only one that CPUs have
-            self._gather = ops.AllGather()
+            self._all_reduce = ops.AllReduce(ops.ReduceOp.SUM)  # the only reduction that CPUs have
+            self._all_gather = ops.AllGather()
 
     @property
-    def is_first(self):
-        """Whether it is this one that writes what is written once."""
+    def is_first(self) -> bool:
+        """Whether this rank is the one that writes files."""
         return self.rank == 0
 
-    def mean(self, scalar):
-        """Return the mean, a float, of a scalar Tensor of each rank."""
+    def mean(self, scalar: Tensor) -> float:
+        """Return the mean of a scalar Tensor over all ranks.  Collective."""
         if self.count == 1:
             return scalar.asnumpy().item()
-        return self._sum(ops.reshape(scalar, (1,))).asnumpy().item() / self.count
+        return self._all_reduce(ops.reshape(scalar, (1,))).asnumpy().item() / self.count
 
-    def gather(self, column):
-        """Return the numpy arrays [n] of all ranks, float32 or int32, one behind the other, [count * n]."""
-        return column if self.count == 1 else self._gather(Tensor(column)).asnumpy()
+    def gather(self, column: np.ndarray) -> np.ndarray:
+        """Return the arrays [n] of all ranks, float32 or int32, concatenated: [count * n].  Collective."""
+        return column if self.count == 1 else self._all_gather(Tensor(column)).asnumpy()
 
-    def start_sum(self, numbers):
-        """Begin to add up lists of numbers, one of each rank; return a Tensor that can be asked for the sums later."""
+    def start_sum(self, numbers: Sequence[float]) -> Tensor:
+        """Start to add lists of numbers over all ranks; return a float32 Tensor.  Collective.
+
+        It does not wait for the other ranks; asnumpy() of the Tensor does.
+        """
         numbers = Tensor(numbers, ms.float32)
-        return numbers if self.count == 1 else self._sum(numbers)
+        return numbers if self.count == 1 else self._all_reduce(numbers)
 
-    def count_on_this_machine(self):
-        """Return how many of the processes run on the machine of this one."""
+    def local_count(self) -> int:
+        """Return how many of the ranks run on this host.  Collective."""
         if self.count == 1:
             return 1
-        name = zlib.crc32(platform.node().encode()) % 2**24  # float32 holds such numbers exactly
-        names = self.start_sum([name * (rank == self.rank) for rank in range(self.count)]).asnumpy()
-        return int((names == name).sum())
+        host = zlib.crc32(platform.node().encode()) % 2**24  # float32 holds these numbers exactly
+        hosts = self.start_sum([host * (rank == self.rank) for rank in range(self.count)]).asnumpy()
+        return int((hosts == host).sum())
 
-    def first_does(self, action):
-        """Let the first rank do what may fail, while the others wait; if it fails, all raise a UserError that says why.
+    def first_does(self, action: Callable[[], object]) -> None:
+        """Let the first rank call `action` while the others wait; if it fails, all ranks raise the error.  Collective.
 
-        action: a function without arguments; UserError and OSError tell that it has failed.
+        The failures of `action` are UserError and OSError; the other ranks get a UserError with the same message.
         """
         error = None
         if self.is_first:
@@ -65,42 +71,41 @@ class Ranks:
             except (UserError, OSError) as caught:
                 error = caught
         if self.count > 1:
-            codes = [ord(letter) for letter in str(error or "")[:MESSAGE_LENGTH]]  # float32 holds them exactly
+            codes = [ord(character) for character in str(error or "")[:MESSAGE_LENGTH]]  # float32 holds them exactly
             codes += [0] * (MESSAGE_LENGTH - len(codes))
-            text = "".join(chr(int(code)) for code in self.start_sum(codes).asnumpy() if code)
-            error = error or (UserError(text) if text else None)
+            message = "".join(chr(int(code)) for code in self.start_sum(codes).asnumpy() if code)
+            error = error or (UserError(message) if message else None)
         if error is not None:
             raise error
 
-    def wait(self):
-        """Wait until all ranks have come here."""
+    def barrier(self) -> None:
+        """Wait until all ranks have called this.  Collective."""
         if self.count > 1:
             self.start_sum([0]).asnumpy()
 
 
 class AgreedStop:
-    """Lets all ranks stop after the same step when one of them has got a signal.
+    """Lets all ranks stop after the same step when one of them has received a signal.
 
-    With several ranks a check sees the signals that had come before the last check: so it waits for a step that is
-    over and not for the one that a device is at.
+    With several ranks, a check sees the signals that had arrived before the previous check: so it waits only for a step
+    that has ended, not for the one that a device is executing.
     """
 
-    def __init__(self, signals, ranks):
-        """signals: a StopSignals."""
+    def __init__(self, signals: StopSignals, ranks: ProcessGroup):
         self._signals, self._ranks = signals, ranks
         self._answer = None
 
-    def begin(self):
-        """Let a signal from now on stop the ranks together, not each of them at once."""
+    def begin(self) -> None:
+        """From now on a signal stops all ranks together, not each of them at once."""
         self._signals.begin()
 
-    def check(self):
-        """Raise Stopped if the ranks are to stop; to be called by all of them."""
+    def check(self) -> None:
+        """Raise Stopped if the ranks are to stop.  Collective."""
         if self._ranks.count == 1:
-            return self._signals.check()
+            self._signals.check()
+            return
         earlier, self._answer = self._answer, self._ranks.start_sum([self._signals.number == each for each in SIGNALS])
         if earlier is not None:
             for number, rank_count in zip(SIGNALS, earlier.asnumpy()):
                 if rank_count:
                     raise Stopped(number)
-        return None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guard of a process that is one of several: its parent, which never is inside MindSpore.
+"""The guard of a process that is one of several: its parent, which never enters MindSpore.
 
 While MindSpore waits for the other processes, for minutes if need be, it holds the interpreter's lock: no signal is
-handled, and nothing can be said.  So an entry point forks before it imports anything heavy.  The child does the work;
-the guard passes signals on, ends as the child does, and says what the child waits for, and when that is in vain.
+handled, and nothing can be printed.  So an entry point forks before it imports anything heavy: the child does the
+work; the guard forwards signals, ends as the child does, tells which processes the child waits for, and ends the wait
+when they can no longer come.
 """
 
 import contextlib
@@ -15,27 +16,26 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
-from src.common.errors import UserError, report
+from src.common.errors import UserError, report_error
 from src.common.signals import SIGNALS, end_by_signal, signals_at_default
 from src.distributed import scheduler
-from src.distributed.environment import MSRUN
+from src.distributed.environment import MSRUN, Launcher, set_joining_defaults
 
 POLL_SECONDS = 0.2
 JOINING, JOINED = b"j", b"d"
 REGISTERED = re.compile(rb"Currently registered node number: (\d+)")  # as MindSpore's scheduler logs it
-LOGGED, NOTHING_NEW = b"] DISTRIBUTED(", b"Topology build timed out., retry"
+LOGGED = b"] DISTRIBUTED("  # in every message of MindSpore about its connections
+NOTHING_NEW = b"Topology build timed out., retry"  # a message that MindSpore repeats every half second
 PR_SET_PDEATHSIG = 1
 
 _channels = []  # of a process that has a guard: a socket to it
 
 
-def fork(launcher):
-    """Fork; return in the child the process id of the guard.  The guard does not return."""
-    is_patient = scheduler.TIMEOUT_VARIABLE in os.environ
-    os.environ.setdefault(scheduler.TIMEOUT_VARIABLE, str(scheduler.TIMEOUT_SECONDS))
-    # What MindSpore says of its connections is of use where the guard reads it; elsewhere it would hide the rest.
-    os.environ.setdefault("MS_SUBMODULE_LOG_v", f"{{DISTRIBUTED:{2 if launcher.is_scheduler else 3}}}")
+def fork(launcher: Launcher) -> int:
+    """Fork; return the process id of the guard in the child.  In the guard this call does not return."""
+    set_joining_defaults(launcher)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     guard = os.getpid()
     own_end, child_end = socket.socketpair()
@@ -43,7 +43,7 @@ def fork(launcher):
     child = os.fork()
     if child:
         child_end.close()
-        os._exit(_Guard(launcher, child, own_end, errors, is_patient).run())
+        os._exit(_Guard(launcher, child, own_end, errors).run())
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:  # it ended before this process could ask to end with it
         os._exit(1)
@@ -57,8 +57,8 @@ def fork(launcher):
 
 
 @contextlib.contextmanager
-def joining():
-    """Join the other processes within a `with` block: the guard says how that goes, and a signal ends it at once."""
+def joining() -> Iterator[None]:
+    """Join the other processes within a `with` block: the guard reports on the wait, and a signal ends it at once."""
     _tell(JOINING)
     with signals_at_default():
         yield
@@ -71,14 +71,13 @@ def _tell(state):
 
 
 class _Guard:
-    """Looks after the process `child`, which tells its state over the socket `channel`.
+    """Watches the process `child`, which reports its state over the socket `channel`.
 
-    errors: of a scheduler, the two ends of the pipe that its stderr goes to.  is_patient: whether the user has said how
-    long to wait for the other processes.
+    errors: the two ends of the pipe that replaces stderr of a scheduler; None for a worker.
     """
 
-    def __init__(self, launcher, child, channel, errors, is_patient):
-        self._launcher, self._child, self._channel, self._is_patient = launcher, child, channel, is_patient
+    def __init__(self, launcher: Launcher, child: int, channel: socket.socket, errors: tuple[int, int] | None):
+        self._launcher, self._child, self._channel = launcher, child, channel
         self._channel.setblocking(False)
         self._announcer, self._since = None, None  # while the child is joining the others
         self._connection = None  # to the scheduler, meanwhile
@@ -89,8 +88,8 @@ class _Guard:
             self._pump = threading.Thread(target=self._pass_on, args=[errors[0]], daemon=True)
             self._pump.start()
 
-    def run(self):
-        """Wait for the end of the child; return the exit status of both."""
+    def run(self) -> int:
+        """Wait until the child has ended; return its exit status, or that of the error for which it was killed."""
         signals = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         while True:
@@ -105,7 +104,7 @@ class _Guard:
             except UserError as error:
                 os.kill(self._child, signal.SIGKILL)
                 os.waitpid(self._child, 0)
-                return report(error)
+                return report_error(error)
 
     def _end(self, status):
         if self._pump is not None:
@@ -121,10 +120,10 @@ class _Guard:
         return 128 + number
 
     def _watch(self):
-        """See what the child does, and whether what it waits for can still come."""
+        """Read the state of the child, and check whether the processes that it waits for can still come."""
         with contextlib.suppress(BlockingIOError):
             for state in self._channel.recv(16):
-                self._announcer = scheduler.Announcer() if bytes([state]) == JOINING else None
+                self._announcer = scheduler.Announcer(self._launcher.timeout) if bytes([state]) == JOINING else None
                 self._since = time.monotonic()
         if self._announcer is None:
             self._connection = None
@@ -134,15 +133,15 @@ class _Guard:
             self._watch_worker()
 
     def _watch_scheduler(self):
-        """A scheduler is inside MindSpore until the end; its log tells when all processes have come."""
+        """Announce how many processes are missing: a scheduler stays inside MindSpore, so its log has to tell."""
         launcher, waited = self._launcher, time.monotonic() - self._since
-        if self._registered == launcher.count or waited > scheduler.timeout():  # by then MindSpore gives up
+        if self._registered == launcher.count or waited > launcher.timeout.seconds:  # MindSpore gives up then
             self._announcer = None
             return
-        if not self._registered and not self._is_patient:
+        if not self._registered and launcher.timeout.is_default:
             scheduler.check_workers(launcher, waited)
-        number = f"{launcher.count - self._registered} of {launcher.count}" if self._has_log else launcher.count
-        self._announcer.say(f"for {number} processes at {launcher.address}")
+        missing = f"{launcher.count - self._registered} of {launcher.count}" if self._has_log else launcher.count
+        self._announcer.say(f"for {missing} processes at {launcher.scheduler}")
 
     def _watch_worker(self):
         launcher = self._launcher
@@ -150,14 +149,14 @@ class _Guard:
             self._announcer.say(f"for the others of {launcher.count} processes")
             return
         self._announcer.say(
-            f"for the others of {launcher.count} processes at {launcher.address}; the scheduler there knows how many"
+            f"for the others of {launcher.count} processes at {launcher.scheduler}; the scheduler there knows how many"
         )
         self._check_scheduler()
 
     def _check_scheduler(self):
         """Raise UserError if the scheduler has ended."""
         try:
-            self._connection = self._connection or scheduler.connect(self._launcher)
+            self._connection = self._connection or scheduler.connect(self._launcher.scheduler)
             if not select.select([self._connection], [], [], 0)[0] or self._connection.recv(1):
                 return
         except TimeoutError:
@@ -165,15 +164,12 @@ class _Guard:
         except OSError:
             pass
         raise UserError(
-            f"the scheduler at {self._launcher.address} has ended before all processes had come, or what listens there "
-            "is no scheduler"
+            f"the scheduler at {self._launcher.scheduler} has ended before all processes had come, or the process that "
+            "listens there is none"
         )
 
     def _pass_on(self, pipe):
-        """Write what the scheduler writes to stderr, and learn from it how many processes have come.
-
-        What MindSpore has to say in passing goes to stdout, and that nothing has happened for half a second nowhere.
-        """
+        """Forward the scheduler's stderr, its warnings to stdout, and count in it the processes that have come."""
         with open(pipe, "rb") as lines:
             for line in lines:
                 found = REGISTERED.search(line)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look after the processes of a training: pass signals on, and when a rank dies, end the others and say why."""
+"""Supervise the processes of a run: forward signals, and when a rank dies, end the others and show why."""
 
 import contextlib
-import dataclasses
 import pathlib
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import psutil
 
@@ -17,46 +18,60 @@ from src.distributed.environment import find_rank, is_scheduler
 from src.distributed.scheduler import ANNOUNCEMENT
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 5  # for the others when one has failed
+GRACE_SECONDS = 5  # for the other ranks when one has failed
 LAUNCHER_SECONDS = 20  # for a launcher when its ranks have ended; msrun needs up to 6, or waits for ever
 SHOWN_LINES = 20
-STOPPED = re.compile(r"stopped by (SIG[A-Z]+)")  # what a process says that a signal has ended
-NOISE = ("[WARNING]", "[INFO]", ANNOUNCEMENT)  # how lines begin that MindSpore logs, or that have been shown already
+STOPPED = re.compile(r"stopped by (SIG[A-Z]+)")  # the last line of a process that a signal has ended
+NOISE = ("[WARNING]", "[INFO]", ANNOUNCEMENT)  # beginnings of lines from MindSpore, or that were shown already
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Command:
     """A command line with its environment and the file for its output; rank: None if it is a launcher of ranks."""
 
-    line: list
-    environment: dict
+    arguments: list[str]
+    environment: dict[str, str]
     output: pathlib.Path
     rank: int | None = None
 
 
-class RankProcesses:
-    """Commands, each of them a rank or a launcher of ranks, and the log of each rank of this machine.
+@dataclass
+class _Rank:
+    """A process that is, or was, a rank: its number, and how many signals were forwarded to it."""
 
-    scheduler_log: that of the scheduler of msrun, if it is on this machine.
+    rank: int
+    signal_count: int = 0
+
+
+class Supervisor:
+    """Runs commands, each of them a rank or a launcher of ranks, until all have ended or one has failed.
+
+    logs: the log of each rank on this node.  scheduler_log: the log of msrun's scheduler, if that is on this node.
     """
 
-    def __init__(self, commands, logs, scheduler_log=pathlib.Path("none")):
+    def __init__(
+        self,
+        commands: list[Command],
+        logs: dict[int, pathlib.Path],
+        scheduler_log: pathlib.Path = pathlib.Path("none"),
+    ):
         self._commands, self._logs, self._scheduler_log = commands, logs, scheduler_log
         self._signals = []
-        self._told = {}  # of each log in which ranks may say what they wait for, how much has been read
-        self._seen = {}  # the rank of each process that ever was one, and how many signals it was told
-        self._first_gone = []  # ranks: one, or several if they ended at almost the same time
+        self._relayed_bytes = {}  # of each log from which announcements are relayed
+        self._ranks: dict[psutil.Process, _Rank] = {}  # all that ever were
+        self._first_ended = []  # ranks: one, or several if they ended at almost the same time
 
-    def run(self):
-        """Start all and wait for the end; return the exit status.
+    def run(self) -> int:
+        """Start all commands and wait until they end; return the exit status.
 
-        That is 0, or after a signal 128 and its number, or that of the rank that failed; 1 if a launcher hides it.
+        The status is 0; after a signal 128 + its number; after a failure that of the first rank that failed, or 1 if a
+        launcher hides it.
         """
         on_signal(self._signals.append)
         processes = []
         try:
             processes += [_start(command) for command in self._commands]
-            first = self._watch(processes)
+            failed = self._watch(processes)
         finally:
             self._end_all(processes)
         statuses = [process.wait() for process in processes]
@@ -67,65 +82,63 @@ class RankProcesses:
             number = self._signals[0] if self._signals else signal.Signals[STOPPED.match(stopped)[1]]
             print(stopped or Stopped(number), file=sys.stderr)
             return 128 + number
-        first = first or [place for place, status in enumerate(statuses) if status][:1]
-        for command in (self._commands[place] for place in first):
-            for rank in (self._first_gone or [None]) if command.rank is None else [command.rank]:
-                self._show_end(rank, command)
-        status, is_rank = statuses[first[0]], self._commands[first[0]].rank is not None
+        failed = failed or [index for index, status in enumerate(statuses) if status][:1]
+        self._show_failures([self._commands[index] for index in failed])
+        status, is_rank = statuses[failed[0]], self._commands[failed[0]].rank is not None
         return status if 0 < status < 128 and is_rank else 1
 
     def _watch(self, processes):
-        """Wait until all have ended or are to be ended; return the places of those that failed first, by themselves."""
+        """Wait until all processes have ended or are to be ended; return the indices of those that failed first."""
         failed, deadline = [], float("inf")
         while time.monotonic() < deadline:
-            ranks = self._find_ranks()
+            running = self._find_ranks()
             statuses = [process.poll() for process in processes]
-            failed = failed or [place for place, status in enumerate(statuses) if status]
-            if None not in statuses or (not ranks and (self._signals or self._was_stopped())):
+            failed = failed or [index for index, status in enumerate(statuses) if status]
+            if None not in statuses or (not running and (self._signals or self._was_stopped())):
                 break
             if failed or self._was_stopped():
                 deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-            elif self._seen and not ranks:
+            elif self._ranks and not running:
                 deadline = min(deadline, time.monotonic() + LAUNCHER_SECONDS)
-            for process in ranks:
-                self._pass_signals(process)
+            for process in running:
+                self._forward_signals(process)
             self._relay_announcements()
             time.sleep(POLL_SECONDS)
         return failed
 
     def _find_ranks(self):
-        """Return the processes that are ranks."""
+        """Return the running processes that are ranks; a rank that has a guard counts once, as the guard."""
         ranks = {process: rank for process in _descendants() if (rank := _rank_of(process)) is not None}
         guarded = [process for process in ranks if _parent_of(process) in ranks]
         ranks = {process: rank for process, rank in ranks.items() if process not in guarded}
-        self._seen.update({process: [rank, 0] for process, rank in ranks.items() if process not in self._seen})
-        if not self._first_gone:
-            self._first_gone = [rank for process, (rank, _) in self._seen.items() if process not in ranks]
-        return ranks
+        self._ranks.update({process: _Rank(rank) for process, rank in ranks.items() if process not in self._ranks})
+        if not self._first_ended:
+            self._first_ended = [each.rank for process, each in self._ranks.items() if process not in ranks]
+        return list(ranks)
 
-    def _pass_signals(self, process):
-        _, told = self._seen[process]
-        for number in self._signals[told:]:
+    def _forward_signals(self, process):
+        rank = self._ranks[process]
+        for number in self._signals[rank.signal_count :]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        self._seen[process][1] = len(self._signals)
+        rank.signal_count = len(self._signals)
 
     def _end_all(self, started):
         for process in started:
             process.send_signal(signal.SIGSTOP)  # so that a launcher starts no more while all are ended
-        processes = {*_descendants(), *self._seen}
+        processes = {*_descendants(), *self._ranks}
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        # Giving its memory back takes a process a while.  Those that we have started are waited for by run().
+        # A process needs a while to give its memory back.  run() waits for those that it has started itself.
         psutil.wait_procs(processes - set(psutil.Process().children()), timeout=GRACE_SECONDS)
 
     def _was_stopped(self):
-        """Tell whether a signal to one of the processes, and not to this one, has ended it."""
-        return bool(self._first_gone) and self._last_words() is not None
+        """Tell whether a signal to one of the ranks, and not to this process, has ended it."""
+        return bool(self._first_ended) and self._last_words() is not None
 
     def _last_words(self):
-        """Return what a rank, or else the scheduler, says of being stopped; None if nothing."""
+        """Return the line in which a rank, or else the scheduler, reports the signal that ended it, or None."""
         for log in (*self._logs.values(), self._scheduler_log):
             lines = [line for line in _lines_of(log) if STOPPED.match(line)]
             if lines:
@@ -133,43 +146,49 @@ class RankProcesses:
         return None
 
     def _relay_announcements(self):
-        """Say what the processes wait for: the scheduler knows best, if it is here."""
+        """Print which processes are waited for: from the scheduler's log if it is on this node, as it knows best."""
         log = self._scheduler_log if self._scheduler_log.exists() else next(iter(self._logs.values()))
         if not log.exists():
             return
+        start = self._relayed_bytes.get(log, 0)
         with open(log, "rb") as file:
-            file.seek(self._told.get(log, 0))
+            file.seek(start)
             text = file.read()
-        self._told[log] = self._told.get(log, 0) + text.rfind(b"\n") + 1
-        for line in text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines():
+        complete = text[: text.rfind(b"\n") + 1]
+        self._relayed_bytes[log] = start + len(complete)
+        for line in complete.decode(errors="replace").splitlines():
             if line.startswith(ANNOUNCEMENT):
                 print(line, flush=True)
 
-    def _show_end(self, rank, command):
-        path = self._logs.get(rank, command.output)
-        lines = [line for line in _lines_of(path) if line and not line.startswith(NOISE)]
-        who = "the launcher" if rank is None else f"rank {rank}" if len(self._logs) > 1 else "the run"
-        print(f"error: {who} has failed; the end of {path}:", *lines[-SHOWN_LINES:], sep="\n", file=sys.stderr)
+    def _show_failures(self, commands: Iterable[Command]) -> None:
+        """Print the last lines of the failed commands, or of the ranks whose launcher has failed."""
+        for command in commands:
+            ranks = [command.rank] if command.rank is not None else self._first_ended or [None]
+            for rank in ranks:
+                path = self._logs.get(rank, command.output)
+                lines = [line for line in _lines_of(path) if line and not line.startswith(NOISE)]
+                name = "the launcher" if rank is None else f"rank {rank}" if len(self._logs) > 1 else "the run"
+                print(f"error: {name} has failed; the end of {path}:", *lines[-SHOWN_LINES:], sep="\n", file=sys.stderr)
 
 
-def _start(command):
+def _start(command: Command) -> subprocess.Popen:
     command.output.parent.mkdir(parents=True, exist_ok=True)
     with open(command.output, "wb") as output, signals_for_children():
         return subprocess.Popen(
-            command.line, env=command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command.arguments, env=command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
 
 
-def _lines_of(log):
+def _lines_of(log: pathlib.Path) -> list[str]:
     return log.read_text(errors="replace").splitlines() if log.exists() else []
 
 
-def _descendants():
+def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def _rank_of(process):
-    """Return which rank a process is; None if it is none, or has ended."""
+def _rank_of(process: psutil.Process) -> int | None:
+    """Return the rank of a process; None if it is no rank, or has ended."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
@@ -179,7 +198,7 @@ def _rank_of(process):
     return None if is_scheduler(environment) else find_rank(environment)
 
 
-def _parent_of(process):
+def _parent_of(process: psutil.Process) -> psutil.Process | None:
     with contextlib.suppress(psutil.Error):
         return process.parent()
     return None

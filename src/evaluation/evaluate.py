@@ -36,9 +36,9 @@ def score_split(name, predictor, dataset, ranks, between_batches=None):
 def predict(predictor, dataset, ranks, title, between_batches=None):
     """Return labels and click probabilities of all rows of `dataset`, both float32 [n].
 
-    predictor: a DeepFMPredict.  dataset: of batches that end with the labels.  ranks: the Ranks, each with a share of
-    the rows; all of them get what all have.  title: of the progress.  between_batches: called after each batch; what it
-    raises ends the work.
+    predictor: a DeepFMPredict.  dataset: of batches that end with the labels.  ranks: a ProcessGroup, each rank with a
+    share of the rows; all of them get what all have.  title: of the progress.  between_batches: called after each
+    batch; what it raises ends the work.
     """
     was_training = predictor.network.training
     predictor.set_train(False)

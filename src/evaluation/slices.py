@@ -2,13 +2,12 @@
 """Scores on the rows of each value of a sparse field."""
 
 import math
-import pathlib
 
 import numpy as np
 import polars as pl
 
 from src.common.progress import Progress
-from src.dataset_meta import VOCABULARY_NAME
+from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.evaluation.evaluate import join
 from src.evaluation.metrics import calibration, drop_padding, log_loss, roc_auc
 from src.preprocessing.vocabulary import Vocabulary
@@ -45,18 +44,17 @@ def strongest_fields(dataset, names, ranks):
     return sorted(range(len(names)), key=lambda field: -information[field])[:STRONGEST_FIELDS]
 
 
-def score_values(split, dataset, fields, names, dataset_path, ranks):
+def score_values(split, dataset, fields, data: DatasetMeta, ranks):
     """Return for some sparse fields, by name, a frame of the scores on the rows of each of their commonest values.
 
-    split: the ScoredSplit of `dataset`, of the MindRecord folder dataset_path.  fields: their places among `names`,
-    those of all sparse fields.
+    split: the ScoredSplit of `dataset`, of the MindRecord folder `data`.  fields: their places among the sparse fields.
     """
     if not fields:
         return {}
-    vocabulary = Vocabulary.load(pathlib.Path(dataset_path, VOCABULARY_NAME))
+    vocabulary = Vocabulary.load(data.path / VOCABULARY_NAME)
     _, *columns = read_ids(dataset, fields, ranks)
     frames = (name_values(score_by_id(split.labels, split.probabilities, ids), vocabulary) for ids in columns)
-    return dict(zip((names[field] for field in fields), frames))
+    return dict(zip((data.sparse_fields[field] for field in fields), frames))
 
 
 def information_on_clicks(labels, ids):

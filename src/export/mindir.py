@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exported MindIR files: give the inputs and the output their names, and write them for older runtimes."""
+"""Exported MindIR files: rename the inputs and the output, and convert a file for older runtimes."""
 
 import copy
+import os
 import pathlib
+from collections.abc import Sequence
 
 from mindspore.train import mind_ir_pb2
 
-REFERENCE = "REF::"  # how a node names a primitive of the model
-# MindSpore 2.3 and later pass these to an operator as inputs, the last ones; older runtimes want attributes.
+REFERENCE = "REF::"  # prefix of the name of a primitive in a node
+# MindSpore 2.3 and later pass these to an operator as its last inputs; older runtimes expect attributes.
 ATTRIBUTES = {
     "Gather": ("batch_dims",),
     "ReduceSum": ("keep_dims", "skip_mode"),
@@ -17,14 +19,14 @@ ATTRIBUTES = {
 INPUT_COUNTS = {"Gather": 3, "ReduceSum": 2, "MatMul": 2, "BiasAdd": 2}
 BIAS_FORMAT = "NCHW"
 OLD_VERSION = 1
-KNOWN_TO_OLD = {
+OLD_OPERATORS = {
     "Add", "BiasAdd", "Depend", "Gather", "Load", "MakeTuple", "MatMul", "Mul", "ReLU", "ReduceSum", "Reshape",
     "Sigmoid", "Square", "Sub", "UpdateState",
 }  # fmt: skip
 
 
-def name_ends(path, inputs, output):
-    """Name the inputs of a MindIR file, in their order, and its one output."""
+def rename_inputs_and_outputs(path: str | os.PathLike, inputs: Sequence[str], output: str) -> None:
+    """Give the inputs of a MindIR file, in their order, and its only output these names."""
     model = _read(path)
     names = dict(zip((node.name for node in model.graph.input), inputs))
     names[model.graph.output[0].name] = output
@@ -36,29 +38,29 @@ def name_ends(path, inputs, output):
     _write(path, model)
 
 
-def to_old_version(path):
-    """Rewrite a MindIR file of MindSpore 2.10 for runtimes that read version 1 at most, as those of Ascend 310 boards.
+def convert_to_old_version(path: str | os.PathLike) -> None:
+    """Convert a MindIR file of MindSpore 2.10 for runtimes that read version 1 only, as on Ascend 310 boards.
 
-    Raises ValueError for operators of which it is not known how they stand in that version.
+    Raises ValueError for an operator whose form in that version is not known.
     """
     model = _read(path)
     constants = {node.output[0]: node.attribute[0] for node in model.graph.node if node.op_type == "Constant"}
     primitives = {primitive.name: primitive for primitive in model.primitives}
-    own = []
+    converted = []
     for node in model.graph.node:
         if not node.op_type.startswith(REFERENCE):
             continue
         primitive = copy.deepcopy(primitives[node.op_type.removeprefix(REFERENCE)])
-        if primitive.op_type not in KNOWN_TO_OLD:
+        if primitive.op_type not in OLD_OPERATORS:
             raise ValueError(
                 f"{path}: the operator {primitive.op_type} is not known in version {OLD_VERSION} of MindIR"
             )
-        primitive.name = f"{primitive.op_type}:{len(own)}"
+        primitive.name = f"{primitive.op_type}:{len(converted)}"
         node.op_type = REFERENCE + primitive.name
         _inputs_to_attributes(node, primitive, constants)
-        own.append(primitive)
+        converted.append(primitive)
     del model.primitives[:]
-    model.primitives.extend(own)
+    model.primitives.extend(converted)
     model.mind_ir_version = OLD_VERSION
     _write(path, model)
 
@@ -68,7 +70,7 @@ def _inputs_to_attributes(node, primitive, constants):
     count = INPUT_COUNTS.get(primitive.op_type, len(node.input))
     for name, value in zip(names, node.input[count:]):
         attribute = primitive.attribute.add()
-        if name == "format":  # a number as an input, a text as an attribute
+        if name == "format":  # the input is a number, the attribute a text
             attribute.type, attribute.s = mind_ir_pb2.AttributeProto.STRING, BIAS_FORMAT.encode()
         else:
             attribute.CopyFrom(constants[value])
@@ -84,5 +86,5 @@ def _read(path):
 
 def _write(path, model):
     path = pathlib.Path(path)
-    path.chmod(0o600)  # MindSpore makes it read-only
+    path.chmod(0o600)  # MindSpore has made it read-only
     path.write_bytes(model.SerializeToString())

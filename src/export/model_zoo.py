@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the DeepFM in MindSpore's model zoo (official/recommend/DeepFM), as networks of ours.
+"""Convert checkpoints of the DeepFM in MindSpore's model zoo (official/recommend/DeepFM).
 
-Its ids count the N dense fields first, from 0 to N - 1, and its deep part takes their embeddings first.  So its tables
-and its first layer hold what is two parameters of ours; its id i + N is the sparse id i here.
+There the N dense fields have the ids 0 to N - 1, before the sparse fields, and the MLP takes their embeddings first.
+So each of its tables, and its first layer, becomes two parameters here, and its id i + N becomes the sparse id i.
 """
 
 import itertools
+import os
 
 import mindspore as ms
 from mindspore import Parameter, Tensor
@@ -13,9 +14,10 @@ from mindspore import Parameter, Tensor
 from src.common.errors import UserError
 from src.deepfm import DeepFM, DeepFMConfig
 
-LAYER_COUNT = 5  # the output among them; its code has no other number
-# Our parameter, theirs, and how ours comes from it.  N dense fields, D embedding size; weights of theirs are [in, out].
-RENAMED = (
+LAYER_COUNT = 5  # with the output layer; the model zoo's code has no other number
+# The names of a parameter here and in the model zoo, and the conversion.  n: N, d: embedding size.
+# Weights in the model zoo are [in, out].
+CONVERSIONS = (
     ("dense_linear", "W_l2", lambda table, n, d: table[:n]),
     ("linear", "W_l2", lambda table, n, d: table[n:]),
     ("dense_embedding", "V_l2", lambda table, n, d: table[:n]),
@@ -33,28 +35,28 @@ RENAMED = (
 )
 
 
-def load_model_zoo(path, dense_field_count=13):
-    """Return a DeepFM with the weights of a checkpoint of the model zoo's; their shapes say its sizes.
+def load_model_zoo(path: str | os.PathLike, dense_field_count: int = 13) -> DeepFM:
+    """Return a DeepFM with the weights and the sizes of a checkpoint of the model zoo's DeepFM.
 
-    UserError if the file is not such a checkpoint.  That network has no bias of its own, so that of ours is 0.
+    The global bias, which the model zoo's network lacks, is 0.  Raises UserError if the file is no such checkpoint.
     """
     try:
-        theirs = ms.load_checkpoint(str(path))
+        zoo_weights = ms.load_checkpoint(str(path))
     except ValueError as error:
         raise UserError(f"{path} is not a checkpoint: {error}") from error
-    missing = sorted({name for _, name, _ in RENAMED} - theirs.keys())
+    missing = sorted({name for _, name, _ in CONVERSIONS} - zoo_weights.keys())
     if missing:
         raise UserError(f"{path} is not a checkpoint of the model zoo's DeepFM: it lacks {', '.join(missing)}")
-    size = theirs["V_l2"].shape[1]
-    ours = {name: convert(theirs[old].asnumpy(), dense_field_count, size) for name, old, convert in RENAMED}
+    size = zoo_weights["V_l2"].shape[1]
+    weights = {name: convert(zoo_weights[old].asnumpy(), dense_field_count, size) for name, old, convert in CONVERSIONS}
     config = DeepFMConfig(
-        vocabulary_size=len(ours["linear"]),
-        sparse_field_count=ours["deep.first.weight"].shape[1] // size,
+        vocabulary_size=len(weights["linear"]),
+        sparse_field_count=weights["deep.first.weight"].shape[1] // size,
         dense_field_count=dense_field_count,
         embedding_size=size,
-        hidden_sizes=tuple(theirs[f"dense_layer_{layer}.bias"].shape[0] for layer in range(1, LAYER_COUNT)),
+        hidden_sizes=tuple(zoo_weights[f"dense_layer_{layer}.bias"].shape[0] for layer in range(1, LAYER_COUNT)),
     )
     network = DeepFM(config)
-    parameters = {name: Parameter(Tensor(value.copy()), name=name) for name, value in ours.items()}
+    parameters = {name: Parameter(Tensor(value.copy()), name=name) for name, value in weights.items()}
     ms.load_param_into_net(network, parameters | {"bias": network.bias}, strict_load=True)
     return network.set_train(False)

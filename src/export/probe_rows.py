@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Probe rows: encoded rows on which an exported file is compared with its checkpoint, without the training data.
 
-They are drawn from the vocabulary and the encoding of the integers, and hold no row of the data.  train.py writes them
-to the folder of its checkpoints.
+They are drawn at random from the vocabulary and the encoding of the integers, not taken from the data.  train.py writes
+them to the folder of its checkpoints.
 """
 
 import dataclasses
+import io
 import os
 import pathlib
 import zipfile
@@ -13,21 +14,23 @@ import zipfile
 import numpy as np
 import polars as pl
 
+from src.common.dense_encoding import DenseEncoding
 from src.common.encoded_rows import check_rows
+from src.common.files import replaced
 from src.data_identity import DataIdentity
-from src.dataset_meta import VOCABULARY_NAME
+from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.value_counts import VALUE
 from src.preprocessing.vocabulary import Vocabulary
 
 PROBE_NAME = "probe_rows.npz"
-ROWS, SEED = 1000, 2020
-OOV, MISSING, ANY = range(3)  # kinds of a cell
-SPECIAL_FRACTION = 0.1  # of the cells that have the OOV id, and of those that are missing
+ROW_COUNT, SEED = 1000, 2020
+OOV, MISSING, ANY = range(3)  # kinds of cells
+SPECIAL_FRACTION = 0.1  # of the cells are OOV, and as many are missing
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldIds:
-    """The ids of a sparse field: `oov` and `missing`, and `first` to `last`, the ids of all of its values."""
+    """The ids of a sparse field: those of OOV and of missing values, and the range of the ids of its values."""
 
     oov: int
     missing: int
@@ -35,27 +38,21 @@ class FieldIds:
     last: int
 
 
-def save_probe_rows(folder, meta, dataset_path) -> None:
-    """Draw probe rows for the data of a DatasetMeta, and write them to `folder`.
-
-    The file appears complete or not at all, and the same data give the same bytes.
-    """
-    identity = DataIdentity.of_dataset(meta)
-    fields = field_ids(Vocabulary.load(pathlib.Path(dataset_path, VOCABULARY_NAME)), identity)
-    inputs = draw(fields, identity)
-    path = pathlib.Path(folder, PROBE_NAME)
-    partial = path.with_name(f"{PROBE_NAME}.tmp")
-    with partial.open("wb") as file:
-        np.savez(file, data_identity=np.array(identity.digest()), **inputs)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def save_probe_rows(folder: str | os.PathLike, data: DatasetMeta) -> None:
+    """Draw probe rows for these data and write them to `folder`, atomically; the same data give the same bytes."""
+    identity = DataIdentity.of_dataset(data)
+    fields = field_ids(Vocabulary.load(data.path / VOCABULARY_NAME), identity)
+    inputs = draw_probe_rows(fields, identity)
+    content = io.BytesIO()  # in memory, as zipfile prints a traceback if a file on a full disk cannot be closed
+    np.savez(content, data_identity=np.array(identity.digest()), **inputs)
+    with replaced(pathlib.Path(folder, PROBE_NAME)) as partial:
+        partial.write_bytes(content.getvalue())
 
 
-def load_probe_rows(folder, identity) -> dict:
+def load_probe_rows(folder: str | os.PathLike, identity: DataIdentity) -> dict[str, np.ndarray]:
     """Return the probe rows in a folder of checkpoints: sparse_ids int32 [n, S], dense_values float32 [n, N] if N > 0.
 
-    Where an older training has left none, or they are damaged, they are drawn from the DataIdentity alone.
+    If an older training has left none, or they are damaged, other rows are drawn from the DataIdentity alone.
     """
     path = pathlib.Path(folder, PROBE_NAME)
     try:
@@ -65,31 +62,31 @@ def load_probe_rows(folder, identity) -> dict:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         print(f"note: {path} is not used ({' '.join(str(error).split())}); other probe rows are drawn")
     last = identity.vocabulary_size - 1
-    return draw([FieldIds(0, last, 0, last)] * len(identity.sparse_fields), identity)
+    return draw_probe_rows([FieldIds(0, last, 0, last)] * len(identity.sparse_fields), identity)
 
 
 def _read(path, identity):
     with np.load(path, allow_pickle=False) as content:
         if str(content["data_identity"]) != identity.digest():
             raise ValueError("its rows are of other data")
-        kinds = {
+        types = {
             "sparse_ids": (np.int32, len(identity.sparse_fields)),
             "dense_values": (np.float32, len(identity.dense_fields)),
         }
-        inputs = {name: content[name] for name, (_, width) in kinds.items() if width}
-    rows = len(inputs["sparse_ids"])
+        inputs = {name: content[name] for name, (_, width) in types.items() if width}
+    row_count = len(inputs["sparse_ids"])
     for name, column in inputs.items():
-        dtype, width = kinds[name]
-        if column.dtype != dtype or column.shape != (rows, width) or not rows:
+        dtype, width = types[name]
+        if column.dtype != dtype or column.shape != (row_count, width) or not row_count:
             raise ValueError(f"{name} is {column.dtype} {column.shape}")
     check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, source=path)
     return inputs
 
 
-def field_ids(vocabulary, identity) -> list:
-    """Return the FieldIds of each sparse field.  vocabulary: a Vocabulary.
+def field_ids(vocabulary: Vocabulary, identity: DataIdentity) -> list[FieldIds]:
+    """Return the FieldIds of each sparse field.
 
-    A field that is not in the vocabulary has categories that already are ids, which are below those of the vocabulary.
+    A field that is not in the vocabulary has categories that already are ids, below those of the vocabulary.
     """
     table = vocabulary.table
     raw_ids = FieldIds(0, 0, 0, (table["id"].min() if table.height else identity.vocabulary_size) - 1)
@@ -98,16 +95,16 @@ def field_ids(vocabulary, identity) -> list:
 
 
 def _ids_of_field(rows):
-    """Return the FieldIds of the rows of a field: the first one is OOV, the ids of the others are consecutive."""
+    """Return the FieldIds of the rows of a field: the first row is OOV, the ids of the others are consecutive."""
     oov, kept, missing = rows["id"][0], rows["id"][1:], rows.filter(pl.col(VALUE) == "")["id"]
     first, last = (kept.min(), kept.max()) if len(kept) else (oov, oov)
     return FieldIds(oov, missing[0] if len(missing) else oov, first, last)
 
 
-def draw(fields, identity) -> dict:
-    """Return ROWS rows by name of the input.  fields: the FieldIds of each sparse field.
+def draw_probe_rows(fields: list[FieldIds], identity: DataIdentity) -> dict[str, np.ndarray]:
+    """Return ROW_COUNT rows by name of the input.  fields: of each sparse field.
 
-    The first row has the OOV id in each field, the second one a missing value.
+    The first row has the OOV id in each field, the second row a missing value.
     """
     random = np.random.default_rng(SEED)
     inputs = {"sparse_ids": np.stack([_draw_ids(field, random) for field in fields], axis=1)}
@@ -118,21 +115,22 @@ def draw(fields, identity) -> dict:
 
 
 def _draw_ids(field, random):
-    any_id = random.integers(field.first, field.last, ROWS, endpoint=True)
+    any_id = random.integers(field.first, field.last, ROW_COUNT, endpoint=True)
     return np.choose(_kinds(random), [field.oov, field.missing, any_id]).astype(np.int32)
 
 
 def _draw_values(dense_encoding, random):
-    """Return dense values as the scales make them: fractions of the largest one, or standardised logarithms.
+    """Return dense values in the range of their encoding: fractions of the maximum, or standardised logarithms.
 
     A missing integer is 0.
     """
-    values = random.random(ROWS) if dense_encoding == "max" else random.standard_normal(ROWS)
+    is_fraction = dense_encoding == DenseEncoding.MAX
+    values = random.random(ROW_COUNT) if is_fraction else random.standard_normal(ROW_COUNT)
     return np.where(_kinds(random) == MISSING, 0, values).astype(np.float32)
 
 
 def _kinds(random):
-    """Return for each row OOV, MISSING or ANY."""
-    kinds = random.choice(3, ROWS, p=[SPECIAL_FRACTION, SPECIAL_FRACTION, 1 - 2 * SPECIAL_FRACTION])
+    """Return the kind of a cell for each row: OOV, MISSING or ANY."""
+    kinds = random.choice(3, ROW_COUNT, p=[SPECIAL_FRACTION, SPECIAL_FRACTION, 1 - 2 * SPECIAL_FRACTION])
     kinds[:2] = OOV, MISSING
     return kinds

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path of an exported file, which appears complete or not at all, whatever characters the path holds."""
+"""The path of an exported file: it may hold any characters, and the file appears complete or not at all."""
 
 import contextlib
 import fcntl
@@ -11,19 +11,20 @@ import tempfile
 import time
 
 from src.common.errors import UserError
+from src.common.files import move_into_place
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import cleaned_up
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
 WORK_PREFIX = ".deepfm-export-"
-SECONDS_TO_LOCK = 60  # more than enough between the creation of a work folder and its lock
+SECONDS_TO_LOCK = 60  # longer than it takes from the creation of a work folder to its lock
 PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / \ only
 
 
 class ExportTarget:
-    """A context manager that makes a work folder in the folder of the target; the rest of a failed export is removed.
+    """A context manager that makes a work folder in the folder of the target and removes it at the end.
 
-    partial: the path in the work folder for export to write; commit() moves it to `path`.
+    partial: the path in the work folder to write the model to; commit() moves it to `path`.
     """
 
     def __init__(self, file_name: str, file_format: str):
@@ -58,9 +59,7 @@ class ExportTarget:
         umask = os.umask(0)
         os.umask(umask)
         self.partial.chmod(0o666 & ~umask)
-        with self.partial.open("rb") as file:
-            os.fsync(file.fileno())
-        self.partial.replace(self.path)
+        move_into_place(self.partial, self.path)
 
 
 def _target_path(file_name, file_format):
@@ -75,12 +74,12 @@ def _target_path(file_name, file_format):
                 "leave the suffix out"
             )
     path = pathlib.Path(f"{file_name.removesuffix(suffix)}{suffix}")
-    # A folder before .. need not exist.
+    # In a/../b the folder a need not exist.
     return pathlib.Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
 def _remove_abandoned(parent):
-    """Remove the work folders of exports that were killed; an export that runs holds the lock of its own."""
+    """Remove the work folders of exports that were killed; a running export holds the lock of its folder."""
     for folder in parent.glob(f"{WORK_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(folder):
             if time.time() - folder.stat().st_mtime > SECONDS_TO_LOCK:

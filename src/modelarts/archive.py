@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unpack a .zip that somebody else has made."""
+"""Unpack a .zip file from an untrusted source."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 import stat
@@ -12,14 +13,13 @@ from src.common.errors import UserError
 from src.common.files import check_room
 from src.common.progress import Progress
 
-PIECE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
-def unpack(archive, folder):
-    """Unpack the file `archive`, a zip, into a folder.
+def unpack(archive: os.PathLike | str, folder: os.PathLike | str) -> None:
+    """Unpack a .zip file into a folder.
 
-    UserError if it is damaged or encrypted, or holds a link or a path that leaves the folder, or more than the disk has
-    room for.
+    UserError if it is damaged or encrypted, contains a link or a path that leaves the folder, or does not fit the disk.
     """
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -34,17 +34,18 @@ def unpack(archive, folder):
                 path = pathlib.Path(folder, member.filename)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, open(path, "wb") as file:
-                    shutil.copyfileobj(packed, file, PIECE_BYTES)
+                    shutil.copyfileobj(packed, file, CHUNK_BYTES)
                 progress.advance(1)
             progress.close()
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise UserError(f"{archive} is damaged or not a zip that can be read: {error}") from error
+            raise UserError(f"{archive} is damaged or no readable zip file: {error}") from error
 
 
-def _check(archive, member):
+def _check(archive: os.PathLike | str, member: zipfile.ZipInfo) -> None:
+    """Raise UserError unless a member is a plain file inside the folder."""
     path = pathlib.PurePosixPath(member.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
-        raise UserError(f"{archive}: {member.filename!r} leads out of the folder to unpack it in")
+        raise UserError(f"{archive}: {member.filename!r} leads out of the folder into which it is unpacked")
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise UserError(f"{archive}: {member.filename!r} is not a file but a link or a device")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job of ModelArts: the data and a checkpoint come in, the script runs on paths of this machine, the results go out.
+"""A job of ModelArts: fetch the data and a checkpoint, run the script on local paths, upload the results.
 
-The platform copies a folder of OBS to a local one before a job and back after it, if its inputs and outputs are set so:
-then the addresses that a job gets are local paths.  An obs:// or s3:// address is for the job itself to copy.
+The platform copies a folder of OBS to a local one before a job, and back after it, if the inputs and outputs of the job
+are set so: the addresses that the job gets are then local paths.  An obs:// or s3:// address is for the job itself to
+copy.
 """
 
 import contextlib
@@ -10,35 +11,37 @@ import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from src.common.errors import UserError
-from src.common.locks import only_training
+from src.common.locks import exclusive_training
 from src.distributed.environment import read_launcher
 from src.export.probe_rows import PROBE_NAME
-from src.modelarts.inputs import bring_data, list_files, one_at_a_time
-from src.modelarts.object_store import is_remote, open_store
-from src.modelarts.outputs import Outbox, ResultsCopy
+from src.modelarts.inputs import fetch_data, folder_lock, list_files
+from src.modelarts.object_store import Store, is_remote, open_store
+from src.modelarts.outputs import ResultsCopy, Uploader
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy
 
-FAILED_PATIENCE_SECONDS = 30  # with sending the results of a job that has failed or is being stopped
+FAILED_PATIENCE_SECONDS = 30  # for the upload after a job has failed or was stopped
 MODEL_NAME = "model.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The settings of a job with paths of this machine, and what to call when there are new results."""
+    """The configuration of a job with local paths, and a function to call when there are new results."""
 
-    config: object
-    publish: object = lambda: None
+    config: Any
+    publish: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
-def open_job(config, results, checkpoint_key, preprocess, needs_data=True):
-    """Give a `with` block the Job, and send its results; without enable_modelarts the settings are left as they are.
+def open_job(config: Any, outputs: Sequence[str], checkpoint_key: str, *, needs_data: bool = True) -> Iterator[Job]:
+    """Give a `with` block the Job, and upload its results; without enable_modelarts the configuration is unchanged.
 
-    results: keys of settings that name files or folders to write; they come to lie below train_url or output_path.
-    checkpoint_key: of the setting that gets what is at checkpoint_url.  preprocess: makes MindRecord of raw rows, of
-    settings.  needs_data: False for a script that can do without, which a job then runs without data_url.
+    outputs: the settings that name files or folders to write, which are moved below train_url or output_path.
+    checkpoint_key: the setting that gets the local path of checkpoint_url.  needs_data: False for a script that also
+    runs without data_url.
     """
     if not config.enable_modelarts:
         yield Job(config)
@@ -48,43 +51,72 @@ def open_job(config, results, checkpoint_key, preprocess, needs_data=True):
             raise UserError(f"--{key} is missing; a job of ModelArts needs it")
     urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
     store = open_store(os.environ) if any(map(is_remote, urls)) else None
-    results = [key for key in results if getattr(config, key) is not None]
-    with one_at_a_time(config.data_path):
-        settings = _bring_inputs(config, checkpoint_key, store, preprocess)
-        copy, folder = _open_results(config, results, store)
-    settings |= {key: str(folder / getattr(config, key)) for key in results}
-    settings["resume"] = "ckpt_path" in results and pathlib.Path(settings["ckpt_path"], MODEL_NAME).exists()
-    config = dataclasses.replace(config, **settings)
-    if copy is None or read_launcher(os.environ).rank not in (None, 0):
+    outputs = [key for key in outputs if getattr(config, key) is not None]
+    with folder_lock(config.data_path):
+        changes = _fetch_inputs(config, checkpoint_key, store)
+        copy, folder = _open_results(config, outputs, store)
+    changes |= {key: str(folder / getattr(config, key)) for key in outputs}
+    if "ckpt_path" in outputs:
+        changes["resume"] = _decide_resume(config, pathlib.Path(changes["ckpt_path"], MODEL_NAME).exists())
+    config = dataclasses.replace(config, **changes)
+    if copy is None or read_launcher().rank not in (None, 0):
         yield Job(config)
         return
-    outbox = Outbox(copy)
+    with _uploading(copy) as uploader:
+        yield Job(config, uploader.submit)
+
+
+@contextlib.contextmanager
+def _uploading(copy: ResultsCopy) -> Iterator[Uploader]:
+    """Upload results during and at the end of a `with` block; after a failure of the block with little patience."""
+    uploader = Uploader(copy)
     try:
-        yield Job(config, outbox.post)
+        yield uploader
     except BaseException:
         try:
-            outbox.close(FAILED_PATIENCE_SECONDS)
+            uploader.close(FAILED_PATIENCE_SECONDS)
         except OSError as error:
             print(f"error: {error}", file=sys.stderr)
         raise
-    outbox.close(PATIENCE_SECONDS)
+    uploader.close(PATIENCE_SECONDS)
 
 
-def _bring_inputs(config, checkpoint_key, store, preprocess):
+def _decide_resume(config: Any, has_results: bool) -> bool:
+    """Return whether training resumes: yes if there are results of an earlier start, whatever --resume says.
+
+    The platform restarts a job with the same flags, so --resume cannot tell a restart from a first start.  A note is
+    printed where the decision differs from the flag.
+    """
+    if has_results and not config.resume:
+        print(f"note: {config.train_url} holds an earlier start of this job, so it resumes; for a new training choose "
+              "another --train_url")  # fmt: skip
+    if config.resume and not has_results:
+        print(f"note: --resume=True: {config.train_url} holds no earlier start of this job, so training starts anew")
+    return has_results
+
+
+def _fetch_inputs(config: Any, checkpoint_key: str, store: Store | None) -> dict[str, str]:
     """Return the settings that name the data and the checkpoint."""
     settings = {}
     if config.data_url is not None:
-        raw_settings = dataclasses.replace(config, overwrite=True)  # what is in data_path can be made again
-        data = bring_data(config.data_url, store, config.data_path, lambda: preprocess(raw_settings))
-        print(f"data: {data}")
-        settings["dataset_path"] = str(data)
+        data = fetch_data(config.data_url, store, config.data_path)
+        folder = _preprocess(config) if data.is_raw else data.folder
+        print(f"data: {folder}")
+        settings["dataset_path"] = str(folder)
     if config.checkpoint_url is not None:
-        settings[checkpoint_key] = str(_bring_checkpoint(config.checkpoint_url, store, config.load_path))
+        settings[checkpoint_key] = str(_fetch_checkpoint(config.checkpoint_url, store, config.load_path))
     return settings
 
 
-def _bring_checkpoint(url, store, folder):
-    """Return the file or folder of this machine that `url` means; a folder may be that above the checkpoints."""
+def _preprocess(config: Any) -> pathlib.Path:
+    """Return the MindRecord folder of the raw rows in data_path; an old one is replaced, as it can be made again."""
+    from src.preprocessing.pipeline import make_records  # here, as few jobs need it
+
+    return make_records(dataclasses.replace(config, overwrite=True))
+
+
+def _fetch_checkpoint(url: str, store: Store | None, folder: str) -> pathlib.Path:
+    """Return the local file or folder for a checkpoint_url, which may also name the parent of the checkpoint folder."""
     if not is_remote(url):
         path = pathlib.Path(url)
         inner = path / "checkpoint"
@@ -94,7 +126,7 @@ def _bring_checkpoint(url, store, folder):
     _, files = list_files(address, store)
     index = next((found for found in sorted(files, key=len) if found in (MODEL_NAME, f"checkpoint/{MODEL_NAME}")), None)
     if index is None:
-        raise UserError(f"{address} holds no {MODEL_NAME}, as the folder of checkpoints does that train.py has written")
+        raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
     names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
     wanted = [found for found in files if found in names
@@ -103,19 +135,19 @@ def _bring_checkpoint(url, store, folder):
     return pathlib.Path(folder, parent, name)
 
 
-def _open_results(config, results, store):
-    """Return the ResultsCopy, None if train_url is a path of this machine, and the folder of results."""
-    for key in results:
+def _open_results(config: Any, outputs: Sequence[str], store: Store | None) -> tuple[ResultsCopy | None, pathlib.Path]:
+    """Return the ResultsCopy, None if train_url is a local path, and the folder of results."""
+    for key in outputs:
         path = pathlib.PurePath(getattr(config, key))
         if path.is_absolute() or ".." in path.parts:
-            raise UserError(f"--{key}={path}: with --enable_modelarts=True a path below that of the results")
+            raise UserError(f"--{key}={path}: with --enable_modelarts=True it must be a path below the results' folder")
     if not is_remote(config.train_url):
         folder = pathlib.Path(config.train_url)
         folder.mkdir(parents=True, exist_ok=True)
         return None, folder
     copy = ResultsCopy(store, config.train_url, config.output_path)
-    if "ckpt_path" in results and (copy.folder / config.ckpt_path).is_dir():
-        with only_training(copy.folder / config.ckpt_path, {}):
-            pass  # otherwise what is here belongs to a training that is still running
-    copy.restore([pathlib.PurePath(getattr(config, key)).as_posix() for key in results])
+    if "ckpt_path" in outputs and (copy.folder / config.ckpt_path).is_dir():
+        with exclusive_training(copy.folder / config.ckpt_path, {}):
+            pass  # otherwise the results here belong to a training that is still running
+    copy.restore([pathlib.PurePath(getattr(config, key)).as_posix() for key in outputs])
     return copy, copy.folder

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files under obs:// and s3:// addresses: by moxing where an image of ModelArts has it, else by s3fs."""
+"""Files at obs:// and s3:// addresses: by moxing where the image of ModelArts has it, else by s3fs."""
 
 import asyncio
 import dataclasses
 import importlib.util
 import os
+import pathlib
 import re
+from collections.abc import Mapping
 
 from src.common.errors import UserError
 
 SCHEMES = ("obs://", "s3://")
-CREDENTIALS = {  # by the endpoint's variable: of the key, the secret and the token, which may be missing
+CREDENTIALS = {  # the variable of the endpoint: those of the key, the secret and the optional token
     "OBS_ENDPOINT": ("OBS_ACCESS_KEY_ID", "OBS_SECRET_ACCESS_KEY", "OBS_SECURITY_TOKEN"),
     "AWS_ENDPOINT_URL": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
 }
@@ -19,19 +21,18 @@ MD5 = re.compile("[0-9a-f]{32}")
 
 
 class StoreError(OSError):
-    """A store did not do what it was asked for; it may do it later."""
+    """A request to a store has failed; a retry may succeed."""
 
 
 class RefusedError(UserError):
-    """A store will not do what it was asked for."""
+    """A store refuses a request; a retry is useless."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredFile:
-    """What a store says of a file.
+    """The metadata of a file in a store.
 
-    size: in bytes.  tag: other if the content is other, None if the store has no such thing.  md5: of the content, None
-    if that is not known.
+    size: in bytes.  tag: changes with the content; None if the store has none.  md5: of the content; None if unknown.
     """
 
     size: int
@@ -39,13 +40,13 @@ class StoredFile:
     md5: str | None = None
 
 
-def is_remote(url):
-    """Tell whether an address is one of a store."""
+def is_remote(url: str) -> bool:
+    """Tell whether a path or address is one of an object store."""
     return url.startswith(SCHEMES)
 
 
-def open_store(environment):
-    """Return the MoxingStore if there is moxing, else the S3Store that the environment describes."""
+def open_store(environment: Mapping[str, str]) -> "Store":
+    """Return a MoxingStore if moxing is installed, else the S3Store that the environment describes."""
     if importlib.util.find_spec("moxing"):
         return MoxingStore()
     for endpoint, (key, secret, token) in CREDENTIALS.items():
@@ -57,29 +58,39 @@ def open_store(environment):
     raise UserError(f"obs:// and s3:// need moxing, or one of {' and '.join(CREDENTIALS)} in the environment")
 
 
-class S3Store:
-    """A store with the S3 protocol, as OBS is one."""
+def endpoint_url(endpoint: str) -> str:
+    """Return the URL of an endpoint, which may be given without its scheme."""
+    return endpoint if "://" in endpoint else f"https://{endpoint}"
 
-    def __init__(self, endpoint, key, secret, token=None):
+
+def region_of(endpoint: str) -> str | None:
+    """Return the region in the name of an OBS endpoint, such as obs.REGION.myhuaweicloud.com; None for others."""
+    found = re.search(r"//obs\.([\w-]+)\.", endpoint_url(endpoint))
+    return found and found[1]
+
+
+class S3Store:
+    """A store with the S3 protocol, such as OBS."""
+
+    def __init__(self, endpoint: str, key: str, secret: str, token: str | None = None):
         import botocore.exceptions
         import s3fs
         from aiohttp import ClientError
 
-        endpoint = endpoint if "://" in endpoint else f"https://{endpoint}"
-        region = re.search(r"//obs\.([\w-]+)\.", endpoint)
+        url, region = endpoint_url(endpoint), region_of(endpoint)
         self._temporary = (OSError, botocore.exceptions.BotoCoreError, ClientError, asyncio.TimeoutError)
         self._secrets = [text for text in (key, secret, token) if text]
         self._files = s3fs.S3FileSystem(
             key=key,
             secret=secret,
             token=token,
-            endpoint_url=endpoint,
-            client_kwargs={"region_name": region[1]} if region else {},
+            endpoint_url=url,
+            client_kwargs={"region_name": region} if region else {},
             config_kwargs={
                 "connect_timeout": CONNECT_SECONDS,
                 "read_timeout": READ_SECONDS,
-                "retries": {"max_attempts": 0},  # it is Transfer that tries again, of whatever store
-                "request_checksum_calculation": "when_required",  # stores other than Amazon's may not know them
+                "retries": {"max_attempts": 0},  # transfer.retry() retries, for every kind of store
+                "request_checksum_calculation": "when_required",  # stores other than Amazon's may lack checksums
                 "response_checksum_validation": "when_required",
             },
             use_listings_cache=False,
@@ -87,8 +98,8 @@ class S3Store:
         )
         self._files.retries = 1
 
-    def list(self, url):
-        """Return the StoredFiles below an address by their names relative to it, without their MD5."""
+    def list(self, url: str) -> dict[str, StoredFile]:
+        """Return the files below an address by their names relative to it, without their MD5."""
         found = self._call(url, self._files.find, _path(url), detail=True)
         start = len(_path(url)) + 1
         return {
@@ -97,31 +108,31 @@ class S3Store:
             if path[start:] and not path.endswith("/")
         }
 
-    def look(self, url):
-        """Return the StoredFile of an address, None if there is none."""
+    def head(self, url: str) -> StoredFile | None:
+        """Return the metadata of the file at an address; None if there is no file."""
         try:
             info = self._call(url, self._files.call_s3, "head_object", **dict(zip(("Bucket", "Key"), _parts(url))))
         except FileNotFoundError:
             return None
         tag = info["ETag"].strip('"')
-        # It is the MD5 if the object came in one part and is not encrypted with a key of its own.
+        # The tag is the MD5 if the object was uploaded in one part and is not encrypted with its own key.
         is_md5 = MD5.fullmatch(tag) and info.get("ServerSideEncryption") in (None, "AES256")
         return StoredFile(info["ContentLength"], info["ETag"], tag if is_md5 else None)
 
-    def get(self, url, path):
-        """Copy a file from the store."""
+    def get(self, url: str, path: pathlib.Path) -> None:
+        """Download a file."""
         self._call(url, self._files.get_file, _path(url), str(path))
 
-    def put(self, path, url):
-        """Copy a file to the store."""
+    def put(self, path: pathlib.Path, url: str) -> None:
+        """Upload a file."""
         self._call(url, self._files.put_file, str(path), _path(url))
 
-    def remove(self, url):
-        """Remove a file of the store."""
+    def remove(self, url: str) -> None:
+        """Delete a file in the store."""
         self._call(url, self._files.rm_file, _path(url))
 
     def _call(self, url, method, *arguments, **named):
-        """Call a method of s3fs; its errors become a StoreError, a FileNotFoundError, or a RefusedError."""
+        """Call a method of s3fs; translate its errors to StoreError, FileNotFoundError or RefusedError."""
         try:
             return method(*arguments, **named)
         except FileNotFoundError:
@@ -129,7 +140,7 @@ class S3Store:
         except PermissionError as error:
             raise RefusedError(f"{url}: the store refuses the credentials: {self._clean(error)}") from None
         except self._temporary as error:
-            if getattr(error, "filename", None) or getattr(error, "errno", None) == 28:  # of a file of this machine
+            if getattr(error, "filename", None) or getattr(error, "errno", None) == 28:  # of a local file
                 raise
             raise StoreError(f"{url}: {self._clean(error)}") from None
 
@@ -141,7 +152,7 @@ class S3Store:
 
 
 class MoxingStore:
-    """OBS by moxing, which images of ModelArts have, with the credentials that it finds there."""
+    """OBS by moxing, which images of ModelArts contain, with the credentials that it finds there."""
 
     def __init__(self):
         os.environ.setdefault("MOX_SILENT_MODE", "1")
@@ -149,7 +160,7 @@ class MoxingStore:
 
         self._files = moxing.file
 
-    def list(self, url):
+    def list(self, url: str) -> dict[str, StoredFile]:
         """Return the StoredFiles below an address by their names relative to it."""
         if not self._call(url, self._files.is_directory, url):
             return {}
@@ -160,21 +171,21 @@ class MoxingStore:
             if not name.endswith("/") and not self._call(url, self._files.is_directory, f"{url}/{name}")
         }
 
-    def look(self, url):
-        """Return the StoredFile of an address, None if there is none."""
+    def head(self, url: str) -> StoredFile | None:
+        """Return the metadata of the file at an address; None if there is no file."""
         exists = self._call(url, self._files.exists, url) and not self._call(url, self._files.is_directory, url)
         return self._stored(url) if exists else None
 
-    def get(self, url, path):
-        """Copy a file from the store."""
+    def get(self, url: str, path: pathlib.Path) -> None:
+        """Download a file."""
         self._call(url, self._files.copy, url, str(path))
 
-    def put(self, path, url):
-        """Copy a file to the store."""
+    def put(self, path: pathlib.Path, url: str) -> None:
+        """Upload a file."""
         self._call(url, self._files.copy, str(path), url)
 
-    def remove(self, url):
-        """Remove a file of the store."""
+    def remove(self, url: str) -> None:
+        """Delete a file in the store."""
         self._call(url, self._files.remove, url)
 
     def _stored(self, url):
@@ -184,17 +195,20 @@ class MoxingStore:
     def _call(url, method, *arguments, **named):
         try:
             return method(*arguments, **named)
-        except Exception as error:  # moxing does not say which of them it raises
+        except Exception as error:  # moxing does not document which errors it raises
             raise StoreError(f"{url}: {error or type(error).__name__}") from error
 
 
-def _path(url):
+def _path(url: str) -> str:
     return "/".join(_parts(url)).rstrip("/")
 
 
-def _parts(url):
+def _parts(url: str) -> tuple[str, str]:
     """Return the bucket and the key of an address."""
     bucket, _, key = url.partition("://")[2].partition("/")
     if not bucket or "@" in bucket:
-        raise UserError(f"{url}: must be obs://bucket/key or s3://bucket/key; credentials belong into the environment")
+        raise UserError(f"{url}: must be obs://bucket/key or s3://bucket/key; credentials belong in the environment")
     return bucket, key.rstrip("/")
+
+
+Store = S3Store | MoxingStore

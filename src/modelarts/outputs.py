@@ -1,165 +1,175 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Send the results of a job to an object store while it runs, and bring back those of its earlier starts."""
+"""Upload the results of a job to an object store while it runs, and restore those of its earlier starts."""
 
 import os
 import pathlib
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 
 from src.common.errors import UserError
-from src.modelarts.object_store import RefusedError
-from src.modelarts.transfer import FIRST_DELAY, LONGEST_DELAY, PATIENCE_SECONDS, LocalCopy, retry, send
+from src.modelarts.object_store import RefusedError, Store
+from src.modelarts.transfer import FIRST_DELAY, LONGEST_DELAY, PATIENCE_SECONDS, LocalCopy, retry, upload
 
-NEVER_CHANGED = (".ckpt", ".mindir", ".onnx", ".air")  # these files are replaced, not written again
-UNSENT_NAME = ".unsent"  # in the folder, so that it goes with it
+NEVER_MODIFIED = (".ckpt", ".mindir", ".onnx", ".air")  # these files are replaced, not written to again
+UNSENT_NAME = ".unsent"  # inside the folder, so that it is deleted with it
 NOT_RESULTS = ("*.tmp", "*.partial*", "*.lock", UNSENT_NAME)
 
 
 class ResultsCopy:
-    """The folder of results on this machine, and its copy at an address of a store."""
+    """The local folder of results, and its copy at an address of a store."""
 
-    def __init__(self, store, url, folder):
+    def __init__(self, store: Store, url: str, folder: os.PathLike | str):
         self.store, self.url, self.folder = store, url.rstrip("/"), pathlib.Path(folder)
         self._unsent = self.folder / UNSENT_NAME
-        self.sent = {}  # what is at the address as it is here: names and what stamp_of() says
+        self._sent = {}  # stamp_of() each file that is in the store, by name; None: not known to be the same as here
 
-    def restore(self, results):
-        """Make the folder hold what earlier starts of the job have sent of `results`, names of files and folders.
+    def restore(self, results: Sequence[str]) -> None:
+        """Make the folder hold the `results`, files and folders, that earlier starts of the job have uploaded.
 
-        If the last one was on this machine and could not send everything, the folder stays as it is.
+        If the last start was on this host and could not upload everything, the folder stays as it is.
+        UserError if the folder holds results of another job that were not uploaded.
         """
         is_unsent = self._unsent.exists()
         if is_unsent and (earlier := self._unsent.read_text(encoding="utf-8")) != self.url:
-            raise UserError(f"{self.folder} holds results that were not sent to {earlier}; move or delete this folder")
+            raise UserError(
+                f"{self.folder} holds results that were not uploaded to {earlier}; move or delete this folder"
+            )
         files = retry(lambda: self.store.list(self.url), PATIENCE_SECONDS)
-        ours = {name: file for name, file in files.items() if any(_is_in(name, result) for result in results)}
+        own = {name: file for name, file in files.items() if any(_is_in(name, result) for result in results)}
         if is_unsent:
-            self.sent = dict.fromkeys(ours)  # nobody knows which of them are as they are here
+            self._sent = dict.fromkeys(own)
             return
-        LocalCopy(self.store, self.url, self.folder).update(ours)
-        self.sent = {name: stamp_of(self.folder / name) for name in ours}
+        LocalCopy(self.store, self.url, self.folder).update(own)
+        self._sent = {name: stamp_of(self.folder / name) for name in own}
 
-    def mark(self):
-        """Note that there is something here that is not at the address."""
+    def mark_unsent(self) -> None:
+        """Record in the folder that it holds results that are not in the store."""
         self._unsent.write_text(self.url, encoding="utf-8")
 
-    def unmark(self):
-        """Take that back."""
+    def mark_sent(self) -> None:
+        """Record that the store holds all results."""
         self._unsent.unlink(missing_ok=True)
 
-    def send(self, snapshot):
-        """Send what has changed and remove what is gone; `snapshot` is a folder that nobody changes.
+    def upload(self, snapshot: pathlib.Path) -> None:
+        """Upload changed files and delete removed ones; `snapshot` is a copy of the folder that nobody changes.
 
-        Whoever reads at the address meanwhile finds results that belong together: JSON files name others and go last.
+        JSON files name other files and are uploaded last, so the results in the store are consistent at any moment.
         """
         stamps = {path.relative_to(snapshot).as_posix(): stamp_of(path) for path in files_in(snapshot)}
-        changed = [name for name, stamp in stamps.items() if self.sent.get(name) != stamp]
+        changed = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp]
         for names in ([name for name in changed if not name.endswith(".json")],
                       [name for name in changed if name.endswith(".json")]):  # fmt: skip
-            self.sent.update(dict.fromkeys(names))  # if this fails, some have arrived
-            send(self.store, snapshot, names, self.url)
-            self.sent.update({name: stamps[name] for name in names})
-        for name in self.sent.keys() - stamps.keys():
-            if self.store.look(f"{self.url}/{name}") is not None:
+            self._sent.update(dict.fromkeys(names))  # after a failure some of them are in the store
+            upload(self.store, snapshot, names, self.url)
+            self._sent.update({name: stamps[name] for name in names})
+        for name in self._sent.keys() - stamps.keys():
+            if self.store.head(f"{self.url}/{name}") is not None:
                 self.store.remove(f"{self.url}/{name}")
-            del self.sent[name]
+            del self._sent[name]
 
 
-class Outbox:
-    """Sends snapshots of the results in the background; the newest one goes until it has arrived."""
+class Uploader:
+    """Uploads snapshots of the results in the background; retries the newest one until it has arrived."""
 
-    def __init__(self, results):
-        """results: a ResultsCopy."""
+    def __init__(self, results: ResultsCopy):
         self._results = results
-        self._outgoing = results.folder.with_name(f"{results.folder.name}.outgoing")
-        shutil.rmtree(self._outgoing, ignore_errors=True)
-        self._count = 0
-        self._newest = self._going = None  # the snapshot that is still to go, and the one on its way
+        self._snapshots = results.folder.with_name(f"{results.folder.name}.outgoing")
+        shutil.rmtree(self._snapshots, ignore_errors=True)
+        self._snapshot_count = 0
+        self._newest = self._uploading = None  # snapshots: the one to upload next, and the one that is being uploaded
         self._error = None  # of the last attempt
-        self._change = threading.Condition()
-        results.mark()
+        self._changed = threading.Condition()
+        results.mark_unsent()
         threading.Thread(target=self._run, daemon=True).start()
 
-    def post(self):
-        """Let the results go out as they are now; what is in the way is said and does not matter yet."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether every submitted snapshot has been uploaded, or replaced by a newer one that was."""
+        with self._changed:
+            return self._newest is None
+
+    def submit(self) -> None:
+        """Upload the results as they are now, in the background; a failure is only noted."""
         try:
             self._take_snapshot()
         except OSError as error:
-            print(f"note: results are not sent for now: {error}", flush=True)
+            print(f"note: results are not uploaded for now: {error}", flush=True)
 
     def _take_snapshot(self):
-        self._count += 1
-        snapshot = self._outgoing / str(self._count)
+        self._snapshot_count += 1
+        snapshot = self._snapshots / str(self._snapshot_count)
         snapshot.mkdir(parents=True)
         for path in files_in(self._results.folder):
-            place = snapshot / path.relative_to(self._results.folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix in NEVER_CHANGED:
-                os.link(path, place)
+            target = snapshot / path.relative_to(self._results.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix in NEVER_MODIFIED:
+                os.link(path, target)
             else:
-                shutil.copy2(path, place)
-        with self._change:
-            if self._newest not in (None, self._going):
+                shutil.copy2(path, target)
+        with self._changed:
+            if self._newest not in (None, self._uploading):
                 shutil.rmtree(self._newest, ignore_errors=True)
             self._newest = snapshot
-            self._change.notify_all()
+            self._changed.notify_all()
 
-    def close(self, patience):
-        """Send everything, for `patience` seconds at the most; raises OSError if it has not arrived then."""
+    def close(self, patience: float) -> None:
+        """Upload everything, within `patience` seconds; OSError if that fails."""
         deadline = time.monotonic() + patience
         self._take_snapshot()
-        with self._change:
+        with self._changed:
             while self._newest is not None:
                 left = deadline - time.monotonic()
                 if left <= 0 or isinstance(self._error, RefusedError):
-                    raise OSError(f"the results in {self._results.folder} have not been sent: {self._error}")
-                self._change.wait(left)
-        self._results.unmark()
-        shutil.rmtree(self._outgoing, ignore_errors=True)
+                    raise OSError(f"the results in {self._results.folder} have not been uploaded: {self._error}")
+                self._changed.wait(left)
+        self._results.mark_sent()
+        shutil.rmtree(self._snapshots, ignore_errors=True)
         print(f"the results are at {self._results.url}", flush=True)
 
     def _run(self):
         delay = FIRST_DELAY
         while True:
-            with self._change:
-                self._change.wait_for(lambda: self._newest is not None)
-                self._going = self._newest
-            error = self._try(self._going)
-            with self._change:
-                if error is None or self._newest != self._going:
-                    shutil.rmtree(self._going, ignore_errors=True)
-                if error is None and self._newest == self._going:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None)
+                self._uploading = self._newest
+            error = self._try(self._uploading)
+            with self._changed:
+                is_newest = self._newest == self._uploading
+                if error is None or not is_newest:
+                    shutil.rmtree(self._uploading, ignore_errors=True)
+                if error is None and is_newest:
                     self._newest = None
-                self._going, self._error = None, error
-                self._change.notify_all()
+                self._uploading, self._error = None, error
+                self._changed.notify_all()
                 if error is not None:
-                    self._change.wait(delay)  # a new snapshot ends it
+                    self._changed.wait(delay)  # or until there is a new snapshot
             delay = FIRST_DELAY if error is None else min(2 * delay, LONGEST_DELAY)
 
-    def _try(self, snapshot):
-        """Send a snapshot; return what was in the way, or None."""
+    def _try(self, snapshot: pathlib.Path) -> OSError | UserError | None:
+        """Upload a snapshot; return the error, or None."""
         try:
-            self._results.send(snapshot)
+            self._results.upload(snapshot)
         except (OSError, UserError) as error:
             if self._error is None:
-                print(f"note: results are not sent for now, trying again: {error}", flush=True)
+                print(f"note: results are not uploaded for now, trying again: {error}", flush=True)
             return error
         if self._error is not None:
-            print("note: results are sent again", flush=True)
+            print("note: results are uploaded again", flush=True)
         return None
 
 
-def files_in(folder):
-    """Return the files of results in a folder, not those that are being written."""
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the complete files of results in a folder."""
     return [path for path in folder.rglob("*") if path.is_file() and not any(map(path.match, NOT_RESULTS))]
 
 
-def stamp_of(path):
-    """Return what tells a file from one that was changed."""
+def stamp_of(path: pathlib.Path) -> tuple[int, int]:
+    """Return the size and the time of the last change of a file, which tell whether it has changed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
-def _is_in(name, result):
+def _is_in(name: str, result: str) -> bool:
     return name == result or name.startswith(f"{result}/")

@@ -1,28 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copy files from and to an object store: several at once, again after a failure, checked, and never half."""
+"""Copy files from and to an object store: in parallel, with retries, verified, and complete or not at all."""
 
 import contextlib
 import hashlib
+import os
 import pathlib
 import random
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from src.common.errors import UserError
 from src.common.files import check_room, file_digest, partial_path, read_json, size_of, write_json
 from src.common.progress import Progress
-from src.modelarts.object_store import StoreError
+from src.modelarts.object_store import Store, StoredFile, StoreError
 
-AT_ONCE = 8
-PATIENCE_SECONDS = 300  # with a store that fails
-FIRST_DELAY, LONGEST_DELAY = 0.5, 5
+PARALLEL_COPIES = 8
+PATIENCE_SECONDS = 300  # for retries
+FIRST_DELAY, LONGEST_DELAY = 0.5, 5  # seconds between two attempts
+
+Pause = Callable[[float], object]  # waits for some seconds
+Result = TypeVar("Result")
 
 
-def retry(action, patience, pause=time.sleep):
-    """Call `action` until it raises no StoreError, with longer and longer pauses, for `patience` seconds; return what
-    it returns.
-    """
+def retry(action: Callable[[], Result], patience: float, pause: Pause = time.sleep) -> Result:
+    """Call `action` until it raises no StoreError, with growing delays, for `patience` seconds; return its result."""
     deadline, delay = time.monotonic() + patience, FIRST_DELAY
     while True:
         try:
@@ -35,93 +39,101 @@ def retry(action, patience, pause=time.sleep):
 
 
 class LocalCopy:
-    """A folder that holds files of a store, and beside it a note of which of them are whole."""
+    """A local folder that holds files of a store; a ledger next to it lists the files that are complete."""
 
-    def __init__(self, store, url, folder):
+    def __init__(self, store: Store, url: str, folder: os.PathLike | str):
         self._store, self._url, self.folder = store, url, pathlib.Path(folder)
-        self._note = self.folder.with_name(f"{self.folder.name}.json")
-        self._whole = self._read_note()
+        self._ledger_path = self.folder.with_name(f"{self.folder.name}.json")
+        self._complete: dict[str, StoredFile] = self._read_ledger()  # without their MD5
 
-    def update(self, files):
-        """Make the folder hold these files and no others, StoredFiles by name; what is there already is not copied."""
-        if not self._note.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise UserError(f"{self.folder} is where {self._url} is copied to, but it holds other files; empty it")
-        wanted = {name: [file.size, file.tag] for name, file in files.items()}
-        self._whole = {name: what for name, what in self._whole.items() if what == wanted.get(name) and self._has(name)}
-        self._write_note()
+    def update(self, files: dict[str, StoredFile]) -> None:
+        """Make the folder hold exactly these files; those that are there already are not downloaded again.
+
+        UserError if the folder holds other files, or the disk has no room.
+        """
+        if not self._ledger_path.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise UserError(f"{self.folder} is the local copy of {self._url}, but it holds other files; empty it")
+        wanted = {name: StoredFile(file.size, file.tag) for name, file in files.items()}
+        self._complete = {
+            name: file for name, file in self._complete.items() if file == wanted.get(name) and self._has(name)
+        }
+        self._write_ledger()
         for path in [path for path in self.folder.rglob("*") if path.is_file()]:
-            if path.relative_to(self.folder).as_posix() not in self._whole:
+            if path.relative_to(self.folder).as_posix() not in self._complete:
                 path.unlink()
-        missing = [name for name in wanted if name not in self._whole]
+        missing = [name for name in wanted if name not in self._complete]
         check_room(self.folder, sum(files[name].size for name in missing), self._url)
         if missing:
-            self._fetch_all({name: wanted[name] for name in missing})
+            self._download_all({name: wanted[name] for name in missing})
 
-    def _fetch_all(self, wanted):
-        progress = Progress("download", sum(size for size, _ in wanted.values()), "bytes")
-        whole = shown = 0
-        for name in copy_all(self._fetch, list(wanted)):
+    def _download_all(self, wanted: dict[str, StoredFile]) -> None:
+        progress = Progress("download", sum(file.size for file in wanted.values()), "bytes")
+        complete = shown = 0
+        for name in copy_all(self._download, list(wanted)):
             if name is not None:
-                self._whole[name] = wanted[name]
-                self._write_note()
-                whole += wanted[name][0]
+                self._complete[name] = wanted[name]
+                self._write_ledger()
+                complete += wanted[name].size
             begun = sum(size_of(self._partial(name)) for name in wanted)
-            progress.advance(max(whole + begun - shown, 0))
-            shown = max(shown, whole + begun)
+            progress.advance(max(complete + begun - shown, 0))
+            shown = max(shown, complete + begun)
         progress.close()
 
     def _partial(self, name):
         return partial_path(self.folder / name)
 
-    def _fetch(self, name, pause):
+    def _download(self, name: str, pause: Pause) -> None:
         path, url = self.folder / name, f"{self._url}/{name}"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._partial(name)
 
-        def fetch_once():
+        def download_once():
             self._store.get(url, partial)
-            check_same(url, self._store.look(url), partial)
+            verify(url, self._store.head(url), partial)
 
-        retry(fetch_once, PATIENCE_SECONDS, pause)
+        retry(download_once, PATIENCE_SECONDS, pause)
         partial.replace(path)
 
     def _has(self, name):
         path = self.folder / name
-        return path.is_file() and path.stat().st_size == self._whole[name][0]
+        return path.is_file() and path.stat().st_size == self._complete[name].size
 
-    def _read_note(self):
-        note = read_json(self._note)
-        return note["files"] if note and note["url"] == self._url else {}
+    def _read_ledger(self):
+        ledger = read_json(self._ledger_path)
+        if not ledger or ledger["url"] != self._url:
+            return {}
+        return {name: StoredFile(size, tag) for name, (size, tag) in ledger["files"].items()}
 
-    def _write_note(self):
+    def _write_ledger(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._note, {"url": self._url, "files": self._whole})
+        files = {name: [file.size, file.tag] for name, file in self._complete.items()}
+        write_json(self._ledger_path, {"url": self._url, "files": files})
 
 
-def send(store, folder, names, url):
-    """Copy files of a folder below an address; StoreError if that does not succeed at the first try."""
+def upload(store: Store, folder: pathlib.Path, names: Iterable[str], url: str) -> None:
+    """Upload files of a folder, each in one attempt, to names below an address; StoreError if one fails."""
 
-    def send_one(name, _):
+    def upload_one(name, _):
         store.put(folder / name, f"{url}/{name}")
-        check_same(f"{url}/{name}", store.look(f"{url}/{name}"), folder / name)
+        verify(f"{url}/{name}", store.head(f"{url}/{name}"), folder / name)
 
-    for _ in copy_all(send_one, names):
+    for _ in copy_all(upload_one, names):
         pass
 
 
-def copy_all(copy, names):
-    """Call copy(name, pause) for all names, several at once; the first error ends it.
+def copy_all(copy: Callable[[str, Pause], object], names: Iterable[str]) -> Iterator[str | None]:
+    """Call copy(name, pause) for all names, several in parallel; the first error ends the others.
 
-    Yield each name when it is done, and None every second.
+    Yield each name when it is complete, and None every second.
     """
-    over = threading.Event()
+    is_over = threading.Event()
 
     def pause(seconds):
-        if over.wait(seconds):
+        if is_over.wait(seconds):
             raise StoreError("given up, as another file has failed")
 
-    with ThreadPoolExecutor(AT_ONCE) as pool, contextlib.ExitStack() as stack:
-        stack.callback(over.set)
+    with ThreadPoolExecutor(PARALLEL_COPIES) as pool, contextlib.ExitStack() as stack:
+        stack.callback(is_over.set)
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         tasks = {pool.submit(copy, name, pause): name for name in names}
         left = set(tasks)
@@ -133,8 +145,8 @@ def copy_all(copy, names):
             yield None
 
 
-def check_same(url, stored, path):
-    """Raise StoreError unless the StoredFile, or None, at an address is the same as a file of this machine."""
+def verify(url: str, stored: StoredFile | None, path: pathlib.Path) -> None:
+    """Raise StoreError unless a file in the store is the same as a local one, in size and, if known, in MD5."""
     size = path.stat().st_size
     if stored is None or stored.size != size:
         raise StoreError(f"{url} has {stored.size if stored else 'no'} bytes, {path} has {size}")

@@ -39,15 +39,15 @@ class Picture:
         return cls(title, markupsafe.Markup(svg.replace("<svg ", label, 1)), text, header, rows)
 
 
-def write_report(path, split, by_field, folder, saved, meta):
-    """Write the page on a SavedCheckpoint of a ModelFolder, whole or not at all; its folders are made.
+def write_report(path, split, by_field, checkpoint, data):
+    """Write the page on a Checkpoint, atomically; its folders are made.
 
-    split: the ScoredSplit, or None.  by_field: of by_value.score_values.  meta: the DatasetMeta.
+    split: the ScoredSplit, or None.  by_field: of slices.score_values.  data: the DatasetMeta.
     """
-    run = read_run(folder.path)
+    run = read_run(checkpoint.folder.path)
     page = {
         "split": split and split.name,
-        "checkpoint": folder.path / saved.file,
+        "checkpoint": checkpoint.path,
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "command": this_command(),
         "tiles": _tiles(split.scores) if split else [],
@@ -55,8 +55,8 @@ def write_report(path, split, by_field, folder, saved, meta):
         "scores": _score_pictures(split) if split else [],
         "values": [_value_picture(*item) for item in by_field.items()],
         "value_count": COMMONEST_VALUES,
-        "data": _describe_data(meta),
-        "run": _describe_run(run, saved, meta),
+        "data": _describe_data(data),
+        "run": _describe_run(run, checkpoint, data),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
@@ -174,19 +174,19 @@ def _value_picture(field, scores):
     return Picture.of(field, figures.values_plot(field, shown), text, header, rows)
 
 
-def _describe_data(meta):
-    bad = ", ".join(f"{count:,} ({reason})" for reason, count in meta.bad_lines.items() if count)
-    drifting = sorted((field for field in meta.fields if field["drift"]), key=lambda field: -field["drift"])
+def _describe_data(data):
+    bad = ", ".join(f"{count:,} ({reason})" for reason, count in data.bad_lines.items() if count)
+    drifting = sorted((field for field in data.fields if field["drift"]), key=lambda field: -field["drift"])
     names = ", ".join(f"{field['name']} ({field['drift']:.4f})" for field in drifting[:MOST_DRIFTING])
     return {
         "splits": [
             (name, f"{split.rows:,}", f"{split.positives:,}", _number(split.positives / max(split.rows, 1)))
-            for name, split in meta.splits.items()
+            for name, split in data.splits.items()
         ],
-        "malformed": f"Malformed lines, left out: {bad or 'none'} of {meta.lines:,}.",
+        "malformed": f"Malformed lines, left out: {bad or 'none'} of {data.lines:,}.",
         "drift": "OOV: out of vocabulary. Drift: total variation distance of the ids between train and test, at most 1"
         + (f"; most in {names}." if names else "."),
-        "fields": [_describe_field(field) for field in meta.fields],
+        "fields": [_describe_field(field) for field in data.fields],
     }
 
 
@@ -195,15 +195,15 @@ def _describe_field(field):
     return field["name"], f"{field['distinct']:,}", "" if field["kept"] is None else f"{field['kept']:,}", *rates
 
 
-def _describe_run(run, saved, meta):
+def _describe_run(run, checkpoint, data):
     host, settings = run.get("host"), run.get("settings")
-    facts = {"SHA-256 of the checkpoint": saved.sha256, "SHA-256 of the vocabulary": meta.vocabulary_sha256}
+    facts = {"SHA-256 of the checkpoint": checkpoint.sha256, "SHA-256 of the vocabulary": data.vocabulary_sha256}
     if host:
         place = f"{host['device']}, {host['ranks']} process(es), {host['cores']} cores, {host['system']}"
         facts = {"trained by": run["command"], "trained on": place, **run["versions"], **facts}
-    files = [(file.name, file.sha256) for split in meta.splits.values() for file in split.files]
+    files = [(file.name, file.sha256) for split in data.splits.values() for file in split.files]
     details = [("Settings of the training", list(settings.items()))] if settings else []
-    details += [("Settings of the data", list(meta.settings.items())), ("SHA-256 of the shards", files)]
+    details += [("Settings of the data", list(data.settings.items())), ("SHA-256 of the shards", files)]
     return {"facts": [fact for fact in facts.items() if fact[1] is not None], "details": details}
 
 

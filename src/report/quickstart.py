@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 
-from src.common.errors import UserError, exit_on_user_error
+from src.common.errors import UserError, run_main
 from src.criteo_like import best_metrics_path
 from src.dataset_meta import DatasetMeta
 
@@ -59,4 +59,4 @@ def summarise(work):
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main, prints_result=True)
+    run_main(main, prints_result=True)

@@ -8,7 +8,7 @@ from mindspore import ParameterTuple, Tensor, nn, ops
 
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
-from src.deepfm import AVERAGE_PREFIX, DeepFM
+from src.deepfm import EMA_PREFIX, DeepFM
 
 EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
@@ -115,7 +115,7 @@ def _copy_of(network):
     for theirs, ours in zip(network.trainable_params(), weights):
         ours.set_data(theirs.value().copy())
         ours.requires_grad = False
-    copy.update_parameters_name(AVERAGE_PREFIX)
+    copy.update_parameters_name(EMA_PREFIX)
     return copy, weights
 
 

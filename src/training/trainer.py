@@ -78,8 +78,8 @@ class Trainer:
 
     train_step: a TrainStep.  rate: a LearningRate.  valid_data: a dataset, or None.  folder: a ModelFolder.
     logs: a TrainLogs.  record: a RunRecord.  signals: a StopSignals.
-    ranks: the Ranks that train together; all of them do the same, and the first one writes.  after_save: to be called
-    by that one after each checkpoint.
+    ranks: the ProcessGroup that trains together; all ranks do the same, and the first one writes.  after_save: to be
+    called by that one after each checkpoint.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Trainer:
                 self._run_epochs(train_data)
         except Stopped:
             self._save_if_unsaved()
-            self._ranks.wait()  # a launcher may end the others as soon as one has ended
+            self._ranks.barrier()  # a launcher may end the others as soon as one has ended
             raise
         except OSError as error:
             raise OSError(f"{error}; {self._rescue()}") from error
@@ -117,15 +117,15 @@ class Trainer:
             self._logs.close()
 
     def score_best(self):
-        """Return the ScoredSplit of valid, and the SavedCheckpoint that is the best one; the network gets its weights.
+        """Return the ScoredSplit of valid, and the Checkpoint that is the best one; the network gets its weights.
 
         The split is None if there is none.
         """
-        self._ranks.wait()  # until the first one has saved the last checkpoint
-        folder, saved = find_checkpoint(self._folder.path)
+        self._ranks.barrier()  # until the first one has saved the last checkpoint
+        saved = find_checkpoint(self._folder.path)
         if self._valid_data is None:
             return None, saved
-        load_into(self._predictor.network, folder.path / saved.file)
+        load_into(self._predictor.network, saved.path)
         return self._score_valid(), saved
 
     def _run_epochs(self, train_data):
@@ -235,7 +235,7 @@ class Trainer:
             self._state.log_sizes = self._logs.sizes()
             place = epoch_and_step(self._state.step, self._plan.steps_per_epoch)
             self._record.write(self._state)  # first: what it has too much can be cut off
-            self._folder.save(self._train_step, *place, {}, self._state.to_dict(), is_validated)
+            self._folder.save(self._train_step, *place, {}, self._state.to_dict(), is_validated=is_validated)
             self._after_save()
         self._saved_step = self._state.step
 
@@ -256,5 +256,5 @@ class Trainer:
             pass  # the error that is reported came first
         if not self._folder.checkpoints:
             return "no checkpoint could be written"
-        last = self._folder.path / self._folder.checkpoints[-1].file
+        last = self._folder.checkpoints[-1].path
         return f"the last checkpoint is {last}, from which the same command with --resume=True continues"

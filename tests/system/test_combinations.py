@@ -15,7 +15,8 @@ from src.checkpoint import find_checkpoint
 from src.common.errors import ConfigError
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
-from src.export.formats import open_exported
+from src.deepfm import DeepFMPredict
+from src.export.formats import as_numpy_function, load_exported
 from src.export.parity import predict_all
 from tests import oracles
 from tests.records import read_rows
@@ -91,11 +92,12 @@ def check_model(folder, monkeypatch, capsys):
     eval_script.main([*flags, "--report_path=none"])
     export.main([*flags, "--ckpt_file=checkpoint", "--file_name=deepfm"])
     assert "AUC " in capsys.readouterr().out
-    batches = create_dataset("mindrecord", "test", BATCH).create_tuple_iterator(num_epochs=1, output_numpy=True)
+    test_data = create_dataset(DatasetMeta.load("mindrecord"), "test", BATCH)
+    batches = test_data.create_tuple_iterator(num_epochs=1, output_numpy=True)
     *inputs, _ = (np.concatenate(column) for column in zip(*batches))
-    model_folder, saved = find_checkpoint("checkpoint")
-    expected = predict_all(export.runner(model_folder.load_network(saved)), inputs, BATCH)
-    found = predict_all(open_exported("MINDIR", folder / "deepfm.mindir"), inputs, BATCH)
+    predictor = DeepFMPredict(find_checkpoint("checkpoint").load_network())
+    expected = predict_all(as_numpy_function(predictor), inputs, BATCH)
+    found = predict_all(load_exported(folder / "deepfm.mindir", "MINDIR"), inputs, BATCH)
     assert expected.shape == found.shape == (len(inputs[0]), 1)
     assert ((found > 0) & (found < 1)).all()
     np.testing.assert_allclose(found, expected, atol=1e-6)

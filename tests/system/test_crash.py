@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Preprocessing that is killed, or that the machine lets down."""
+"""Preprocessing that is killed, that runs out of disk space, or that another run disturbs."""
 
 import hashlib
 import os
@@ -7,17 +7,22 @@ import pathlib
 import random
 import re
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from src.common.errors import UserError
 from src.criteo_like import write_rows
+from src.dataset_meta import DatasetMeta
+from src.preprocessing.spill import JOURNAL_NAME
 from tests.conftest import ROOT
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
-# Small chunks, so that there is something to resume from.
+# A small memory limit makes small chunks, so that a killed run has some to resume from.
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
 
 
@@ -46,30 +51,54 @@ def work(undisturbed, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(25, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_the_result_is_the_same(undisturbed, work, run, kills):
-    expected, seconds = undisturbed
-    dice = random.Random(kills)
-    resumed = refused = 0
-    for kill in range(kills):
-        process = subprocess.Popen(command(work), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        # Within each of as many equal parts of the run, so that some come before the rows are encoded.
-        time.sleep((0.2 + 0.8 * (kill + dice.random()) / kills) * seconds)
-        process.kill()
-        resumed += "some of it by an earlier run" in process.communicate()[0]
-        if (work / "mindrecord").exists():
-            assert digests(work / "mindrecord") == digests(expected / "mindrecord")
-            subprocess.run(["rm", "-r", str(work / "mindrecord")], check=True)
-        elif (work / "mindrecord.partial").exists():
-            refused += 1
-    if refused and not (work / "mindrecord").exists() and (work / "mindrecord.partial").exists():
-        finished = run(ROOT / "train.py", f"--dataset_path={work / 'mindrecord'}", "--device_target=CPU", cwd=work)
-        check(finished, "is not finished", "run src/preprocess_data.py again to go on")
-    last = subprocess.run(command(work), capture_output=True, text=True, check=True)
+def kill_when(condition, work):
+    """Start preprocessing, kill it as soon as condition(folder of the unfinished result) holds, return its stdout."""
+    process = subprocess.Popen(command(work), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not condition(work / "mindrecord.partial"):
+        time.sleep(0.005)
+    process.kill()
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it has ended before the condition held"
+    return output
+
+
+def has_parsed_chunks(folder):
+    return sum(path.read_bytes().count(b"\n") for path in folder.rglob(JOURNAL_NAME)) >= 3
+
+
+def has_begun_shards(folder):
+    return any(folder.rglob("*.mindrecord*"))
+
+
+def test_a_killed_run_is_refused_by_training_and_resumes_to_the_same_bytes(undisturbed, work):
+    expected, _ = undisturbed
+    outputs = []
+    for condition in (has_parsed_chunks, has_begun_shards):
+        outputs.append(kill_when(condition, work))
+        with pytest.raises(UserError, match=r"is not finished.*run src/preprocess_data\.py again to resume"):
+            DatasetMeta.load(work / "mindrecord")
+    outputs.append(subprocess.run(command(work), capture_output=True, text=True, check=True).stdout)
+    assert ["some of it by an earlier run" in output for output in outputs] == [False, True, True]
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
     assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]
-    assert resumed + ("some of it by an earlier run" in last.stdout) > 0
-    assert refused > 0
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(undisturbed, work):
+    expected, seconds = undisturbed
+    dice, kills = random.Random(25), 25
+    for kill in range(kills):
+        process = subprocess.Popen(command(work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # One kill in each of as many equal parts of the run, so that some come before the rows are encoded.
+        time.sleep((0.2 + 0.8 * (kill + dice.random()) / kills) * seconds)
+        process.kill()
+        process.wait()
+        if (work / "mindrecord").exists():
+            assert digests(work / "mindrecord") == digests(expected / "mindrecord")
+            shutil.rmtree(work / "mindrecord")
+    subprocess.run(command(work), capture_output=True, check=True)
+    assert digests(work / "mindrecord") == digests(expected / "mindrecord")
+    assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]
 
 
 def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_resumes(undisturbed, work):
@@ -81,13 +110,15 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_resumes(undis
     finished = subprocess.run(
         command(work), capture_output=True, text=True, check=False, preexec_fn=limit_file_size, timeout=100
     )
-    check(finished, "The work so far is kept in", "run the same command again to resume, or delete it")
+    assert_refused(finished, "run the same command again to resume, or delete it")
     assert not (work / "mindrecord").exists()
     subprocess.run(command(work), check=True, capture_output=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
 
 
-@pytest.mark.parametrize("free", ["5m", "17m"])  # not enough for the spill; enough for it, but not for the shards
+@pytest.mark.parametrize(
+    "free", ["5m", "17m"]
+)  # too little for the spill; enough for the spill, but not for the shards
 def test_a_full_disk_ends_in_one_line_and_the_next_run_resumes(undisturbed, tmp_path, free):
     expected, _ = undisturbed
     rows = (expected / "train.txt").stat().st_size
@@ -116,19 +147,19 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_resumes(undisturbed, tmp_
     assert got == digests(expected / "mindrecord")
 
 
-def test_a_folder_that_may_not_be_written_ends_in_one_line(undisturbed, work):
+def test_a_folder_without_write_permission_ends_in_one_line(undisturbed, work):
     work.chmod(0o555)
-    # Without the rights of root, whoever runs the tests.
+    # Without the rights of root, even if root runs the tests.
     finished = subprocess.run(["unshare", "--user", *command(work)], capture_output=True, text=True, check=False)
     work.chmod(0o755)
-    check(finished, "Permission denied", str(work))
+    assert_refused(finished, "Permission denied", str(work))
     assert [path.name for path in work.iterdir()] == ["train.txt"]
 
 
-def test_two_runs_at_once_the_second_stops(work):
+def test_the_second_of_two_runs_at_once_is_refused(work):
     first = subprocess.Popen(command(work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (work / "mindrecord.partial").exists():
         time.sleep(0.01)
     second = subprocess.run(command(work), capture_output=True, text=True, check=False)
     assert first.wait() == 0
-    check(second, f"another run is preprocessing {work}")
+    assert_refused(second, f"another run is preprocessing {work}")

@@ -25,7 +25,7 @@ from src.data_identity import DataIdentity, read_text_digest
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.export.formats import write
 from tests.conftest import ROOT, make_rows
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 BATCH_ROWS = 64
 RUNNER = ROOT / "ascend310_infer" / "out" / "main"
@@ -102,8 +102,8 @@ def test_a_terminal_shows_how_far_the_runner_is(inferred):
 def test_the_runner_s_probabilities_are_those_of_the_checkpoint(inferred, cpu):
     from src.checkpoint import find_checkpoint
 
-    folder, saved = find_checkpoint(inferred / "checkpoint")
-    predictor = DeepFMPredict(folder.load_network(saved))
+    checkpoint = find_checkpoint(inferred / "checkpoint")
+    predictor = DeepFMPredict(checkpoint.load_network())
     manifest = json.loads((inferred / "preprocess_Result" / "manifest.json").read_text())
     assert manifest["rows"] % BATCH_ROWS  # the last batch has to be filled up
     for file in manifest["files"]:
@@ -119,7 +119,7 @@ def test_the_runner_s_probabilities_are_those_of_the_checkpoint(inferred, cpu):
 
 def test_a_model_that_the_runtime_cannot_read_names_the_version_to_export(inferred):
     finished = infer(inferred, "model3.mindir", "data/mindrecord", "n")
-    check(finished, "error: model3.mindir: MindSpore Lite cannot build it", "export.py --mindir_version=1")
+    assert_refused(finished, "error: model3.mindir: MindSpore Lite cannot build it", "export.py --mindir_version=1")
     assert not (inferred / "result_Files").exists()
     assert not (inferred / "acc.log").exists()
 
@@ -127,7 +127,7 @@ def test_a_model_that_the_runtime_cannot_read_names_the_version_to_export(inferr
 def test_the_script_refuses_data_of_another_vocabulary(inferred, make_dataset, tmp_path):
     other = make_dataset("--dense_dim=13", "--slot_dim=26", content=make_rows(1203, 13, 26, seed=77))
     finished = infer(tmp_path, inferred / "model.mindir", other, "y")
-    check(finished, "model.mindir was trained on other data than", "dense_scales", "vocabulary_sha256")
+    assert_refused(finished, "model.mindir was trained on other data than", "dense_scales", "vocabulary_sha256")
     assert not (tmp_path / "result_Files").exists()
     assert not (tmp_path / "acc.log").exists()
 
@@ -169,7 +169,9 @@ def test_other_data_are_noted_in_the_default_folder_and_refused_where_they_are_n
     (tmp_path / "deepfm.mindir").unlink()
     for path in ("data/mindrecord", "none"):
         finished = run(ROOT / "export.py", *command, f"--dataset_path={path}", cwd=tmp_path)
-        check(finished, "was trained on other data than" if path != "none" else "none holds no dataset_meta.json")
+        assert_refused(
+            finished, "was trained on other data than" if path != "none" else "none holds no dataset_meta.json"
+        )
     assert not (tmp_path / "deepfm.mindir").exists()
 
 
@@ -195,7 +197,7 @@ def test_without_a_runtime_building_says_how_to_get_one(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in ("LITE_HOME", "MS_LITE_HOME")}
     command = ["bash", ROOT / "ascend310_infer" / "build.sh"]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    check(finished, "error: LITE_HOME is not set", "scripts/get_mindspore_lite.sh")
+    assert_refused(finished, "error: LITE_HOME is not set", "scripts/get_mindspore_lite.sh")
     finished = subprocess.run(
         command, env={**environment, "LITE_HOME": str(tmp_path)}, capture_output=True, text=True,
         check=False,
@@ -206,8 +208,8 @@ def test_without_a_runtime_building_says_how_to_get_one(tmp_path):
 
 def test_exports_that_cannot_be_end_in_a_line_and_leave_no_file(trained, run):
     before = set(trained.iterdir())
-    check(export(run, trained, "--ckpt_file=none.ckpt"), "--ckpt_file=none.ckpt: no such file or folder")
-    check(export(run, trained, "--file_format=AIR"), "--file_format=AIR needs an Ascend machine")
+    assert_refused(export(run, trained, "--ckpt_file=none.ckpt"), "--ckpt_file=none.ckpt: no such file or folder")
+    assert_refused(export(run, trained, "--file_format=AIR"), "--file_format=AIR needs an Ascend machine")
     assert set(trained.iterdir()) - before <= {trained / "rank_0", trained / "kernel_meta"}
 
 

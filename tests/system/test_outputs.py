@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, make_rows
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 TRAIN = ("--batch_size=100", "--embedding_size=2", "--hidden_sizes=4", "--device_target=CPU", "--train_epochs=1",
          "--log_every=1")  # fmt: skip
@@ -79,7 +79,7 @@ def test_an_output_that_cannot_be_written_is_named_before_the_work(work, dataset
     checkpoint = work / "a/b/checkpoint"
     inputs = [] if script == "train.py" else [f"--checkpoint_path={checkpoint}", f"--ckpt_file={checkpoint}"]
     finished = run(ROOT / script, f"--dataset_path={dataset}", *TRAIN, *inputs, f"--{flag}=file/x", cwd=tmp_path)
-    check(finished, f"--{flag}=file/x", "cannot be written: ", "file: is a file, a folder is wanted")
+    assert_refused(finished, f"--{flag}=file/x", "cannot be written: ", "file: is a file, a folder is wanted")
     assert sorted(files_in(tmp_path)) == ["file"]
     assert "epoch" not in finished.stdout + finished.stderr
 
@@ -96,7 +96,7 @@ def test_of_two_trainings_the_second_changes_nothing_and_the_folder_can_be_evalu
             (["--resume=True"], "another training is writing to ./checkpoint; wait for it"),
             (["--ckpt_path=other/checkpoint"], "another training is writing to ./loss.log; wait for it"),
         ):
-            check(run(*command[1:], *flags, cwd=tmp_path), message)
+            assert_refused(run(*command[1:], *flags, cwd=tmp_path), message)
         flags = (f"--dataset_path={dataset}", "--batch_size=100", "--device_target=CPU", "--report_path=none")
         evaluated = run(ROOT / "eval.py", *flags, "--eval_file_name=test.log", cwd=tmp_path)
         assert evaluated.returncode == 0, evaluated.stderr
@@ -119,7 +119,7 @@ def test_a_network_that_cannot_fit_is_refused_within_seconds(make_dataset, run, 
     folder = make_dataset("--skip_id_convert=1", "--device_target=Ascend", content=content)
     start = time.monotonic()
     finished = run(ROOT / "train.py", f"--dataset_path={folder}", *TRAIN, "--report_path=none", cwd=tmp_path)
-    check(finished, "GiB for training (table of ", "so they look hashed: preprocess with --skip_id_convert=0")
+    assert_refused(finished, "GiB for training (table of ", "so they look hashed: preprocess with --skip_id_convert=0")
     assert time.monotonic() - start < 60  # it took 48 s to fail before; here others use the processors, too
     assert list(tmp_path.iterdir()) == []
 

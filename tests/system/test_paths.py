@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, make_rows
 from tests.odd_paths import ALL_IN_ONE, ODD_NAMES
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 SHAPE = ("--dense_dim=1", "--slot_dim=2", "--threshold=3", "--line_per_sample=100", "--train_line_count=0")
 SMALL = ("--batch_size=100", "--embedding_size=2", "--hidden_sizes=4", "--train_epochs=1", "--device_target=CPU")
@@ -102,4 +102,6 @@ def test_a_folder_in_which_cmake_cannot_build_is_refused_with_the_rule(tmp_path,
     command = ["bash", folder / "build.sh"]
     environment = {**os.environ, "LITE_HOME": str(tmp_path)}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    check(finished, f"error: the folder {folder}: CMake cannot build with a path that holds any of the characters")
+    assert_refused(
+        finished, f"error: the folder {folder}: CMake cannot build with a path that holds any of the characters"
+    )

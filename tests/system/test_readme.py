@@ -23,8 +23,8 @@ from src.dataset_meta import DatasetMeta
 from src.modelarts.object_store import open_store
 from tests import oracles
 from tests.conftest import ROOT
+from tests.documents import code_blocks
 from tests.records import read_rows
-from tests.unit.test_readme import blocks
 
 LEFT_OUT = re.compile(r"# (needs (Ascend|GPU)|by hand, not in the tests)")
 SMALL = """\
@@ -97,7 +97,9 @@ def commands(block):
 
 
 BLOCKS = [
-    found for block in blocks((ROOT / "README.md").read_text(encoding="utf-8"), "bash") if (found := commands(block))
+    found
+    for block in code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "bash")
+    if (found := commands(block))
 ]
 
 

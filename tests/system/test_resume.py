@@ -15,7 +15,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.system.test_mistakes import check
+from tests.processes import assert_refused
 
 KILLS = 5
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
@@ -95,7 +95,7 @@ def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undist
         process.kill()
         output, _ = process.communicate()
         assert process.returncode == -signal.SIGKILL
-        assert not kills or "going on from checkpoint/deepfm-" in output
+        assert not kills or "resuming from checkpoint/deepfm-" in output
         kills += 1
     assert kills > 1
     resume(data, tmp_path)
@@ -107,7 +107,7 @@ def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undi
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    message = f"stopped by {number.name}; the same command with --resume=True goes on from there\n"
+    message = f"stopped by {number.name}; the same command with --resume=True resumes from there\n"
     assert (process.returncode, errors) == (128 + number, message)
     model = json.loads((tmp_path / "checkpoint" / "model.json").read_text())
     done = (tmp_path / "loss.log").read_bytes().count(b"\n")
@@ -128,8 +128,8 @@ def test_resume_takes_the_checkpoint_before_a_damaged_one_and_says_so(undisturbe
     (folder / "deepfm-9_9.ckpt.tmp").write_bytes(b"torn")
     lines = resume(data, tmp_path).splitlines()
     note = next(number for number, line in enumerate(lines) if f"note: checkpoint/{last.name} is damaged" in line)
-    assert lines[note].endswith("going on from the one before it")
-    assert lines[note + 1].startswith("going on from checkpoint/deepfm-")
+    assert lines[note].endswith("resuming from the one before it")
+    assert lines[note + 1].startswith("resuming from checkpoint/deepfm-")
     assert outcome(tmp_path) == undisturbed
     assert not (folder / "deepfm-9_9.ckpt.tmp").exists()
 
@@ -164,7 +164,7 @@ def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_t
     finished = subprocess.run(
         command(data, *flags, "--resume=True"), cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "going on from checkpoint/deepfm-" in finished.stdout
+    assert "resuming from checkpoint/deepfm-" in finished.stdout
     checkpoints, losses, _, *records, _ = outcome(tmp_path)
     all_checkpoints, all_losses, _, *all_records, _ = undisturbed
     last = f"deepfm-4_{STEPS // 4}.ckpt"
@@ -174,17 +174,17 @@ def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_t
 
 
 def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data, tmp_path, run):
-    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
+    assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
     for flag, message in (
         ("--batch_size=400", "--batch_size=400: the run in checkpoint has 200"),
         ("--hidden_sizes=16", "the run in checkpoint has [16, 8]"),
         ("--seed=5", "--seed=5: the run in checkpoint has 1"),
     ):
-        check(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
+        assert_refused(run(*command(data, "--resume=True", flag)[1:], cwd=tmp_path), message)
     for path in (tmp_path / "checkpoint").glob("*.ckpt"):
         path.unlink()
-    check(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no checkpoint that is whole")
+    assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no intact checkpoint")
 
 
 def test_a_full_disk_of_the_logs_ends_in_one_line_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):
@@ -229,7 +229,7 @@ def test_a_log_folder_that_is_deleted_ends_in_one_line_and_resume_loses_no_step(
     assert len(errors) == 1
     assert re.match(r"error: \[Errno 2\] No such file or directory: 'logs/\w+.log'; the last checkpoint is", errors[0])
     resumed = subprocess.run(command(data, *flags, "--resume=True"), cwd=tmp_path, capture_output=True, check=True)
-    assert b"going on from" in resumed.stdout
+    assert b"resuming from" in resumed.stdout
     for name in ("loss.log", "auc.log"):
         (tmp_path / "logs" / name).rename(tmp_path / name)
     checkpoints, losses, looks, *rest = outcome(tmp_path)
@@ -260,7 +260,7 @@ for module in (src.checkpoint, sys.modules["src.training.run_record"]):
 src.callback.append_line = killing(src.callback.append_line)
 src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
-src.common.errors.exit_on_user_error(train.main)
+src.common.errors.run_main(train.main)
 """
 SHORT = ("--train_epochs=1", "--eval_every_steps=12", "--log_every=6", "--save_checkpoint_steps=6",
          "--keep_checkpoint_max=1")  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every entry point, stopped by signals at random moments, then run again."""
+"""Every entry point, stopped by signals, then run again."""
 
 import os
 import random
@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from tests.unit.test_signals import restore_signals
+from tests.processes import restore_signals
 
 NETWORK = ("--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--device_target=CPU", "--report_path=none")
 TRAINING = ("--ckpt_path=other", "--overwrite=True", "--log_every=1")
@@ -26,10 +26,10 @@ SCRIPTS = {
     "src/criteo_like.py": ["--rows=200000", "--out=generated.txt"],
 }
 HINTS = {
-    "train.py": "; the same command with --resume=True goes on from there",
+    "train.py": "; the same command with --resume=True resumes from there",
     "src/preprocess_data.py": "; run the same command again to resume",
 }
-SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than one
+SECONDS_TO_END = 10  # it takes less than one on an idle machine
 
 
 def start(script, data, cwd, *flags):
@@ -44,7 +44,7 @@ def start(script, data, cwd, *flags):
 
 @pytest.fixture(scope="module")
 def work(data, tmp_path_factory):
-    """A folder with raw rows, a checkpoint of the MindRecord of these, and the files of the C++ runner."""
+    """A folder with raw rows, a checkpoint trained on them, and the input and output files of the C++ runner."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "raw").mkdir()
     os.link(data.parent / "train.txt", folder / "raw" / "train.txt")
@@ -53,20 +53,20 @@ def work(data, tmp_path_factory):
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     inputs = folder / "preprocess_Result"
-    shutil.copytree(inputs / "02_labels", folder / "predictions")  # the labels stand for what the runner writes
+    shutil.copytree(inputs / "02_labels", folder / "predictions")  # labels in place of the predictions of the runner
     shutil.copy(inputs / "data_identity.txt", folder / "predictions")
     return folder
 
 
 def stop(script, data, work, moment, number, *flags):
-    """Stop a script by a signal `moment` seconds after its start; return the seconds that it took to end."""
+    """Send a script a signal `moment` seconds after its start; return the seconds until it has ended."""
     process = start(script, data, work, *flags)
     time.sleep(moment)
     process.send_signal(number)
     sent = time.monotonic()
     _, errors = process.communicate(timeout=60)
     seconds = time.monotonic() - sent
-    if process.returncode:  # else it was over
+    if process.returncode:  # otherwise the script had finished before
         line = f"stopped by {number.name}"
         assert process.returncode == 128 + number, errors
         assert errors in (f"{line}\n", f"{line}{HINTS.get(script, '')}\n")
@@ -94,7 +94,7 @@ def test_a_signal_during_the_imports_ends_the_process_in_one_line(tmp_path, scri
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_signals_at_random_moments_end_it_in_one_line_and_it_runs_again(data, work, script):
+def test_a_script_stopped_at_random_moments_ends_in_one_line_and_runs_again(data, work, script):
     began = time.monotonic()
     run_again(script, data, work)
     duration, dice = time.monotonic() - began, random.Random(script)
@@ -105,7 +105,7 @@ def test_signals_at_random_moments_end_it_in_one_line_and_it_runs_again(data, wo
 
 
 @pytest.mark.parametrize("script", ["eval.py", "src/preprocess_data.py"])
-def test_launcher_variables_that_are_left_over_end_in_one_line_or_do_not_matter(data, tmp_path, script, monkeypatch):
+def test_left_over_launcher_variables_are_refused_in_one_line_or_ignored(data, tmp_path, script, monkeypatch):
     (tmp_path / "raw").mkdir()
     os.link(data.parent / "train.txt", tmp_path / "raw" / "train.txt")
     for name, value in (("MS_SCHED_HOST", "127.0.0.1"), ("MS_WORKER_NUM", "x"), ("RANK_ID", "x"), ("DEVICE_ID", "")):
@@ -118,5 +118,5 @@ def test_launcher_variables_that_are_left_over_end_in_one_line_or_do_not_matter(
             "error: MS_SCHED_HOST=127.0.0.1 is set, but MS_ROLE is not: unset it to run alone, or start the processes "
             "with msrun\n"
         )
-    else:  # it never is one of several processes
+    else:  # preprocessing is never one of several processes
         assert (process.returncode, errors) == (0, "")

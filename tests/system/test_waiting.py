@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that wait for others which do not come: what they say, and how they end."""
+"""Processes that wait for others in vain: their announcements, and how they end."""
 
 import os
 import re
@@ -15,15 +15,14 @@ import pytest
 
 from src.distributed.launch import find_free_port
 from tests.conftest import ROOT
-from tests.system.test_launch import start as start_script
-from tests.unit.test_signals import restore_signals
+from tests.processes import restore_signals, start_script
 
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=8", "--report_path=none")
-SECONDS_TO_END = 10  # on a machine that has nothing else to do it takes less than two
+SECONDS_TO_END = 10  # it takes less than two on an idle machine
 
 
 def start_rank(data, cwd, role, port, **variables):
-    """Start one process of two by hand; return the process."""
+    """Start one of two processes without launcher; return the process."""
     cluster = {"MS_ROLE": role, "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(port), "MS_WORKER_NUM": "2"}
     return subprocess.Popen(
         [sys.executable, "-u", str(ROOT / "train.py"), f"--dataset_path={data}", *FLAGS], cwd=cwd, text=True,
@@ -33,7 +32,7 @@ def start_rank(data, cwd, role, port, **variables):
 
 
 def read_until(process, pattern):
-    """Return the match of a line of a process's stdout; it is waited for."""
+    """Wait until a line of a process's stdout matches; return the match."""
     timer = threading.Timer(100, process.kill)
     timer.start()
     for line in process.stdout:
@@ -44,7 +43,7 @@ def read_until(process, pattern):
 
 
 def end(process, number):
-    """Send a signal to a process; return its status and its stderr when it has ended, with all of its children."""
+    """Send a signal to a process; return its status and stderr after it and all its children have ended."""
     processes = psutil.Process(process.pid).children(recursive=True)
     sent = time.monotonic()
     process.send_signal(number)
@@ -55,7 +54,7 @@ def end(process, number):
     return process.returncode, errors
 
 
-def test_processes_that_wait_for_another_say_so_and_end_by_a_signal_in_one_line(data, tmp_path):
+def test_waiting_processes_announce_it_and_a_signal_ends_them_in_one_line(data, tmp_path):
     port = find_free_port()
     scheduler = start_rank(data, tmp_path, "MS_SCHED", port)
     worker = start_rank(data, tmp_path, "MS_WORKER", port, MS_NODE_ID="0")
@@ -66,7 +65,7 @@ def test_processes_that_wait_for_another_say_so_and_end_by_a_signal_in_one_line(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_is_named_at_once(data, tmp_path):
+def test_a_worker_ends_at_once_when_its_scheduler_dies(data, tmp_path):
     port = find_free_port()
     scheduler = start_rank(data, tmp_path, "MS_SCHED", port)
     worker = start_rank(data, tmp_path, "MS_WORKER", port, MS_NODE_ID="0")
@@ -79,7 +78,7 @@ def test_a_scheduler_that_dies_is_named_at_once(data, tmp_path):
     scheduler.communicate()
 
 
-def test_a_script_that_waits_for_another_machine_says_so_and_ends_by_a_signal_in_one_line(data, tmp_path):
+def test_a_script_that_waits_for_another_node_announces_it_and_a_signal_ends_it_in_one_line(data, tmp_path):
     cluster = {"NODE_NUM": "2", "NODE_RANK": "0", "MASTER_PORT": str(find_free_port()), "DEVICE_TARGET": "CPU"}
     process = start_script("run_distribute_train.sh", 1, data, *FLAGS, cwd=tmp_path, **cluster)
     assert read_until(process, rf"waiting for 1 of 2 processes at 127\.0\.0\.1:{cluster['MASTER_PORT']}")
@@ -87,7 +86,7 @@ def test_a_script_that_waits_for_another_machine_says_so_and_ends_by_a_signal_in
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_rank_that_waits_ends_the_run(data, tmp_path):
+def test_a_signal_to_one_waiting_rank_ends_the_run(data, tmp_path):
     cluster = {"NODE_NUM": "2", "NODE_RANK": "0", "MASTER_PORT": str(find_free_port()), "DEVICE_TARGET": "CPU"}
     process = start_script("run_distribute_train.sh", 1, data, *FLAGS, cwd=tmp_path, **cluster)
     read_until(process, "waiting for 1 of 2 processes")
@@ -100,7 +99,7 @@ def test_a_signal_to_one_rank_that_waits_ends_the_run(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_role_that_is_left_over_ends_in_one_line(data, tmp_path):
+def test_a_left_over_role_is_refused_in_one_line(data, tmp_path):
     port = find_free_port()
     process = start_rank(data, tmp_path, "MS_WORKER", port)
     _, errors = process.communicate(timeout=100)
@@ -113,14 +112,14 @@ def test_a_role_that_is_left_over_ends_in_one_line(data, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"MASTER_PORT": "0"}, "MASTER_PORT=0: must be from 1 to 65535"),
-        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000: must be from 1 to 65535"),
-        ({"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this machine"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0: must be a whole number from 1 to 65535"),
+        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000: must be a whole number from 1 to 65535"),
+        ({"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this host"),
         ({"MASTER_ADDR": "no-such-host.invalid"}, "MASTER_ADDR=no-such-host.invalid: no such host"),
         ({"MS_TOPO_TIMEOUT": "soon"}, "MS_TOPO_TIMEOUT=soon: must be a whole number of seconds"),
     ],
 )
-def test_a_scheduler_that_cannot_be_there_is_named_before_the_start(tmp_path, variables, message):
+def test_an_invalid_scheduler_is_refused_before_the_start(tmp_path, variables, message):
     process = start_script("run_distribute_train.sh", 2, tmp_path, cwd=tmp_path, **variables)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -128,7 +127,7 @@ def test_a_scheduler_that_cannot_be_there_is_named_before_the_start(tmp_path, va
     assert errors.count("\n") == 1
 
 
-def test_a_port_that_is_in_use_is_named_before_the_start(tmp_path):
+def test_a_port_in_use_is_refused_before_the_start(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         process = start_script("run_distribute_train.sh", 2, tmp_path, cwd=tmp_path, MASTER_PORT=str(port))

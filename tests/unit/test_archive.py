@@ -8,19 +8,12 @@ import pytest
 from src.common import files
 from src.common.errors import UserError
 from src.modelarts.archive import unpack
+from tests.file_trees import write_zip
 
 
-def pack(path, members, compression=zipfile.ZIP_DEFLATED):
-    """Make a zip of contents by name; a ZipInfo may stand for a name."""
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def test_what_was_packed_comes_out(tmp_path):
+def test_unpacking_restores_every_file(tmp_path):
     members = {"a/b/c.txt": b"x" * 3_000_000, "empty": b"", "a/é.bin": os.urandom(1000)}
-    unpack(pack(tmp_path / "x.zip", members), tmp_path / "out")
+    unpack(write_zip(tmp_path / "x.zip", members), tmp_path / "out")
     assert {name: (tmp_path / "out" / name).read_bytes() for name in members} == members
 
 
@@ -40,16 +33,16 @@ def link(name):
         (link("evil"), "not a file but a link"),
     ],
 )
-def test_what_leads_out_of_the_folder_is_refused_before_anything_is_written(tmp_path, member, message):
-    archive = pack(tmp_path / "x.zip", {"good": b"1", member: b"/etc/passwd"})
+def test_a_member_outside_the_folder_is_refused_before_anything_is_written(tmp_path, member, message):
+    archive = write_zip(tmp_path / "x.zip", {"good": b"1", member: b"/etc/passwd"})
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=message):
         unpack(archive, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "x.zip"]
 
 
-def test_an_archive_that_would_not_fit_the_disk_is_refused(tmp_path, monkeypatch):
-    archive = pack(tmp_path / "x.zip", {"zeros": bytes(50_000_000)})
+def test_an_archive_that_does_not_fit_the_disk_is_refused(tmp_path, monkeypatch):
+    archive = write_zip(tmp_path / "x.zip", {"zeros": bytes(50_000_000)})
     assert archive.stat().st_size < 100_000
     usage = type("Usage", (), {"free": 20_000_000, "total": 10**9})
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
@@ -59,12 +52,12 @@ def test_an_archive_that_would_not_fit_the_disk_is_refused(tmp_path, monkeypatch
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("damage", ["cut", "byte", "text"])
-def test_a_damaged_archive(tmp_path, damage):
-    archive = pack(tmp_path / "x.zip", {"a": os.urandom(10_000)}, zipfile.ZIP_STORED)
+@pytest.mark.parametrize("damage", ["truncated", "byte", "text"])
+def test_a_damaged_archive_is_refused(tmp_path, damage):
+    archive = write_zip(tmp_path / "x.zip", {"a": os.urandom(10_000)}, zipfile.ZIP_STORED)
     content = bytearray(archive.read_bytes())
     if damage == "byte":
         content[5000] ^= 1
-    archive.write_bytes({"cut": content[:5000], "byte": content, "text": b"no zip"}[damage])
-    with pytest.raises(UserError, match="is damaged or not a zip"):
+    archive.write_bytes({"truncated": content[:5000], "byte": content, "text": b"no zip"}[damage])
+    with pytest.raises(UserError, match="is damaged or no readable zip"):
         unpack(archive, tmp_path / "out")

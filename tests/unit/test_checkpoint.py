@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_start, load_into
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
@@ -28,8 +28,7 @@ def folder(dataset, tmp_path):
 
 
 def test_weights_survive_the_file(folder):
-    found, saved = find_checkpoint(folder.path / "deepfm-3_16.ckpt")
-    loaded = found.load_network(saved).parameters_dict()
+    loaded = find_checkpoint(folder.path / "deepfm-3_16.ckpt").load_network().parameters_dict()
     trained = folder.trained.parameters_dict()
     assert loaded.keys() == trained.keys()
     for name, parameter in trained.items():
@@ -44,34 +43,34 @@ def test_the_optimizer_is_saved_too(folder):
 
 
 def test_a_folder_means_its_best_checkpoint(folder):
-    assert find_checkpoint(folder.path)[1].file == "deepfm-2_16.ckpt"
+    assert find_checkpoint(folder.path).file == "deepfm-2_16.ckpt"
     assert json.loads((folder.path / "model.json").read_text())["best"] == "deepfm-2_16.ckpt"
 
 
 def test_to_start_from_a_folder_means_its_last_checkpoint_that_is_whole(folder):
-    assert find_start(folder.path)[1].file == "deepfm-3_16.ckpt"
-    assert find_start(folder.path / "deepfm-1_16.ckpt")[1].file == "deepfm-1_16.ckpt"
+    assert find_resume_checkpoint(folder.path).file == "deepfm-3_16.ckpt"
+    assert find_resume_checkpoint(folder.path / "deepfm-1_16.ckpt").file == "deepfm-1_16.ckpt"
     (folder.path / "deepfm-3_16.ckpt").unlink()
-    assert find_start(folder.path)[1].file == "deepfm-2_16.ckpt"
+    assert find_resume_checkpoint(folder.path).file == "deepfm-2_16.ckpt"
     with pytest.raises(UserError, match=r"deepfm-3_16\.ckpt: no such file"):
-        find_start(folder.path / "deepfm-3_16.ckpt")
+        find_resume_checkpoint(folder.path / "deepfm-3_16.ckpt")
     (folder.path / "deepfm-1_16.ckpt").chmod(0o600)
     (folder.path / "deepfm-1_16.ckpt").write_bytes(b"torn")
-    with pytest.raises(UserError, match="is damaged or cut off"):
-        find_start(folder.path / "deepfm-1_16.ckpt")
+    with pytest.raises(UserError, match="is damaged or truncated"):
+        find_resume_checkpoint(folder.path / "deepfm-1_16.ckpt")
 
 
 def test_without_scores_the_best_is_the_last(folder, dataset):
     meta = DatasetMeta.load(dataset)
-    unscored = ModelFolder.create(folder.path.parent / "unscored", folder.network, DataIdentity.of_dataset(meta))
+    unscored = ModelFolder.create(folder.path.parent / "unscored", folder.network_config, DataIdentity.of_dataset(meta))
     train_step = build_train_step(folder.trained, 0.01, 5e-8, 1e-4)
     for epoch in (1, 2):
         unscored.save(train_step, epoch, 16, {}, {})
-    assert find_checkpoint(unscored.path)[1].file == "deepfm-2_16.ckpt"
+    assert find_checkpoint(unscored.path).file == "deepfm-2_16.ckpt"
 
 
 def test_the_data_it_was_trained_on_is_accepted(folder, dataset):
-    find_checkpoint(folder.path)[0].check_data(DatasetMeta.load(dataset), dataset)
+    find_checkpoint(folder.path).check_data(DatasetMeta.load(dataset))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_the_data_it_was_trained_on_is_accepted(folder, dataset):
 def test_other_data_are_refused(folder, make_dataset, flag, message):
     other = make_dataset(flag)
     with pytest.raises(UserError, match=f"was trained on other data than {other}: .*{message}"):
-        find_checkpoint(folder.path)[0].check_data(DatasetMeta.load(other), other)
+        find_checkpoint(folder.path).check_data(DatasetMeta.load(other))
 
 
 def test_a_model_json_of_an_older_version_has_the_size_of_the_vocabulary_with_the_network_alone(folder, dataset):
@@ -93,9 +92,9 @@ def test_a_model_json_of_an_older_version_has_the_size_of_the_vocabulary_with_th
     content = json.loads(path.read_text())
     size = content["data"].pop("vocabulary_size")
     path.write_text(json.dumps(content))
-    found = find_checkpoint(folder.path)[0]
-    assert found.data.vocabulary_size == size
-    found.check_data(DatasetMeta.load(dataset), dataset)
+    found = find_checkpoint(folder.path)
+    assert found.folder.data_identity.vocabulary_size == size
+    found.check_data(DatasetMeta.load(dataset))
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
@@ -103,9 +102,9 @@ def test_a_checkpoint_that_is_cut_off_is_refused(folder, size):
     path = folder.path / "deepfm-2_16.ckpt"
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:size])
-    found, saved = find_checkpoint(path)
-    with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is damaged or cut off"):
-        found.load_network(saved)
+    found = find_checkpoint(path)
+    with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is damaged or truncated"):
+        found.load_network()
 
 
 def test_a_checkpoint_of_other_sizes_is_refused(folder):
@@ -113,9 +112,9 @@ def test_a_checkpoint_of_other_sizes_is_refused(folder):
     content = json.loads(path.read_text())
     content["network"]["embedding_size"] = 8
     path.write_text(json.dumps(content))
-    found, saved = find_checkpoint(folder.path)
+    found = find_checkpoint(folder.path)
     with pytest.raises(UserError, match=r"does not hold the network of model\.json; .*embedding \(\d+, 8\)"):
-        found.load_network(saved)
+        found.load_network()
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):
@@ -128,9 +127,9 @@ def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(UserError, match=r"stray\.ckpt is not one of the checkpoints"):
         find_checkpoint(stray)
     (folder.path / "deepfm-2_16.ckpt").unlink()
-    found, saved = find_checkpoint(folder.path)
+    found = find_checkpoint(folder.path)
     with pytest.raises(UserError, match=r"deepfm-2_16\.ckpt is missing"):
-        found.load_network(saved)
+        found.load_network()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 2, "network": {}}'])
@@ -143,9 +142,9 @@ def test_a_damaged_model_json_is_refused(folder, text):
 def test_an_earlier_run_is_replaced_only_on_demand(folder, dataset):
     identity = DataIdentity.of_dataset(DatasetMeta.load(dataset))
     with pytest.raises(UserError, match="holds the checkpoints of an earlier run"):
-        ModelFolder.create(folder.path, folder.network, identity)
+        ModelFolder.create(folder.path, folder.network_config, identity)
     assert len(list(folder.path.glob("*.ckpt"))) == 3
-    ModelFolder.create(folder.path, folder.network, identity, overwrite=True)
+    ModelFolder.create(folder.path, folder.network_config, identity, overwrite=True)
     assert list(folder.path.iterdir()) == []
 
 
@@ -155,11 +154,11 @@ def test_to_go_on_the_optimizer_is_loaded_too_and_what_came_after_is_removed(fol
     step = folder.train_step.optimizer.global_step
     step.set_data(step + 7)
     found = ModelFolder.load(folder.path)
-    saved = found.last_whole()
+    saved = found.last_intact()
     assert saved.state == {"step": 48}
-    load_into(folder.train_step, folder.path / saved.file)
+    load_into(folder.train_step, saved.path)
     assert step.asnumpy().item() == 0
-    found.cut(saved)
+    found.drop_after(saved)
     assert [saved.epoch for saved in found.checkpoints] == [1, 2, 3]
     assert len(list(folder.path.iterdir())) == 4
 
@@ -169,16 +168,16 @@ def test_damaged_checkpoints_are_passed_over(folder, capsys):
         (folder.path / name).chmod(0o600)
         (folder.path / name).write_bytes(b"torn")
     found = ModelFolder.load(folder.path)
-    saved = found.last_whole()
+    saved = found.last_intact()
     assert saved.file == "deepfm-1_16.ckpt"
     notes = capsys.readouterr().out.splitlines()
     assert len(notes) == 2
-    assert "deepfm-3_16.ckpt is damaged or cut off" in notes[0]
-    found.cut(saved)
+    assert "deepfm-3_16.ckpt is damaged or truncated" in notes[0]
+    found.drop_after(saved)
     assert sorted(path.name for path in folder.path.iterdir()) == ["deepfm-1_16.ckpt", "model.json"]
     (folder.path / "deepfm-1_16.ckpt").unlink()
-    with pytest.raises(UserError, match="holds no checkpoint that is whole"):
-        found.last_whole()
+    with pytest.raises(UserError, match="holds no intact checkpoint"):
+        found.last_intact()
 
 
 def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
@@ -197,7 +196,8 @@ def test_what_model_json_cannot_name_is_not_a_checkpoint(folder, monkeypatch):
 
 def test_scores_that_come_later_choose_and_remove_as_if_they_had_come_at_once(folder):
     at_once, later = (
-        ModelFolder.create(folder.path.parent / name, folder.network, folder.data, keep=1) for name in ("once", "later")
+        ModelFolder.create(folder.path.parent / name, folder.network_config, folder.data_identity, keep=1)
+        for name in ("once", "later")
     )
     for epoch, log_loss in enumerate((0.5, 0.4, 0.45, 0.43), 1):
         scores, state = {"auc": 0.7, "log_loss": log_loss}, {"step": epoch}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes whose standard streams are closed, broken, full, or know few characters."""
+"""Processes whose standard streams are closed, broken, full, or in an encoding with few characters."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import ROOT
 
-# Prints much more than a pipe holds, writes a file with the first free number, and prints to 1 and 2 as native code.
+# Prints much more than a pipe holds, writes a file with the first free descriptor, writes to 1 and 2 as native code.
 WORK = """
 from src.distributed.entry_point import enter
 enter()
 import os, sys
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 def main():
     with open(sys.argv[1], "w", encoding="utf-8") as result:
         for number in range(20_000):
@@ -28,7 +28,7 @@ def main():
                     except OSError:
                         pass
             result.write(f"{number}\\n")
-exit_on_user_error(main, prints_result=sys.argv[2] == "result")
+run_main(main, prints_result=sys.argv[2] == "result")
 """
 RESULT = "".join(f"{number}\n" for number in range(20_000))
 
@@ -50,15 +50,15 @@ def shell(tmp_path, redirection, kind="work", environment=None):
     [">&-", "2>&-", "<&- >&- 2>&-", ">&- 2>&-", "<&-", "2> /dev/null | true", "2> /dev/null | head -n 1",
      "2>&1 | head -n 1", "> /dev/null 2> /dev/full"],
 )  # fmt: skip
-def test_the_work_is_done_whatever_the_streams_are(tmp_path, redirection, kind):
+def test_closed_and_broken_streams_do_not_disturb_the_work(tmp_path, redirection, kind):
     status, errors, result, _ = shell(tmp_path, redirection, kind)
     assert (status, result) == (0, RESULT)
     assert set(errors.splitlines()) <= {"to stderr", "native"}
 
 
-def test_the_work_is_done_on_a_full_disk_and_a_lost_result_is_an_error(tmp_path):
+def test_a_full_disk_does_not_disturb_the_work_and_a_lost_result_is_an_error(tmp_path):
     reason = "standard output cannot be written: No space left on device"
-    for kind, status, line in (("work", 0, f"note: {reason}; the work is done all the same"),
+    for kind, status, line in (("work", 0, f"note: {reason}; the work itself is complete"),
                                ("result", 2, f"error: {reason}")):  # fmt: skip
         got_status, errors, result, _ = shell(tmp_path, "> /dev/full", kind)
         assert (got_status, result) == (status, RESULT)
@@ -75,16 +75,16 @@ def test_the_work_is_done_on_a_full_disk_and_a_lost_result_is_an_error(tmp_path)
         (["PYTHONIOENCODING=utf-8", "PYTHONUNBUFFERED=1"], "line 中文 7".encode()),
     ],
 )
-def test_every_character_is_printed_or_escaped(tmp_path, environment, text):
+def test_characters_that_the_encoding_lacks_are_escaped(tmp_path, environment, text):
     status, errors, result, output = shell(tmp_path, "", environment=environment)
     assert (status, result) == (0, RESULT)
     lines = output.splitlines()
     assert text in lines
-    assert len(lines) == 20_000 + 2  # those of native code
+    assert len(lines) == 20_000 + 2  # the lines of native code
     assert set(errors.splitlines()) == {"to stderr", "native"}
 
 
-def test_a_pipe_that_does_not_block_gets_everything(tmp_path):
+def test_a_non_blocking_pipe_receives_all_output(tmp_path):
     (tmp_path / "work.py").write_text(WORK)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -101,7 +101,7 @@ def test_a_pipe_that_does_not_block_gets_everything(tmp_path):
 @pytest.mark.parametrize(
     "script", ["train.py", "src/preprocess_data.py", "src/distributed/launch.py", "-m src.criteo_like"]
 )
-def test_help_can_be_cut_off(script):
+def test_help_whose_reader_closes_the_pipe_is_no_error(script):
     command = f"{sys.executable} {script} --help | head -n 1; exit ${{PIPESTATUS[0]}}"
     environment = {"PATH": os.environ["PATH"], "COLUMNS": "odd"}
     finished = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, check=False)
@@ -111,7 +111,7 @@ def test_help_can_be_cut_off(script):
 
 @pytest.fixture(scope="module")
 def latin_1(tmp_path_factory):
-    """The environment of a locale that knows 256 characters."""
+    """The environment of a locale whose encoding has 256 characters."""
     folder = tmp_path_factory.mktemp("locales")
     command = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / "en_US.ISO-8859-1")]
     if not shutil.which("localedef") or subprocess.run(command, capture_output=True, check=False).returncode > 1:
@@ -119,7 +119,7 @@ def latin_1(tmp_path_factory):
     return [f"LOCPATH={folder}", "LC_ALL=en_US.ISO-8859-1"]
 
 
-def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1):
+def test_a_utf8_path_is_found_under_a_locale_of_another_encoding(tmp_path, latin_1):
     folder = tmp_path / "中文"
     folder.mkdir()
     status, errors, result, output = shell(folder, "", environment=latin_1)
@@ -127,13 +127,13 @@ def test_in_another_encoding_a_path_is_the_one_that_was_meant(tmp_path, latin_1)
     assert set(errors.splitlines()) == {"to stderr", "native"}
     assert b"line \\u4e2d\\u6587 7" in output.splitlines()
     code = "from src.distributed.entry_point import *\nenter()\nimport sys\nfrom src.common.errors import *\n"
-    code += "exit_on_user_error(lambda: open(sys.argv[1].encode('utf-8')).close())"
+    code += "run_main(lambda: open(sys.argv[1].encode('utf-8')).close())"
     command = ["env", *latin_1, sys.executable, "-c", code, str(folder / "result")]  # encoded as MindSpore does
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def test_a_path_that_mindspore_cannot_take_is_named_in_one_line():
-    code = "import sys\nfrom src.common.errors import *\nexit_on_user_error(lambda: sys.argv[1].encode('utf-8'))"
+def test_a_path_that_is_not_utf8_ends_in_one_line():
+    code = "import sys\nfrom src.common.errors import *\nrun_main(lambda: sys.argv[1].encode('utf-8'))"
     command = [sys.executable, "-c", code, os.fsdecode(b"/tmp/\xff")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 2

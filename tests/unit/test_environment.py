@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import ast
 import itertools
 
 import pytest
@@ -7,13 +8,18 @@ from hypothesis import strategies as st
 
 from src.common.errors import UserError
 from src.distributed.environment import (
-    ALL_VARIABLES,
+    LAUNCHER_VARIABLES,
+    Address,
     Launcher,
-    clear_others,
+    Node,
+    clear_other_launchers,
     find_rank,
     read_launcher,
+    read_node,
+    set_joining_defaults,
     without_launcher,
 )
+from tests.conftest import ROOT
 
 MSRUN = {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "8118", "MS_WORKER_NUM": "4"}
 MPIRUN = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}
@@ -26,25 +32,25 @@ OMPI = tuple(MPIRUN)
     [
         ({}, None, 0, 1, 7),
         ({"DEVICE_ID": "3", "RANK_ID": "2", "RANK_SIZE": "4"}, None, 0, 1, 7),  # left over from something else
-        ({"ASCEND_DEVICE_ID": "2", "RANK_TABLE_FILE": "/t", "RANK_SIZE": "1"}, None, 0, 1, 2),  # ModelArts, one card
-        ({**TABLE, "DEVICE_ID": "", "ASCEND_DEVICE_ID": "2"}, "rank table", 2, 8, 2),  # ModelArts, eight cards
+        ({"ASCEND_DEVICE_ID": "2", "RANK_TABLE_FILE": "/t", "RANK_SIZE": "1"}, None, 0, 1, 2),  # ModelArts, one device
+        ({**TABLE, "DEVICE_ID": "", "ASCEND_DEVICE_ID": "2"}, "rank table", 2, 8, 2),  # ModelArts, eight devices
         (TABLE, "rank table", 2, 8, 5),
         ({**TABLE, "ASCEND_DEVICE_ID": "0"}, "rank table", 2, 8, 5),
         ({**MSRUN, "RANK_ID": "1", "DEVICE_ID": "1"}, "msrun", 1, 4, None),
         ({**MSRUN, "MS_NODE_ID": "3", "RANK_ID": "1"}, "msrun", 3, 4, None),
-        ({**MSRUN, "MS_NODE_ID": "first"}, "msrun", None, 4, None),  # MindSpore numbers such ones itself
+        ({**MSRUN, "MS_NODE_ID": "first"}, "msrun", None, 4, None),  # MindSpore chooses the rank
         ({**TABLE, **MPIRUN, **MSRUN}, "msrun", 2, 4, None),
         (MPIRUN, "mpirun", 3, 4, 1),
         ({**MPIRUN, "ASCEND_DEVICE_ID": "0"}, "mpirun", 3, 4, 1),
         ({**MPIRUN, "OMPI_COMM_WORLD_SIZE": "1"}, None, 0, 1, 7),
-        ({**dict.fromkeys(ALL_VARIABLES + OMPI, "")}, None, 0, 1, 7),
-        ({**dict.fromkeys(ALL_VARIABLES, " "), **MPIRUN}, "mpirun", 3, 4, 1),
+        ({**dict.fromkeys(LAUNCHER_VARIABLES + OMPI, "")}, None, 0, 1, 7),
+        ({**dict.fromkeys(LAUNCHER_VARIABLES, " "), **MPIRUN}, "mpirun", 3, 4, 1),
     ],
 )
-def test_a_process_finds_its_launcher_its_rank_and_its_card(environment, kind, rank, count, device_id):
+def test_the_environment_gives_the_launcher_the_rank_and_the_device(environment, kind, rank, count, device_id):
     launcher = read_launcher(environment)
     assert (launcher.kind, launcher.rank, launcher.count, launcher.device_id(7)) == (kind, rank, count, device_id)
-    assert launcher.scheduler == (("10.0.0.1", 8118) if kind == "msrun" else None)
+    assert launcher.scheduler == (Address("10.0.0.1", 8118) if kind == "msrun" else None)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_a_process_finds_its_launcher_its_rank_and_its_card(environment, kind, r
         ({**TABLE, "DEVICE_ID": ""}, ["RANK_TABLE_FILE=/t", "DEVICE_ID"]),
     ],
 )
-def test_what_is_missing_or_wrong_is_named_with_its_value_and_the_way_out(environment, named):
+def test_missing_and_invalid_variables_are_named_with_their_value_and_the_fix(environment, named):
     with pytest.raises(UserError) as caught:
         read_launcher(environment)
     message = str(caught.value)
@@ -76,17 +82,17 @@ def test_what_is_missing_or_wrong_is_named_with_its_value_and_the_way_out(enviro
 
 
 @pytest.mark.parametrize("text", ["0,1", "one", "-1"])
-def test_the_card_of_modelarts_matters_only_where_there_are_cards(text):
+def test_an_invalid_device_id_of_modelarts_is_refused_where_there_are_devices(text):
     launcher = read_launcher({"ASCEND_DEVICE_ID": text})
-    with pytest.raises(UserError, match=f"ASCEND_DEVICE_ID={text}: must be the number of one card"):
+    with pytest.raises(UserError, match=f"ASCEND_DEVICE_ID={text}: must be the number of one device"):
         launcher.device_id(0)
 
 
 TEXTS = st.sampled_from(["", " ", "0", "1", "8", "-1", "0,1", "abc", "MS_WORKER", "MS_SCHED", "127.0.0.1", "/t", "٣"])
 
 
-@given(st.dictionaries(st.sampled_from(ALL_VARIABLES + OMPI), TEXTS))
-def test_no_environment_makes_a_traceback_and_what_is_read_does_not_depend_on_what_is_cleared(environment):
+@given(st.dictionaries(st.sampled_from(LAUNCHER_VARIABLES + OMPI), TEXTS))
+def test_no_environment_makes_a_traceback_and_clearing_keeps_the_launcher(environment):
     try:
         launcher = read_launcher(environment)
     except UserError as error:
@@ -94,10 +100,10 @@ def test_no_environment_makes_a_traceback_and_what_is_read_does_not_depend_on_wh
         assert any(f"{name}={value.strip()}" in str(error) for name, value in environment.items() if value.strip())
         return
     left = {"HOME": "/root", **environment}
-    clear_others(left, launcher)
+    clear_other_launchers(launcher, left)
     assert left["HOME"] == "/root"
     assert read_launcher(left) == launcher
-    # What MindSpore takes for a sign of several processes is there only if there are several.
+    # The variables by which MindSpore assumes several processes are left only if there are several.
     signs = {
         "MS_ROLE": "msrun",
         "MS_SCHED_HOST": "msrun",
@@ -109,12 +115,94 @@ def test_no_environment_makes_a_traceback_and_what_is_read_does_not_depend_on_wh
         assert launcher == Launcher(device=launcher.device)
 
 
-def test_nothing_of_a_launcher_is_passed_on():
-    environment = dict.fromkeys([*ALL_VARIABLES, *OMPI, "OMPI_MCA_x"], "1")
+def test_no_variable_of_a_launcher_is_passed_on():
+    environment = dict.fromkeys([*LAUNCHER_VARIABLES, *OMPI, "OMPI_MCA_x"], "1")
     assert without_launcher({**environment, "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
-def test_a_rank_is_found_wherever_a_launcher_has_put_it():
+def test_the_rank_is_found_in_the_variables_of_every_launcher():
     for mpi, other in itertools.product(["", "3"], ["", "5", "x"]):
         expected = 3 if mpi else 5 if other == "5" else None
         assert find_rank({"OMPI_COMM_WORLD_RANK": mpi, "RANK_ID": other}) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "node"),
+    [
+        ({}, Node()),
+        ({"NODE_NUM": "", "MASTER_ADDR": ""}, Node()),
+        ({"MASTER_PORT": "9000"}, Node(master_port=9000)),
+        ({"NODE_NUM": "3", "NODE_RANK": "2", "MASTER_ADDR": "10.0.0.1"}, Node(2, 3, "10.0.0.1")),
+    ],
+)
+def test_the_node_is_read_from_the_variables_of_the_scripts(environment, node):
+    assert read_node(environment) == node
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"NODE_NUM": "0"}, "NODE_NUM=0: must be a whole number of at least 1; unset it to run alone"),
+        (
+            {"NODE_NUM": "2", "NODE_RANK": "2"},
+            "NODE_RANK=2: must be a whole number from 0 to 1; NODE_NUM is 2; set both, or unset both to run alone",
+        ),
+        (
+            {"NODE_RANK": "1"},
+            "NODE_RANK=1: must be a whole number from 0 to 0; NODE_NUM is 1; set both, or unset both to run alone",
+        ),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT=x: must be a whole number from 1 to 65535; unset it for the default"),
+    ],
+)
+def test_an_invalid_node_is_refused_with_the_rule_and_the_fix(environment, message):
+    with pytest.raises(UserError) as caught:
+        read_node(environment)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "words"),
+    [
+        (None, 600, "at most 600 s (MS_TOPO_TIMEOUT)"),
+        ("30", 30, "at most 30 s (MS_TOPO_TIMEOUT)"),
+        ("-1", float("inf"), "no limit (MS_TOPO_TIMEOUT)"),
+    ],
+)
+def test_the_timeout_is_that_of_mindspore_and_a_negative_one_is_no_limit(text, seconds, words):
+    environment = MSRUN if text is None else {**MSRUN, "MS_TOPO_TIMEOUT": text}
+    timeout = read_launcher(environment).timeout
+    assert (timeout.seconds, timeout.is_default, str(timeout)) == (seconds, text is None, words)
+
+
+def test_joining_defaults_keep_the_values_of_the_user():
+    environment = {"MS_TOPO_TIMEOUT": "30", "MS_SUBMODULE_LOG_v": ""}
+    set_joining_defaults(Launcher(is_scheduler=True), environment)
+    assert environment == {"MS_TOPO_TIMEOUT": "30", "MS_SUBMODULE_LOG_v": "{DISTRIBUTED:2}"}
+
+
+NODE_VARIABLES = {"NODE_NUM", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "MS_TOPO_TIMEOUT", "MS_SUBMODULE_LOG_v"}
+STRINGS_THAT_NAME_A_VARIABLE = {  # for a message of the called function, not to read it
+    ("src.distributed.device", "MS_SCHED_HOST"),
+    ("src.distributed.device", "MS_SCHED_PORT"),
+    ("src.distributed.scheduler", "MS_SCHED_HOST"),
+    ("src.distributed.launch", "MASTER_ADDR"),
+    ("src.distributed.launch", "MASTER_PORT"),
+}
+
+
+def test_no_other_module_reads_the_variables_of_launchers():
+    variables = {*LAUNCHER_VARIABLES, *OMPI, *NODE_VARIABLES}
+    found, readers = set(), set()
+    for path in [*(ROOT / "src").rglob("*.py"), *ROOT.glob("*.py")]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and node.value in variables:
+                found.add((name, node.value))
+            if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and "distributed" in name:
+                readers.add(name)
+    assert {name for _, name in found} == variables  # the search sees them
+    assert {(module, name) for module, name in found if module != "src.distributed.environment"} == (
+        STRINGS_THAT_NAME_A_VARIABLE
+    )
+    # The last two read the environments of other processes, by psutil.
+    assert readers == {"src.distributed.environment", "src.distributed.supervisor", "src.distributed.scheduler"}

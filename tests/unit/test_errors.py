@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from src.common.errors import ConfigError, UserError, exit_on_user_error
+from src.common.errors import ConfigError, UserError, run_main
 from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("error", [UserError("a\nb"), ConfigError("a b"), PermissionError(13, "a b")])
-def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
+def test_a_user_s_mistake_ends_in_one_line_and_status_2(capsys, error):
     def main():
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        exit_on_user_error(main)
+        run_main(main)
     assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -33,8 +33,8 @@ def test_a_mistake_of_the_users_is_one_line_and_status_2(capsys, error):
         ({"TERM": "dumb"}, "error: a b"),
     ],
 )
-def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
-    code = "from src.common.errors import *\ndef main():\n raise UserError('a b')\nexit_on_user_error(main)"
+def test_a_terminal_shows_the_word_error_in_red_unless_no_color_or_dumb_is_set(environment, line):
+    code = "from src.common.errors import *\ndef main():\n raise UserError('a b')\nrun_main(main)"
     inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     controller, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=terminal, env=inherited | environment, check=False)
@@ -43,9 +43,9 @@ def test_a_terminal_shows_it_in_red_unless_it_should_not(environment, line):
     os.close(controller)
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback():
     def main():
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        exit_on_user_error(main)
+        run_main(main)

@@ -6,7 +6,7 @@ from src.common.errors import UserError
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import predict
 from tests.records import read_rows
 
@@ -22,4 +22,4 @@ def test_ids_that_the_table_does_not_have_are_refused_and_not_scored(seeded, dat
         f"test split, batch 1: row {row + 1}, column {column + 1}: the id {ids[row, column]} is not one of the {size}"
     )
     with pytest.raises(UserError, match=message):
-        predict(DeepFMPredict(network), create_dataset(dataset, "test", 50), Ranks(), "test")
+        predict(DeepFMPredict(network), create_dataset(meta, "test", 50), ProcessGroup(), "test")

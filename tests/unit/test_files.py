@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single files on the real file system: written completely or not at all."""
 
-import contextlib
 import hashlib
 import os
 import re
-import resource
 import shutil
 
 import pytest
@@ -17,20 +15,13 @@ from src.common.files import (
     file_sha256,
     partial_path,
     read_json,
+    replaced,
+    replaced_folder,
     size_of,
     write_json,
     write_text,
 )
-
-
-@contextlib.contextmanager
-def files_of_at_most(byte_count):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (byte_count, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+from tests.limits import files_of_at_most
 
 
 def test_a_text_that_cannot_be_written_leaves_the_earlier_file(tmp_path):
@@ -40,6 +31,69 @@ def test_a_text_that_cannot_be_written_leaves_the_earlier_file(tmp_path):
         write_text(path, "x" * 1000)
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_binary_file_is_replaced_at_the_end_of_the_block(tmp_path):
+    path = tmp_path / "rows.npz"
+    path.write_bytes(b"before")
+    with replaced(path) as partial:
+        partial.write_bytes(b"after\x00")
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after\x00"
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.npz"]
+
+
+def test_a_binary_file_that_cannot_be_written_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "rows.npz"
+    path.write_bytes(b"before")
+    with (
+        files_of_at_most(100),
+        pytest.raises(OSError, match=f"File too large: '{path}'"),
+        replaced(path) as partial,
+        partial.open("wb") as file,
+    ):
+        file.write(bytes(1000))
+    assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.npz"]
+
+
+def test_an_error_of_another_file_keeps_its_name_and_leaves_the_earlier_file(tmp_path):
+    (tmp_path / "copy").write_text("before")
+    with pytest.raises(FileNotFoundError, match="none'"), replaced(tmp_path / "copy") as partial:
+        partial.write_text("half")
+        shutil.copy(tmp_path / "none", partial)
+    assert (tmp_path / "copy").read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["copy"]
+
+
+def test_a_folder_that_does_not_exist_is_an_error_that_names_the_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"'{tmp_path}/none/rows.npz'")):
+        write_text(tmp_path / "none" / "rows.npz", "text")
+
+
+def test_a_folder_is_replaced_at_the_end_of_the_block(tmp_path):
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "old.bin").touch()
+    (tmp_path / "inputs.partial").mkdir()
+    (tmp_path / "inputs.partial" / "of_a_killed_run.bin").touch()
+    with replaced_folder(tmp_path / "inputs") as partial:
+        (partial / "new.bin").touch()
+        assert os.listdir(tmp_path / "inputs") == ["old.bin"]
+    assert os.listdir(tmp_path) == ["inputs"]
+    assert os.listdir(tmp_path / "inputs") == ["new.bin"]
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_earlier_folder(tmp_path):
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "old.bin").touch()
+    with (
+        files_of_at_most(100),
+        pytest.raises(OSError, match="File too large"),
+        replaced_folder(tmp_path / "inputs") as partial,
+    ):
+        (partial / "new.bin").write_bytes(bytes(1000))
+    assert os.listdir(tmp_path) == ["inputs"]
+    assert os.listdir(tmp_path / "inputs") == ["old.bin"]
 
 
 def test_content_that_is_not_json_leaves_the_earlier_file(tmp_path):

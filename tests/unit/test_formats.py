@@ -10,8 +10,8 @@ from mindspore.train import mind_ir_pb2
 
 from src.common.errors import UserError
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.export.formats import check_wanted, open_exported, write
-from src.export.mindir import to_old_version
+from src.export.formats import ExportOptions, check_export_options, export_model, load_exported
+from src.export.mindir import convert_to_old_version
 from tests.odd_paths import ALL_IN_ONE
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -38,8 +38,8 @@ def make_model(dense_count=3):
 def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_size, version, dense_count):
     predictor, inputs, expected = make_model(dense_count)
     path = tmp_path / f"model.partial.{file_format.lower()}"
-    write(file_format, predictor, batch_size, path, version)
-    run = open_exported(file_format, path)
+    export_model(predictor, path, ExportOptions(file_format, batch_size, version))
+    run = load_exported(path, file_format)
     np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
     if batch_size == 0:
         np.testing.assert_allclose(run(*(column[:3] for column in inputs)), expected[:3], atol=1e-6)
@@ -58,8 +58,8 @@ def test_the_folder_of_a_file_may_have_any_characters(tmp_path, file_format):
     folder, before = tmp_path / ALL_IN_ONE, os.getcwd()
     folder.mkdir()
     path = folder / f"model.partial.{file_format.lower()}"
-    write(file_format, predictor, 8, path, 3)
-    np.testing.assert_allclose(open_exported(file_format, path)(*inputs), expected, atol=1e-6)
+    export_model(predictor, path, ExportOptions(file_format, 8))
+    np.testing.assert_allclose(load_exported(path, file_format)(*inputs), expected, atol=1e-6)
     assert os.getcwd() == before
 
 
@@ -69,41 +69,48 @@ METADATA = {"data_identity": "12ab", "vocabulary_size": "20", "sparse_fields": '
 @pytest.mark.parametrize("version", [3, 1])
 def test_metadata_of_mindir_follow_the_model_and_do_not_change_what_it_predicts(tmp_path, version):
     predictor, inputs, expected = make_model()
-    write("MINDIR", predictor, 8, tmp_path / "model.mindir", version, METADATA)
+    export_model(predictor, tmp_path / "model.mindir", ExportOptions("MINDIR", 8, version), METADATA)
     model = mind_ir_pb2.ModelProto.FromString((tmp_path / "model.mindir").read_bytes())
     assert dict(model.user_info) == METADATA
-    run = open_exported("MINDIR", tmp_path / "model.mindir")
+    run = load_exported(tmp_path / "model.mindir", "MINDIR")
     np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
 
 
 def test_metadata_of_onnx_are_those_that_onnxruntime_shows(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     predictor, inputs, expected = make_model()
-    write("ONNX", predictor, 0, tmp_path / "model.onnx", 3, METADATA)
+    export_model(predictor, tmp_path / "model.onnx", ExportOptions("ONNX", 0), METADATA)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     assert session.get_modelmeta().custom_metadata_map == METADATA
-    run = open_exported("ONNX", tmp_path / "model.onnx")
+    run = load_exported(tmp_path / "model.onnx", "ONNX")
     np.testing.assert_allclose(run(*inputs), expected, atol=1e-6)
 
 
-def test_an_operator_that_old_runtimes_may_not_know_is_refused(tmp_path):
+def test_an_operator_without_a_known_form_in_the_old_version_is_refused(tmp_path):
     class Sine(nn.Cell):
         def construct(self, values):
             return ops.sin(values)
 
     ms.export(Sine(), Tensor(np.zeros((2, 2), np.float32)), file_name=str(tmp_path / "sine"), file_format="MINDIR")
     with pytest.raises(ValueError, match="the operator Sin is not known in version 1"):
-        to_old_version(tmp_path / "sine.mindir")
+        convert_to_old_version(tmp_path / "sine.mindir")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("options", "device", "message"),
     [
-        (("AIR", 8, 3, "CPU"), "needs an Ascend machine"),
-        (("AIR", 0, 3, "Ascend"), "AIR needs a fixed --batch_size"),
-        (("MINDIR", 0, 1, "CPU"), "--mindir_version=1 needs a fixed --batch_size"),
+        (ExportOptions("AIR", 8), "CPU", "needs an Ascend machine"),
+        (ExportOptions("AIR", 0), "Ascend", "AIR needs a fixed --batch_size"),
+        (ExportOptions("MINDIR", 0, 1), "CPU", "--mindir_version=1 needs a fixed --batch_size"),
     ],
 )
-def test_what_cannot_be_written_is_refused(wanted, message):
+def test_options_that_a_format_does_not_have_are_refused(options, device, message):
     with pytest.raises(UserError, match=message):
-        check_wanted(*wanted)
+        check_export_options(options, device)
+
+
+@pytest.mark.parametrize(
+    "options", [ExportOptions("AIR", 8), ExportOptions("MINDIR", 8, 1), ExportOptions("ONNX", 0, 1)]
+)
+def test_options_that_a_format_has_are_accepted(options):
+    check_export_options(options, "Ascend")

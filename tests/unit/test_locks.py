@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks, held by other processes that are really there."""
+"""Locks that real other processes hold."""
 
 import errno
 import fcntl
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from src.common.errors import UserError
-from src.common.locks import only_training, temporary_lock, try_lock
+from src.common.locks import exclusive_training, temporary_lock, try_lock
 from tests.conftest import ROOT
 
 HOLD = """
@@ -67,7 +67,7 @@ def test_a_lock_that_is_held_elsewhere_is_not_removed(start_holder, tmp_path):
     assert path.exists()
 
 
-def test_without_locks_in_the_file_system_a_note_says_so(tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_noted(tmp_path, monkeypatch, capsys):
     def unsupported(file, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -81,23 +81,23 @@ def test_without_locks_in_the_file_system_a_note_says_so(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        ("checkpoint/train.lock", "is writing to {}/checkpoint; wait for it, stop it, or name another --ckpt_path"),
-        ("loss.log", "is writing to {}/loss.log; wait for it, stop it, or name another --loss_file_name"),
-        ("auc.log", "is writing to {}/auc.log; wait for it, stop it, or name another --eval_file_name"),
+        ("checkpoint/train.lock", "is writing to {}/checkpoint; wait for it, stop it, or choose another --ckpt_path"),
+        ("loss.log", "is writing to {}/loss.log; wait for it, stop it, or choose another --loss_file_name"),
+        ("auc.log", "is writing to {}/auc.log; wait for it, stop it, or choose another --eval_file_name"),
     ],
 )
-def test_a_second_training_is_refused_and_leaves_nothing(start_holder, tmp_path, held, message):
+def test_a_second_training_is_refused_and_leaves_no_file(start_holder, tmp_path, held, message):
     (tmp_path / "checkpoint").mkdir()
     holder = start_holder(tmp_path / held)
     before = sorted(tmp_path.rglob("*"))
     logs = {"loss_file_name": tmp_path / "loss.log", "eval_file_name": tmp_path / "auc.log"}
-    with pytest.raises(UserError) as caught, only_training(tmp_path / "checkpoint", logs):
+    with pytest.raises(UserError) as caught, exclusive_training(tmp_path / "checkpoint", logs):
         pass
     assert message.format(tmp_path) in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
     holder.kill()
     holder.wait()
-    with only_training(tmp_path / "checkpoint", logs):
+    with exclusive_training(tmp_path / "checkpoint", logs):
         (tmp_path / "loss.log").write_text("a line\n")
     assert (tmp_path / "loss.log").read_text() == "a line\n"
 
@@ -108,6 +108,10 @@ def test_one_file_for_both_logs_and_a_device_are_no_conflict(tmp_path):
     devices = {"loss_file_name": "/dev/null", "eval_file_name": "/dev/null"}
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with only_training(tmp_path, same), only_training(tmp_path / "a", devices), only_training(tmp_path / "b", devices):
+    with (
+        exclusive_training(tmp_path, same),
+        exclusive_training(tmp_path / "a", devices),
+        exclusive_training(tmp_path / "b", devices),
+    ):
         assert (tmp_path / "all.log").exists()
     assert not (tmp_path / "all.log").exists()  # it has stayed empty

@@ -67,9 +67,9 @@ def test_a_folder_without_the_right_to_write_is_refused(tmp_path, kind):
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed").chmod(0o555)
     code = (
-        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import exit_on_user_error\n"
+        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import run_main\n"
         "def main():\n with prepared([Output('flag', sys.argv[1], Kind[sys.argv[2]])]): pass\n"
-        "exit_on_user_error(main)"
+        "run_main(main)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "closed" / "new" / "x"), kind.name]
     if os.geteuid() == 0:  # without the capability to write anywhere
@@ -85,8 +85,8 @@ def test_a_log_that_may_not_be_appended_to_is_refused(tmp_path):
     (tmp_path / "x.log").touch()
     (tmp_path / "x.log").chmod(0o444)
     code = (
-        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import exit_on_user_error\n"
-        "def main():\n with prepared([Output('flag', sys.argv[1], Kind.LOG)]): pass\nexit_on_user_error(main)"
+        "import sys\nfrom src.common.output_paths import *\nfrom src.common.errors import run_main\n"
+        "def main():\n with prepared([Output('flag', sys.argv[1], Kind.LOG)]): pass\nrun_main(main)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "x.log")]
     if os.geteuid() == 0:

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from src.common.errors import UserError
-from src.distributed.rank_table import read_rank_table
+from src.distributed.rank_table import RankedDevice, read_rank_table
 
-TWO_MACHINES = {
+TWO_NODES = {
     "version": "1.0",
     "server_count": "2",
     "server_list": [
@@ -29,24 +29,24 @@ TWO_MACHINES = {
 }
 
 
-def read(tmp_path, table, machine=0, machine_count=2, device_count=2):
+def read(tmp_path, table, node_rank=0, node_count=2, devices_per_node=2):
     path = tmp_path / "table.json"
     path.write_text(table if isinstance(table, str) else json.dumps(table))
-    return read_rank_table(path, machine, machine_count, device_count)
+    return read_rank_table(path, node_rank, node_count, devices_per_node)
 
 
-def test_each_machine_gets_its_ranks_and_devices(tmp_path):
-    assert read(tmp_path, TWO_MACHINES) == [(0, 0), (1, 1)]
-    assert read(tmp_path, TWO_MACHINES, machine=1) == [(2, 4), (3, 5)]
+def test_each_node_gets_its_ranks_and_devices(tmp_path):
+    assert read(tmp_path, TWO_NODES) == [RankedDevice(0, 0), RankedDevice(1, 1)]
+    assert read(tmp_path, TWO_NODES, node_rank=1) == [RankedDevice(2, 4), RankedDevice(3, 5)]
 
 
 def changed(*path, to):
     """Return the table with one value changed."""
-    table = json.loads(json.dumps(TWO_MACHINES))
-    place = table
+    table = json.loads(json.dumps(TWO_NODES))
+    entry = table
     for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = to
+        entry = entry[key]
+    entry[path[-1]] = to
     return table
 
 
@@ -67,22 +67,22 @@ def changed(*path, to):
         (changed("server_list", 0, "device", 0, "device_id", to="0"), r"server_list\[0\] names a device_id twice"),
         (
             changed("server_list", 1, "device", 1, "rank_id", to="4"),
-            r"server_list\[1\] are \[2, 4\]; they must be 2 to 3",
+            r"server_list\[1\] has the rank_ids \[2, 4\]; they must be 2 to 3",
         ),
         (
             changed("server_list", 1, "device", 1, "rank_id", to="2"),
-            r"server_list\[1\] are \[2, 2\]; they must be 2 to 3",
+            r"server_list\[1\] has the rank_ids \[2, 2\]; they must be 2 to 3",
         ),
         (changed("server_list", 1, "device", to=[]), r"server_list\[1\] has 0 devices, DEVICE_NUM says 2"),
     ],
 )
-def test_a_fault_is_named(tmp_path, table, message):
+def test_a_faulty_table_is_refused_with_the_entry_and_the_rule(tmp_path, table, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path, table)
 
 
-def test_another_number_of_machines_is_refused(tmp_path):
-    with pytest.raises(UserError, match="server_list has 2 machines, NODE_NUM says 1"):
-        read(tmp_path, TWO_MACHINES, machine_count=1)
+def test_a_table_of_another_number_of_nodes_is_refused(tmp_path):
+    with pytest.raises(UserError, match="server_list has 2 nodes, NODE_NUM says 1"):
+        read(tmp_path, TWO_NODES, node_count=1)
     with pytest.raises(UserError, match=r"RANK_TABLE_FILE .*none\.json: No such file"):
         read_rank_table(tmp_path / "none.json", 0, 1, 1)

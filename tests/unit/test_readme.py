@@ -7,14 +7,9 @@ import pytest
 
 from src.config import DEFAULTS_PATH
 from tests.conftest import ROOT
+from tests.documents import code_blocks
 
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_CN.md")}
-
-
-def blocks(text, language=None):
-    """Return the code blocks of a language, or all."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [content for name, content in found if language in (None, name)]
 
 
 def without_comments(block):
@@ -31,7 +26,7 @@ def test_the_flags_are_those_of_the_configuration(name):
 
 
 def test_the_code_structure_names_every_module():
-    text = next(block for block in blocks((ROOT / "CONTRIBUTING.md").read_text()) if "config.py" in block)
+    text = next(block for block in code_blocks((ROOT / "CONTRIBUTING.md").read_text()) if "config.py" in block)
     named = set(re.findall(r"\b(\w+)\.py\b", text))
     modules = [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
     assert named == {path.stem for path in modules} - {"__init__"}
@@ -67,7 +62,7 @@ def test_both_have_the_same_headings_tables_and_lists():
 
 
 def test_both_have_the_same_commands_and_outputs():
-    english, chinese = ([without_comments(block) for block in blocks(text)]
+    english, chinese = ([without_comments(block) for block in code_blocks(text)]
                         for text in READMES.values())  # fmt: skip
     assert english == chinese
 
@@ -78,7 +73,7 @@ def test_both_mark_the_same_commands_as_not_tested():
         "# needs GPU": "# 需要 GPU",
         "# by hand, not in the tests": "# 手动运行",
     }
-    english, chinese = ("".join(blocks(text, "bash")).splitlines() for text in READMES.values())
+    english, chinese = ("".join(code_blocks(text, "bash")).splitlines() for text in READMES.values())
     for line, theirs in zip(english, chinese, strict=True):
         assert [mark in line for mark in marks] == [mark in theirs for mark in marks.values()], line
 

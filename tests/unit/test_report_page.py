@@ -12,11 +12,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from src.checkpoint import DataIdentity, ModelFolder, SavedCheckpoint
+from src.checkpoint import Checkpoint, DataIdentity, ModelFolder
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import ScoredSplit
 from src.evaluation.metrics import score
 from src.evaluation.slices import score_values, strongest_fields
@@ -40,22 +40,22 @@ def pages(dataset, tmp_path_factory):
     _, _, labels = read_rows(dataset, "valid")
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
     split = ScoredSplit("valid", labels, probabilities.astype(np.float32), score(labels, probabilities))
-    data = create_dataset(dataset, "valid", 50)
-    fields = strongest_fields(data, meta.sparse_fields, Ranks())
-    by_field = score_values(split, data, fields, meta.sparse_fields, dataset, Ranks())
+    data = create_dataset(meta, "valid", 50)
+    fields = strongest_fields(data, meta.sparse_fields, ProcessGroup())
+    by_field = score_values(split, data, fields, meta, ProcessGroup())
     first = next(iter(by_field))
     by_field[first] = by_field[first].with_columns(value=by_field[first]["value"].replace("(missing)", EVIL))
     network = DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,))
-    saved = SavedCheckpoint("deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, LOOKS[1]["valid"], {})
     meta = dataclasses.replace(meta, bad_lines={"too few columns": 3, "bad label": 0})
 
     def write(run, with_split=True):
         folder = tmp_path_factory.mktemp("run")
         if run:
             (folder / "run.json").write_text(json.dumps(run))
-        model = ModelFolder(folder, network, DataIdentity.of_dataset(meta), [saved])
+        model = ModelFolder(folder, network, DataIdentity.of_dataset(meta))
+        checkpoint = Checkpoint(model, "deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, LOOKS[1]["valid"], {})
         path = folder / "deeper" / "report.html"
-        write_report(path, split if with_split else None, by_field if with_split else {}, model, saved, meta)
+        write_report(path, split if with_split else None, by_field if with_split else {}, checkpoint, meta)
         return path
 
     write.split = split

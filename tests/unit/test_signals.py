@@ -9,14 +9,15 @@ import pytest
 
 from src.common.signals import SIGNALS
 from tests.conftest import ROOT
+from tests.processes import restore_signals
 
 START = """
 import os, pathlib, signal, subprocess, sys, time
-from src.common.errors import exit_on_user_error
+from src.common.errors import run_main
 from src.common.signals import *
 
 """
-# Signals itself with `number`, waits until that is noted, and goes on to what is asked of it.
+# Sends itself the signal `number`, waits until it is recorded, and continues with `then`.
 PROGRAM = (
     START
     + """
@@ -33,16 +34,10 @@ def main():
     {then}
     time.sleep(60)
 
-hold_signals({hint})
-exit_on_user_error(main)
+handle_signals({hint})
+run_main(main)
 """
 )
-
-
-def restore_signals():
-    """Undo what a suite in the background inherits."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run_code(code, preexec_fn=restore_signals, **options):
@@ -57,15 +52,15 @@ def run(number, then, first="signals.begin()", hint=""):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_is_noted_and_raised_at_the_next_check(number):
+def test_a_signal_is_recorded_and_raised_at_the_next_check(number):
     finished = run(number, "signals.check()")
     assert (finished.returncode, finished.stderr) == (128 + number, f"stopped by {number.name}\n")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_before_there_is_something_to_save_the_first_signal_ends_the_process(number):
-    finished = run(number, "print('not reached')", first="", hint="'the way on'")
-    assert (finished.returncode, finished.stderr) == (128 + number, f"stopped by {number.name}; the way on\n")
+    finished = run(number, "print('not reached')", first="", hint="'the hint'")
+    assert (finished.returncode, finished.stderr) == (128 + number, f"stopped by {number.name}; the hint\n")
     assert finished.stdout == ""
 
 
@@ -74,9 +69,9 @@ def test_a_second_signal_ends_the_process():
     assert (finished.returncode, finished.stderr) == (130, "")
 
 
-def test_a_signal_that_was_noted_is_raised_when_all_is_saved_and_a_later_one_ends_the_process():
+def test_a_recorded_signal_is_raised_when_all_is_saved_and_a_later_one_ends_the_process():
     assert run(signal.SIGTERM, "signals.end()").returncode == 143
-    code = START + "hold_signals()\ns = StopSignals(); s.begin(); s.end()\nos.kill(os.getpid(), 15); time.sleep(60)"
+    code = START + "handle_signals()\ns = StopSignals(); s.begin(); s.end()\nos.kill(os.getpid(), 15); time.sleep(60)"
     finished = run_code(code)
     assert (finished.returncode, finished.stderr) == (143, "stopped by SIGTERM\n")
 
@@ -86,7 +81,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
         restore_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    code = START + "hold_signals()\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\n"
+    code = START + "handle_signals()\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\n"
     code += (
         "with signals_for_children(): os.system('kill -INT $$')\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)"
     )
@@ -94,8 +89,8 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
     assert (finished.returncode, finished.stderr) == (143, "stopped by SIGTERM\n")
 
 
-def test_clean_ups_of_the_blocks_that_run_are_called_and_one_that_fails_keeps_none_from_it(tmp_path):
-    code = START + "hold_signals()\nhere = pathlib.Path(sys.argv[1])\n"
+def test_the_cleanups_of_the_running_blocks_are_called_even_if_one_of_them_fails(tmp_path):
+    code = START + "handle_signals()\nhere = pathlib.Path(sys.argv[1])\n"
     code += "with cleaned_up((here / 'left').touch): pass\n"
     code += "with cleaned_up((here / 'first').touch), cleaned_up(lambda: 1 / 0):\n"
     code += "    os.kill(os.getpid(), 15); time.sleep(60)"
@@ -106,21 +101,21 @@ def test_clean_ups_of_the_blocks_that_run_are_called_and_one_that_fails_keeps_no
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
-def test_a_second_signal_does_not_wait_for_clean_ups():
-    code = START + "hold_signals()\nwith cleaned_up(lambda: time.sleep(60)):\n"
+def test_a_second_signal_does_not_wait_for_cleanups():
+    code = START + "handle_signals()\nwith cleaned_up(lambda: time.sleep(60)):\n"
     code += "    os.kill(os.getpid(), 15); time.sleep(0.5); os.kill(os.getpid(), 2); time.sleep(60)"
     assert run_code(code).returncode == 130
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_children_get_signals_as_from_a_shell(number):
-    code = START + "hold_signals()\nwith signals_for_children(): child = subprocess.Popen(['sleep', '60'])\n"
+def test_child_processes_receive_signals_as_if_started_from_a_shell(number):
+    code = START + "handle_signals()\nwith signals_for_children(): child = subprocess.Popen(['sleep', '60'])\n"
     code += f"child.send_signal({int(number)})\nprint(child.wait(10), flush=True)\n"
     assert run_code(code).stdout == f"-{int(number)}\n"
 
 
-def test_a_terminal_that_closes_lets_the_process_save_and_end(tmp_path):
-    code = START + "hold_signals()\ns = StopSignals(); s.begin(); print('ready', flush=True)\n"
+def test_a_closed_terminal_lets_the_process_save_and_end(tmp_path):
+    code = START + "handle_signals()\ns = StopSignals(); s.begin(); print('ready', flush=True)\n"
     code += "while not s.number: time.sleep(0.01)\n"
     code += "print('saving', flush=True); pathlib.Path(sys.argv[1]).write_text('saved')\nsys.exit(128 + s.number)"
     pid, terminal = pty.fork()
@@ -128,7 +123,9 @@ def test_a_terminal_that_closes_lets_the_process_save_and_end(tmp_path):
         os.chdir(ROOT)
         restore_signals()
         os.execv(sys.executable, [sys.executable, "-c", code, str(tmp_path / "file")])
-    assert b"ready" in os.read(terminal, 100)
+    output = b""
+    while not output.endswith(b"ready\r\n"):  # the complete line, or closing the terminal would make print() fail
+        output += os.read(terminal, 100)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
     assert (tmp_path / "file").read_text() == "saved"

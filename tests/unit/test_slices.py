@@ -5,7 +5,7 @@ from sklearn.metrics import mutual_info_score
 
 from src.dataset import create_dataset
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import ScoredSplit
 from src.evaluation.metrics import log_loss, roc_auc
 from src.evaluation.slices import (
@@ -37,7 +37,7 @@ def test_rare_values_count_as_one():
 def test_ids_come_in_the_order_of_the_records(dataset, row_limit):
     meta = DatasetMeta.load(dataset)
     sparse_ids, _, expected = read_rows(dataset, "valid")
-    labels, *columns = read_ids(create_dataset(dataset, "valid", 50), [0, 6], Ranks(), row_limit)
+    labels, *columns = read_ids(create_dataset(meta, "valid", 50), [0, 6], ProcessGroup(), row_limit)
     count = min(-(-row_limit // 50) * 50, meta.splits["valid"].rows)
     np.testing.assert_array_equal(labels, expected[:count])
     np.testing.assert_array_equal(np.column_stack(columns), sparse_ids[:count, [0, 6]])
@@ -47,7 +47,7 @@ def test_the_strongest_fields_come_first(dataset):
     meta = DatasetMeta.load(dataset)
     sparse_ids, _, labels = read_rows(dataset, "train")
     expected = [mutual_info_score(labels, commonest(ids)) for ids in sparse_ids.T]
-    found = strongest_fields(create_dataset(dataset, "train", 50), meta.sparse_fields, Ranks())
+    found = strongest_fields(create_dataset(meta, "train", 50), meta.sparse_fields, ProcessGroup())
     assert found == sorted(range(7), key=lambda field: -expected[field])[:6]
 
 
@@ -73,11 +73,11 @@ def test_values_are_named_by_the_vocabulary(dataset):
     sparse_ids, _, labels = read_rows(dataset, "valid")
     probabilities = np.linspace(0, 1, len(labels), dtype=np.float32)
     split = ScoredSplit("valid", labels, probabilities, {})
-    data = create_dataset(dataset, "valid", 50)
-    found = score_values(split, data, [5], meta.sparse_fields, dataset, Ranks())
+    data = create_dataset(meta, "valid", 50)
+    found = score_values(split, data, [5], meta, ProcessGroup())
     expected = score_by_id(labels, probabilities, sparse_ids[:, 5])
     vocabulary = Vocabulary.load(dataset / VOCABULARY_NAME)
     assert list(found) == ["C3"]
     assert found["C3"].equals(name_values(expected, vocabulary))
     assert {"<OOV>", "(missing)", "a"} <= set(found["C3"]["value"])
-    assert score_values(split, data, [], meta.sparse_fields, dataset, Ranks()) == {}
+    assert score_values(split, data, [], meta, ProcessGroup()) == {}

@@ -12,7 +12,7 @@ from src.common.signals import StopSignals
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
-from src.distributed.process_group import Ranks
+from src.distributed.process_group import ProcessGroup
 from src.training import trainer as trainer_module
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
@@ -29,8 +29,8 @@ def fit(dataset, tmp_path):
 
     def run(rate, with_valid=True, keep=0, **plan):
         meta = DatasetMeta.load(dataset)
-        train_data = create_dataset(dataset, "train", BATCH_SIZE, training=True)
-        valid_data = create_dataset(dataset, "valid", BATCH_SIZE) if with_valid else None
+        train_data = create_dataset(meta, "train", BATCH_SIZE, shuffle=True)
+        valid_data = create_dataset(meta, "valid", BATCH_SIZE) if with_valid else None
         plan = TrainPlan(steps_per_epoch=train_data.get_dataset_size(), **plan)
         network = DeepFM(DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,)))
         folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(meta), keep=keep)
@@ -39,7 +39,9 @@ def fit(dataset, tmp_path):
         rate = LearningRate(*rate, plan.total_steps)
         record = RunRecord(folder.path, {}, meta, "CPU")
         train_step = build_train_step(network, 0.1, 1e-8, 0.0)
-        trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals(), Ranks())
+        trainer = Trainer(
+            train_step, rate, plan, state, valid_data, folder, logs, record, StopSignals(), ProcessGroup()
+        )
         trainer.fit(train_data)
         return folder, state
 
@@ -77,7 +79,7 @@ def test_looks_and_checkpoints_come_when_they_are_due(fit):
     # Looks after the steps 8, 16, 24, 32 in all and at the ends of the epochs; checkpoints there and after each five.
     assert [look["step"] for look in state.history] == [8, 16, 20, 24, 32, 40]
     assert names(folder) == ["1_5", "1_8", "1_10", "1_15", "1_16", "1_20", "2_4", "2_5", "2_10", "2_12", "2_15", "2_20"]
-    assert [saved.file for saved in folder.checkpoints if saved.valid] == [
+    assert [saved.file for saved in folder.checkpoints if saved.metrics] == [
         f"deepfm-{place}.ckpt" for place in ("1_8", "1_16", "1_20", "2_4", "2_12", "2_20")
     ]
 
@@ -132,7 +134,7 @@ def test_a_validation_that_fails_loses_no_step(fit, tmp_path, monkeypatch):
         fit(("constant", 0.001), epochs=3, keep=1)
     folder = ModelFolder.load(tmp_path / "ckpt", keep=1)
     assert names(folder) == ["1_20", "2_20"]  # the first one is the best as long as the second has no scores
-    assert [bool(saved.valid) for saved in folder.checkpoints] == [True, False]
+    assert [bool(saved.metrics) for saved in folder.checkpoints] == [True, False]
     state = folder.checkpoints[-1].state
     assert (state["step"], state["looked_at"], len(state["history"])) == (40, 20, 1)
     assert folder.best.file == "deepfm-1_20.ckpt"

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two real ranks on the CPU: they train and evaluate as one process does, stop together, and survive a death."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.processes import start_script
+
+FLAGS = ("--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=1", "--learning_rate=0.01", "--log_every=1",
+         "--l2_coef=1e-3", "--clip_norm=1", "--eval_every_steps=7", "--lr_schedule=plateau", "--train_epochs=4",
+         "--keep_checkpoint_max=0")  # fmt: skip
+STEPS = 4 * 12
+
+
+def two_ranks(data, folder, *flags):
+    arguments = (2, data, "--batch_size=200", *FLAGS, *flags)
+    return start_script("run_distribute_train.sh", *arguments, cwd=folder, DEVICE_TARGET="CPU")
+
+
+def read_losses(path):
+    """Return the steps of a loss log, as they are written, and the losses."""
+    lines = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
+    steps, losses = zip(*(line.split(", loss is ") for line in lines))
+    return list(steps), [float(loss) for loss in losses]
+
+
+def read_validations(path):
+    return [line.split(" ", 2)[2].split(", eval_time")[0] for line in path.read_text().splitlines()]
+
+
+def wait_for_steps(count, folder, process):
+    log = folder / "log0" / "loss.log"
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= count):
+        time.sleep(0.01)
+
+
+def ranks_of(process):
+    """Return the process of each rank of a script."""
+    ranks = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        environment = child.environ()
+        if environment.get("MS_ROLE") == "MS_WORKER":
+            ranks[int(environment["RANK_ID"])] = child
+    return ranks
+
+
+@dataclass(frozen=True)
+class StoppedRun:
+    """A run that SIGTERM has ended: its folder, the processes that it had, exit status and stderr of the script."""
+
+    folder: pathlib.Path
+    processes: list[psutil.Process]
+    status: int
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def stopped(data, tmp_path_factory):
+    """A training of two ranks that SIGTERM has ended."""
+    folder = tmp_path_factory.mktemp("two")
+    process = two_ranks(data, folder)
+    wait_for_steps(15, folder, process)
+    processes = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    return StoppedRun(folder, processes, process.returncode, errors)
+
+
+@pytest.fixture(scope="module")
+def resumed(stopped, data):
+    """The folder of that training after it was resumed and has ended."""
+    process = two_ranks(data, stopped.folder, "--resume=True")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    return stopped.folder
+
+
+def history_of(folder):
+    return json.loads((folder / "checkpoint" / "run.json").read_text())["history"]
+
+
+def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
+    assert stopped.status == 143
+    assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in stopped.errors
+    assert not [left for left in stopped.processes if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
+    _, losses = read_losses(stopped.folder / "log0" / "loss.log")
+    model = json.loads((stopped.folder / "checkpoint" / "model.json").read_text())
+    assert model["checkpoints"][-1]["state"]["step"] == len(losses) < STEPS
+
+
+def test_two_ranks_stopped_and_resumed_equal_one_process_with_twice_the_batch_size(resumed, data, tmp_path, run):
+    finished = run(
+        ROOT / "train.py", f"--dataset_path={data}", "--batch_size=400", "--device_target=CPU", *FLAGS, cwd=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected_steps, expected_losses = read_losses(tmp_path / "loss.log")
+    steps, losses = read_losses(resumed / "log0" / "loss.log")
+    assert len(expected_steps) == STEPS
+    assert steps == expected_steps
+    assert losses == pytest.approx(expected_losses, rel=2e-6)
+    assert read_validations(resumed / "log0" / "auc.log") == read_validations(tmp_path / "auc.log")
+    for actual, expected in zip(history_of(resumed), history_of(tmp_path)):
+        assert actual["valid"]["auc"] == pytest.approx(expected["valid"]["auc"], abs=2e-6)
+    assert re.search(r"rank 1 of 2\nresuming from .*, after step \d+", (resumed / "log1" / "output.log").read_text())
+
+
+@pytest.mark.slow
+def test_two_ranks_evaluate_a_checkpoint_exactly_as_one_process(resumed, data, tmp_path, run):
+    flags = (
+        f"--dataset_path={data}",
+        "--batch_size=200",
+        "--device_target=CPU",
+        f"--checkpoint_path={resumed / 'checkpoint'}",
+    )
+    single = run(ROOT / "eval.py", *flags, cwd=tmp_path)
+    two = subprocess.run(
+        [pathlib.Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True",
+         "--log_dir=logs", "--master_port=8131", str(ROOT / "eval.py"), *flags],
+        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert two.returncode == 0
+    results = [
+        re.sub(r", 'eval_time.*", "", re.search(r"\{'result.*", text)[0])
+        for text in (single.stdout, (tmp_path / "logs" / "worker_0.log").read_text())
+    ]
+    assert "'AUC': 0." in results[0]
+    assert results[0] == results[1]
+    assert "result" not in (tmp_path / "logs" / "worker_1.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_ends_the_run_and_a_single_process_can_resume_it(data, tmp_path, run):
+    process = two_ranks(data, tmp_path, "--save_checkpoint_steps=5")
+    wait_for_steps(16, tmp_path, process)
+    ranks_of(process)[1].kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    # Rank 0 may end so soon afterwards that both are shown.
+    assert "error: rank 1 has failed; the end of log1/output.log:\ndevice: CPU\nrank 1 of 2\n" in errors
+    assert errors.startswith("error: rank ")
+    finished = run(
+        ROOT / "train.py", f"--dataset_path={data}", "--batch_size=200", "--device_target=CPU", *FLAGS, "--resume=True",
+        "--train_epochs=2", cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    step = int(re.search(r"after step (\d+)", finished.stdout)[1])
+    assert 14 <= step < STEPS
+    # A single process resumes with the remaining rows of the epoch, in steps of half as many rows.
+    steps, _ = read_losses(tmp_path / "loss.log")
+    first = 2 * step
+    assert steps[0] == f"epoch: {first // 24 + 1} step: {first % 24 + 1}"
+    assert steps[-1] == "epoch: 2 step: 24"
+    assert len(steps) == 48 - first

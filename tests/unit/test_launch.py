@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command lines and environments that launchers get; tests/system/test_launch.py runs them."""
+
+import os
+import pathlib
+import socket
+
+import pytest
+
+from src.common.errors import UserError
+from src.distributed.environment import Node
+from src.distributed.launch import Job, by_mpirun, by_msrun, by_rank_table, find_free_port, single_process
+from tests.rank_tables import write_rank_table
+
+SCRIPT = ["train.py", "--seed=2"]
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_single_process_gets_rank_0_and_its_log():
+    [command] = single_process(Job(SCRIPT, "out/run.log", environment={"HOME": "/root"}))
+    assert command.arguments == ["python", "-u", "train.py", "--seed=2"]
+    assert command.environment == {"HOME": "/root", "RANK_ID": "0"}
+    assert (command.output, command.rank) == (pathlib.Path("out/run.log"), 0)
+
+
+@pytest.mark.parametrize(("node", "ranks"), [(Node(), [0, 1]), (Node(1, 3), [2, 3])])
+def test_ranks_are_numbered_over_the_nodes_and_each_has_its_log(node, ranks):
+    job = Job(SCRIPT, "log{rank}/output.log", 2, node)
+    assert job.rank_count == 2 * node.count
+    assert job.logs == {rank: pathlib.Path(f"log{rank}/output.log") for rank in ranks}
+
+
+def test_msrun_gets_the_ranks_the_scheduler_and_the_timeout(tmp_path):
+    port = find_free_port()
+    (tmp_path / "log1").mkdir()
+    (tmp_path / "log1" / "output.log").write_text("of an earlier run")
+    job = Job(SCRIPT, "log{rank}/output.log", 2, Node(0, 2, "127.0.0.1", port), {"MS_TOPO_TIMEOUT": "30"})
+    [command] = by_msrun(job)
+    assert command.rank is None
+    assert command.environment == {"MS_TOPO_TIMEOUT": "30"}
+    assert command.arguments[0] == "msrun"
+    assert command.arguments[-4:] == ["python", "-u", "train.py", "--seed=2"]
+    assert {"--worker_num=4", "--local_worker_num=2", "--node_rank=0", "--master_addr=127.0.0.1",
+            f"--master_port={port}", "--cluster_time_out=30", "--join=True"} <= set(command.arguments)  # fmt: skip
+    for rank in range(2):
+        log = tmp_path / f"log{rank}" / "output.log"
+        assert log.parent / os.readlink(log) == tmp_path / f"log{rank}" / ".." / "msrun_log" / f"worker_{rank}.log"
+
+
+@pytest.mark.parametrize(("node", "expected"), [(Node(1, 2, "192.0.2.1"), 8118), (Node(1, 2, "192.0.2.1", 9000), 9000)])
+def test_a_later_node_meets_the_first_one_at_the_port_of_msrun_unless_another_is_given(node, expected):
+    [command] = by_msrun(Job(SCRIPT, "log{rank}", 1, node))
+    assert {f"--master_port={expected}", "--master_addr=192.0.2.1", "--cluster_time_out=600"} <= set(command.arguments)
+
+
+def test_the_first_node_refuses_a_port_in_use_and_an_address_of_another_host():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(UserError, match=f"^MASTER_PORT={port}: another process listens at 127.0.0.1:{port}; "):
+            by_msrun(Job(SCRIPT, "log{rank}", 1, Node(master_port=port)))
+    with pytest.raises(UserError, match=r"^MASTER_ADDR=192\.0\.2\.1: is no address of this host"):
+        by_msrun(Job(SCRIPT, "log{rank}", 1, Node(master_host="192.0.2.1")))
+
+
+def test_a_rank_table_gives_each_rank_of_the_node_its_device(tmp_path):
+    table = write_rank_table(tmp_path / "table.json", [[0, 1], [6, 7]])
+    job = Job(SCRIPT, "log{rank}", 2, Node(1, 2), {"HOME": "/root"}, pathlib.Path("table.json"))
+    first, second = by_rank_table(job)
+    assert first.environment == {
+        "HOME": "/root", "RANK_TABLE_FILE": str(table), "RANK_SIZE": "4", "RANK_ID": "2", "DEVICE_ID": "6",
+    }  # fmt: skip
+    assert (second.environment["RANK_ID"], second.environment["DEVICE_ID"]) == ("3", "7")
+    assert [command.rank for command in (first, second)] == [2, 3]
+    assert [str(command.output) for command in (first, second)] == ["log2", "log3"]
+
+
+def test_mpirun_starts_all_ranks_with_a_log_of_their_own_and_on_one_node_only(tmp_path):
+    [command] = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
+    assert command.arguments[0] == "mpirun"
+    assert command.arguments[command.arguments.index("-n") + 1] == "3"
+    assert 'exec "$@" > log${OMPI_COMM_WORLD_RANK}/output.log 2>&1' in command.arguments
+    assert command.arguments[-4:] == ["python", "-u", "train.py", "--seed=2"]
+    assert command.output == pathlib.Path("log0/mpirun.log")
+    assert [(tmp_path / f"log{rank}").is_dir() for rank in range(4)] == [True, True, True, False]
+    with pytest.raises(UserError, match="LAUNCHER=mpirun is for one node; use msrun for several"):
+        by_mpirun(Job(SCRIPT, "log{rank}", 3, Node(0, 2)))

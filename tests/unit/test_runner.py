@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C++ unit tests of ascend310_infer, built with sanitizers; they need no MindSpore Lite."""
+
+import pathlib
+import random
+import shutil
+import subprocess
+
+import pytest
+from google.protobuf.message import DecodeError
+from mindspore.train import mind_ir_pb2
+
+from src.data_identity import DataIdentity
+from tests.conftest import ROOT
+
+SOURCE = ROOT / "ascend310_infer"
+SUBJECTS = sorted(path.name.removesuffix("_test.cc") for path in (SOURCE / "tests").glob("*_test.cc"))
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The folder of the built test programs."""
+    missing = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
+    if missing:
+        pytest.fail(f"{' and '.join(missing)} missing; on Debian and Ubuntu: apt-get install cmake g++", pytrace=False)
+    folder = tmp_path_factory.mktemp("runner")
+    options = ("-DUNIT_TESTS=ON", "-DSANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_UNITY_BUILD=ON")
+    for command in (["cmake", "-S", SOURCE, "-B", folder, *options], ["cmake", "--build", folder, "--parallel", "2"]):
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_cpp_tests_of_a_subject_pass(programs, subject):
+    finished = subprocess.run([programs / "unit_tests", subject], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_a_subject_without_tests_does_not_pass(programs):
+    finished = subprocess.run([programs / "unit_tests", "none"], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (1, "0 passed, 0 failed\n")
+
+
+def test_the_metadata_of_damaged_mindir_files_are_those_that_protobuf_reads(programs, tmp_path):
+    """Where protobuf refuses a file, any answer will do, but no crash."""
+    identity = DataIdentity("ab12", ("C1", "C2", "C3"), ("I1", "I2"), "log", ((2.5, 0.75), (1.0, 2.0)), 20)
+    model = mind_ir_pb2.ModelProto(ir_version="1", producer_name="x" * 300, mind_ir_version=2**62)
+    model.graph.name = "y" * 200
+    model.user_info.update(identity.to_metadata())
+    dice = random.Random(2)
+    paths = []
+    for number in range(1000):
+        paths.append(tmp_path / f"{number}.mindir")
+        paths[-1].write_bytes(damaged(model.SerializeToString(), dice))
+    finished = subprocess.run([programs / "print_metadata", *paths], capture_output=True, text=True, check=True)
+    compared = 0
+    for path, line in zip(paths, finished.stdout.splitlines(), strict=True):
+        expected = read_with_protobuf(path)
+        if "data_identity" in expected:
+            found = dict(pair.split("=") for pair in line.split())
+            assert found == {name.encode().hex(): value.encode().hex() for name, value in expected.items()}, path
+            compared += 1
+    assert compared > 300
+
+
+def damaged(content, dice):
+    """Return bytes of which up to three are replaced; in three of ten cases they are also truncated."""
+    content = bytearray(content)
+    for _ in range(dice.randrange(4)):
+        content[dice.randrange(len(content))] = dice.randrange(128)
+    if dice.random() < 0.3:
+        del content[dice.randrange(len(content)) :]
+    return content
+
+
+def read_with_protobuf(path: pathlib.Path) -> dict:
+    """Return the user_info of a MindIR file; nothing if protobuf refuses the file."""
+    try:
+        return dict(mind_ir_pb2.ModelProto.FromString(path.read_bytes()).user_info)
+    except (DecodeError, UnicodeDecodeError):
+        return {}
