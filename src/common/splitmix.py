@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SplitMix64 by index: the same 64 bits for the same (seed, index), on any machine and in any order.
+"""SplitMix64 by index: the 64 bits of a (seed, index) are the same on any machine and in any order.
 
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """
@@ -9,7 +9,7 @@ import numpy as np
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def splitmix64(seed, index):
+def splitmix64(seed: int, index: np.ndarray) -> np.ndarray:
     """Return output number `index` (from 0) of the SplitMix64 generator started at `seed`.
 
     index: uint64 array of any shape.  Returns uint64 of the same shape; one seed never gives the same value twice.
@@ -24,6 +24,6 @@ def splitmix64(seed, index):
     return mixed
 
 
-def to_unit_interval(bits):
+def to_unit_interval(bits: np.ndarray) -> np.ndarray:
     """Map uint64 `bits` to float64 in [0, 1), by their upper 53 bits."""
     return (bits >> np.uint64(11)) * 2.0**-53

@@ -21,9 +21,9 @@ from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
 from src.config import AUTO, SETTINGS, Role, keys_of
-from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
+from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
 from src.preprocessing.encoder import FeatureEncoder
-from src.preprocessing.field_report import IdCounter, describe_dataset, describe_estimate, report_fields
+from src.preprocessing.field_report import FieldReport, IdCounter, describe_dataset, describe_estimate, report_fields
 from src.preprocessing.raw_file import find_source, text_bytes
 from src.preprocessing.reading import RowSummary, read_rows
 from src.preprocessing.result_folder import ResultFolder, identify
@@ -102,12 +102,10 @@ def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
             folder.discard()
             raise
         if isinstance(error, UserError):
-            raise UserError(
-                f"{error}; the parsed rows are kept in {folder.partial}: use them with other settings, or delete them"
-            ) from error
-        raise OSError(
-            f"{error}. The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
-        ) from error
+            kept = f"the parsed rows are kept in {folder.partial}: run with other settings to use them, or delete it"
+            raise UserError(f"{error}; {kept}") from error
+        kept = f"The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
+        raise OSError(f"{error}. {kept}") from error
 
 
 @contextlib.contextmanager
@@ -148,11 +146,25 @@ def _run_stages(source: pathlib.Path, folder: ResultFolder, config) -> None:
     buckets = spill.buckets(bucket_bits(source, rows.good_lines, config.memory_limit))
     split_metas = write_splits(buckets, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
     fields = report_fields(counts, encoder.vocabulary, test_ids.counts, rows.count("train"), rows.count("test"))
-    meta = DatasetMeta(
+    folder.finish(dataset_meta(unfinished, encoder, rows, split_metas, fields, config))
+    if rows.bad_lines.count:
+        print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
+
+
+def dataset_meta(
+    folder: pathlib.Path,
+    encoder: FeatureEncoder,
+    rows: RowSummary,
+    split_metas: dict[str, SplitMeta],
+    fields: tuple[FieldReport, ...],
+    config,
+) -> DatasetMeta:
+    """Return the metadata of the shards and the vocabulary in `folder`."""
+    return DatasetMeta(
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(encoder.dense_names),
         vocabulary_size=vocabulary_size(rows, encoder),
-        vocabulary_sha256=file_sha256(unfinished / VOCABULARY_NAME),
+        vocabulary_sha256=file_sha256(folder / VOCABULARY_NAME),
         dense_encoding=config.dense_encoding,
         dense_scales=tuple([scale.center, scale.divisor] for scale in encoder.dense_scales),
         rows_per_record=config.line_per_sample,
@@ -163,9 +175,6 @@ def _run_stages(source: pathlib.Path, folder: ResultFolder, config) -> None:
         fields=tuple(dataclasses.asdict(field) for field in fields),
         settings=result_settings(config),
     )
-    folder.finish(meta)
-    if rows.bad_lines.count:
-        print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
 
 
 def check_splits(source: pathlib.Path, split_labels: dict[str, Counter], config) -> None:

@@ -15,7 +15,7 @@ from tests import oracles
 from tests.raw_data import parse_file
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_chunk(tmp_path):
+def test_the_same_seed_gives_the_same_bytes_for_any_chunk_size(tmp_path):
     write_rows(tmp_path / "a.txt", 3000, seed=4)
     write_rows(tmp_path / "b.txt", 3000, seed=4, chunk_rows=701)
     write_rows(tmp_path / "c.txt", 3000, seed=5)
@@ -57,9 +57,9 @@ def split_missing(column):
 
 def test_the_best_metrics_are_those_of_the_true_probabilities(tmp_path):
     path = tmp_path / "train.txt"
-    write_rows(path, 2000, seed=6)
+    write_rows(path, 600, seed=6)
     labels = pl.read_csv(path, separator="\t", has_header=False)[:, 0].to_numpy()
-    _, probabilities = ClickModel(6).sample(np.arange(2000, dtype=np.uint64))
+    _, probabilities = ClickModel(6).sample(np.arange(600, dtype=np.uint64))
     best = json.loads(best_metrics_path(path).read_text())
     assert best["clicks"] == labels.sum()
     assert best["auc"] == pytest.approx(oracles.auc(labels, probabilities.astype(np.float32)), abs=1e-9)

@@ -41,14 +41,14 @@ def test_mapped_items_come_in_order_though_computed_at_the_same_time():
     assert list(parallel_map(slow_square, range(10), workers=2)) == [number * number for number in range(10)]
 
 
-def test_an_error_in_a_mapped_item_is_raised_in_its_place():
+def test_an_error_in_a_mapped_item_is_raised_when_its_turn_comes():
     results = parallel_map(lambda number: 6 // number, [3, 0, 1], workers=2)
     assert next(results) == 2
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_what_was_done_before_the_items_failed_is_not_lost():
+def test_results_from_before_the_items_failed_are_not_lost():
     def broken():
         yield from (1, 2)
         raise OSError("disk")

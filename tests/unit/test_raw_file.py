@@ -56,7 +56,7 @@ def test_an_archive_without_train_txt_is_refused(tmp_path):
         list(read_chunks(tmp_path / "dac.tar.gz", 100))
 
 
-def test_the_source_is_looked_for_in_origin_data_first(tmp_path):
+def test_origin_data_is_searched_first(tmp_path):
     with pytest.raises(UserError, match="--data_path names the folder"):
         find_source(tmp_path)
     (tmp_path / "dac.tar.gz").touch()

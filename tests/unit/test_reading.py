@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -20,7 +21,7 @@ from tests.conftest import make_rows
 from tests.raw_data import LARGE_FLAGS, data_digests
 
 
-def test_a_read_error_keeps_what_was_read_and_the_next_run_resumes(tmp_path, large, monkeypatch, capsys):
+def test_a_read_error_keeps_the_rows_read_so_far_and_the_next_run_resumes(tmp_path, large, monkeypatch, capsys):
     content, expected = large
     (tmp_path / "train.txt").write_bytes(content)
     flags = [f"--data_path={tmp_path}", "--memory_limit=0.002", *LARGE_FLAGS]
@@ -90,7 +91,7 @@ def test_an_error_before_anything_was_kept_leaves_nothing(tmp_path, large, monke
 
 
 def test_statistics_survive_the_journal():
-    bad_lines = BadLines.from_lines([3], [2], [b"2\t1\ta"].__getitem__, FieldSchema(1, 1))
+    bad_lines = BadLines.from_lines(np.array([3]), np.array([2]), [b"2\t1\ta"].__getitem__, FieldSchema(1, 1))
     stats = ChunkStats(5, 100, 0.25, bad_lines, {"train": [1, 2], "valid": [0, 1], "test": [0, 0]}, largest_id=-1)
     assert ChunkStats.from_dict(json.loads(json.dumps(stats.to_dict()))) == stats
 
