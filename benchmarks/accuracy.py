@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well DeepFM predicts, beside others on the same rows and split: python benchmarks/accuracy.py --data=train.txt
+"""Accuracy of DeepFM and of other libraries on the same rows: python benchmarks/accuracy.py --data=train.txt
 
-Every model is fitted on the train rows, chosen on valid, and scored on test once for each seed. Others run in an
-environment of their own, which is made in --work at the first run; results there are used again.
+Every model is fitted on the training set, selected on the validation set, and evaluated on the test set once per seed.
+The other libraries run in an environment of their own, which the first run creates in --work; results there are reused.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from src.preprocessing.schema import KEY, LABEL, LINE_NUMBER, FieldSchema
 from src.preprocessing.splits import KeySplits
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
-BEST = "ours, best recipe"
+BEST = "this repository, best recipe"
 BEST_FLAGS = [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"]
-OURS = {
-    "ours, model zoo's recipe": [
+RECIPES = {
+    "this repository, model zoo's recipe": [
         "--dense_encoding=max", "--threshold=10", "--line_per_sample=100", "--batch_size=1000",
     ],
     BEST: BEST_FLAGS,
@@ -41,7 +41,7 @@ PEERS = {
     "logistic regression": "logistic_regression",
     "LightGBM": "lightgbm",
 }
-ORDER = ("ours, model zoo's recipe", "the same in plain PyTorch", BEST, *list(PEERS)[1:])
+ORDER = ("this repository, model zoo's recipe", "the same in plain PyTorch", BEST, *list(PEERS)[1:])
 WITHOUT_CHANCE = ("logistic regression",)  # run once
 PEERS_REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
 
@@ -68,7 +68,7 @@ def main():
             if not path.exists() and name in PEERS:
                 run_peer(PEERS[name], seed, path, work)
             elif not path.exists():
-                checkpoints = run_ours(arguments.data, OURS[name], seed, work / slug)
+                checkpoints = run_deepfm(arguments.data, RECIPES[name], seed, work / slug)
                 np.save(path, predict_test(work / slug / "mindrecord", checkpoints))
             runs.append(np.load(path))
             print(f"{name}, seed {seed}: {describe(labels, runs[-1])}", flush=True)
@@ -116,10 +116,10 @@ def peers_python(work):
     return python
 
 
-def run_ours(data, flags, seed, folder):
+def run_deepfm(data, flags, seed, folder):
     """Preprocess and train as a user does, with the scripts; return the folder of checkpoints.
 
-    Runs with the same flags share the folder, and what was preprocessed there is used again.
+    Runs with the same flags share the folder, and reuse its preprocessed data.
     """
     (folder / "origin_data").mkdir(parents=True, exist_ok=True)
     link = folder / "origin_data" / "train.txt"
@@ -175,7 +175,7 @@ def table(labels, predictions):
         aucs, losses = ([score(labels, run) for run in runs] for score in (roc_auc, log_loss))
         cells = [name, spread(aucs), spread(losses), "", ""]
         if name != BEST:
-            clicks, others = (ours - theirs for ours, theirs in zip(best_auc, auc_parts(labels, runs)))
+            clicks, others = (best - other for best, other in zip(best_auc, auc_parts(labels, runs)))
             gain = row_losses(labels, runs) - best_loss
             error = np.sqrt(clicks.var(ddof=1) / clicks.size + others.var(ddof=1) / others.size)
             cells[3] = f"{clicks.mean():+.4f} ± {error:.4f}"
@@ -184,9 +184,9 @@ def table(labels, predictions):
     return "\n".join(lines)
 
 
-def spread(scores):
-    deviation = f" ± {np.std(scores, ddof=1):.4f}" if len(scores) > 1 else ""
-    return f"{np.mean(scores):.4f}{deviation}"
+def spread(metrics):
+    deviation = f" ± {np.std(metrics, ddof=1):.4f}" if len(metrics) > 1 else ""
+    return f"{np.mean(metrics):.4f}{deviation}"
 
 
 def auc_parts(labels, runs):

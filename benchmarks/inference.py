@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast an exported DeepFM predicts on the CPU: python benchmarks/inference.py
+"""Latency of an exported DeepFM on the CPU: python benchmarks/inference.py
 
 The default network with random weights, in the C++ runner (MindSpore Lite), in onnxruntime and in MindSpore's graph
-mode, in turn, with the same number of threads.  For each batch size the milliseconds of a batch and the rows/s, each
+mode, interleaved, with the same number of threads.  For each batch size the milliseconds of a batch and the rows/s, each
 the median of the rounds.  LITE_HOME names MindSpore Lite; without it, scripts/get_mindspore_lite.sh is asked.
 """
 

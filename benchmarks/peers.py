@@ -3,7 +3,8 @@
 
 Runs in an environment of benchmarks/requirements-peers.txt.  ROWS: a parquet file with the columns split ("train",
 "valid" or "test"), label, I1.., C1..; OUT: an .npy file for the click probabilities of the test rows, in their order.
-Each model learns from train, chooses its epoch or its strength on valid, and is asked for test once.
+Each model is fitted on the training set, its epoch or regularisation is selected on the validation set, and it predicts
+the test set once.
 """
 
 import itertools
@@ -44,7 +45,7 @@ def bucket(name):
 
 
 def number_values(splits, names, least_count):
-    """Return per split ids [n, names], from 1 in each column, and the columns' sizes; rarer values share an id."""
+    """Return per split ids [n, names], from 1 in each column, and the columns' sizes; rarer values have one id together."""
     columns, sizes = {split: [] for split in SPLITS}, []
     for name in names:
         counts = splits["train"][name].value_counts().filter(pl.col("count") >= least_count)
@@ -57,7 +58,7 @@ def number_values(splits, names, least_count):
 
 
 def logistic_regression(splits, seed):
-    """One-hot of bucketed integers and categories, hashed to 2^20; the strength of L2 chosen on valid."""
+    """One-hot of bucketed integers and categories, hashed to 2^20; L2 selected on the validation set."""
     from sklearn.feature_extraction import FeatureHasher
     from sklearn.linear_model import LogisticRegression
 
@@ -214,7 +215,7 @@ def deepctr_torch(splits, seed):
 
 
 def best_epoch(epochs, run_epoch, predict, splits):
-    """Return the predictions for test after the epoch of the lowest log loss on valid."""
+    """Return the predictions for test after the epoch of the lowest validation log loss."""
     best = (np.inf, None)
     for _ in range(epochs):
         run_epoch()
@@ -224,7 +225,7 @@ def best_epoch(epochs, run_epoch, predict, splits):
 
 
 def plain_pytorch(splits, seed):
-    """The model zoo's recipe with nothing of ours: integers by their largest, B=1000; the best of 5 epochs."""
+    """The model zoo's recipe without this repository's code: integers divided by their largest, B=1000; the best of 5 epochs."""
     import torch
     from torch import nn
 
@@ -236,9 +237,9 @@ def plain_pytorch(splits, seed):
     data = {}
     for split, frame in splits.items():
         values = frame.select(pl.col(INTEGERS).fill_null(0)).to_numpy() / largest
-        places = np.hstack([np.tile(np.arange(len(INTEGERS)), (frame.height, 1)), ids[split] + offsets])
+        indices = np.hstack([np.tile(np.arange(len(INTEGERS)), (frame.height, 1)), ids[split] + offsets])
         weights = np.hstack([values, np.ones_like(ids[split])]).astype(np.float32)
-        data[split] = [torch.from_numpy(array) for array in (places, weights, labels_of(frame))]
+        data[split] = [torch.from_numpy(array) for array in (indices, weights, labels_of(frame))]
     model = types.SimpleNamespace(
         linear=nn.Embedding(offsets[-1] + sizes[-1], 1),
         embedding=nn.Embedding(offsets[-1] + sizes[-1], 80),
@@ -250,16 +251,16 @@ def plain_pytorch(splits, seed):
     bias = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.Adam([*tables, bias, *model.deep.parameters()], lr=5e-4, eps=5e-8)
 
-    def logits(places, weights):
-        vectors = model.embedding(places) * weights[:, :, None]  # [B, F, D]
+    def logits(indices, weights):
+        vectors = model.embedding(indices) * weights[:, :, None]  # [B, F, D]
         pairs = (vectors.sum(1) ** 2 - (vectors**2).sum(1)).sum(1) / 2
-        return (model.linear(places)[:, :, 0] * weights).sum(1) + pairs + model.deep(vectors.flatten(1))[:, 0] + bias
+        return (model.linear(indices)[:, :, 0] * weights).sum(1) + pairs + model.deep(vectors.flatten(1))[:, 0] + bias
 
     def epoch():
         model.deep.train()
         for rows in torch.randperm(len(data["train"][2])).split(1000):
-            places, weights, labels = (column[rows] for column in data["train"])
-            loss = nn.functional.binary_cross_entropy_with_logits(logits(places, weights), labels)
+            indices, weights, labels = (column[rows] for column in data["train"])
+            loss = nn.functional.binary_cross_entropy_with_logits(logits(indices, weights), labels)
             loss = loss + 4e-5 * sum((table**2).sum() for table in tables)
             optimizer.zero_grad()
             loss.backward()

@@ -160,7 +160,7 @@ class Encoder:
 
 
 def auc(labels, scores):
-    """The share of pairs of a click and a non-click that are in the right order, ties counted half."""
+    """The fraction of pairs of a click and a non-click that are in the right order, ties counted half."""
     clicks = [score for label, score in zip(labels, scores) if label == 1]
     others = [score for label, score in zip(labels, scores) if label == 0]
     wins = sum((click > other) + 0.5 * (click == other) for click in clicks for other in others)

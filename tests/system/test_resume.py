@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training that is killed, stopped by a signal, or finds its checkpoints damaged, and goes on."""
+"""Training that is killed, stopped by a signal, or finds its checkpoints damaged, and resumes."""
 
 import hashlib
 import json

@@ -230,12 +230,9 @@ def test_every_default_has_the_annotated_type_without_conversion():
         assert not setting.is_optional or "none" in read_help()[key].meaning + str(defaults[key]), key
 
 
-def test_help_texts_start_with_the_thing_in_the_words_of_the_field():
+def test_help_texts_start_with_the_thing():
     for key, flag in read_help().items():
         assert not re.match(r"(of|what|which|where|the same)\b", flag.meaning), key
-        assert not re.search(r"\b(looks?|share|beside|scores?|cards?|commonest|deep part|going on)\b", flag.meaning), (
-            key
-        )
 
 
 def test_every_setting_has_a_role():

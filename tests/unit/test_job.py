@@ -91,15 +91,15 @@ def test_without_enable_modelarts_the_configuration_is_unchanged():
 
 @pytest.mark.parametrize(("parent", "name"), [("", ""), ("checkpoint/", ""), ("", "/deepfm-2_9.ckpt")])
 def test_a_checkpoint_is_downloaded_with_its_index(configure, bucket, tmp_path, parent, name):
-    beside = ("model.json", "run.json", "probe_rows.npz")
-    files = {f"{parent}{name}": name.encode() for name in (*beside, "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")}
+    companions = ("model.json", "run.json", "probe_rows.npz")
+    files = {f"{parent}{name}": name.encode() for name in (*companions, "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")}
     write_files(tmp_path / "run", files)
     upload(open_store(os.environ), tmp_path / "run", list(files), f"{bucket}/run")
     config = run_job(configure(f"--checkpoint_url={bucket}/run{name}"))
     path = pathlib.Path(config.checkpoint_path)
     assert path == tmp_path / "load_path" / parent / name.strip("/")
     folder = path.parent if name else path
-    names = {*beside, "deepfm-2_9.ckpt"} | (set() if name else {"deepfm-1_9.ckpt"})
+    names = {*companions, "deepfm-2_9.ckpt"} | (set() if name else {"deepfm-1_9.ckpt"})
     assert {found.name for found in folder.iterdir()} == names
 
 

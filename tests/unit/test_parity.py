@@ -55,7 +55,7 @@ def test_probe_rows_come_before_those_of_the_data_and_have_no_part_in_the_auc():
     rows = probes.add([column[2:] for column in INPUTS], LABELS[2:])
     for column, expected in zip(rows.inputs, INPUTS, strict=True):
         np.testing.assert_array_equal(column, expected)
-    # Of the rows of the data, with the labels 0, 1, 1, the first two change places: within the tolerance of the
+    # Of the rows of the data, with the labels 0, 1, 1, the first two are swapped: within the tolerance of the
     # probabilities, but the AUC goes from 1/2 to 1.
     near = np.array([[0.5], [0.9], [0.300001], [0.3], [0.4]], np.float32)
     swapped = near[[0, 1, 3, 2, 4]]

@@ -91,7 +91,7 @@ def test_training_lowers_the_loss():
 
 
 def test_gradients_are_scaled_down_to_the_largest_norm():
-    # Adam divides by the gradient's size, so the first moment, 0.1 * gradient after one step, is looked at instead.
+    # Adam divides by the gradient's size, so the first moment, 0.1 * gradient after one step, is compared instead.
     moments = {}
     for clip_norm in (0.0, 0.01, 1e6):
         network, inputs = make_network(3, 4, (6,), deviation=0.3)

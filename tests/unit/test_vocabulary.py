@@ -1,53 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-import polars as pl
+"""The field's words: these were written in place of them once and must not come back."""
+
+import re
+import subprocess
+
 import pytest
 
-from src.common.errors import UserError
-from src.preprocessing.vocabulary import OOV, Vocabulary
+from tests.conftest import ROOT
+
+SUFFIXES = (".py", ".sh", ".md", ".yaml", ".cc", ".h", ".j2", ".txt")
+# A pattern, and the word that the field uses.
+BANNED = {
+    r"\blook(s|ed)? at\b|looked_at|add_look|_look_if": "validation, evaluation",
+    r"\b(go|goes|going|gone)[ _]on\b|way_on": "resume, continue",
+    r"\bon valid\b|\bthe valid split\b|\bvalid rows\b": "validation",
+    r"\bshare of\b|_share\b|SHARE\b": "fraction, ratio",
+    r"\bplace_of\b|\bplaces\b": "index, position",
+    r"\bbeside\b": "next to, alongside, in addition to",
+    r"last_whole|write_whole|\bwhole (file|folder|records?|checkpoint)": "complete, intact, atomic",
+    r"commonest": "most frequent",
+    r"\boctets?\b": "byte",
+    r"deep part": "MLP, hidden layers",
+    r"\bfills? up\b": "pad",
+    r"way out\b|\bmend(s|ed)?\b": "fix",
+    r"strongest[ _]fields": "most informative fields",
+    r"average weights|AVERAGE_PREFIX": "EMA weights",
+}
 
 
-def test_vocabulary_by_hand():
-    # C1: a 3 times, b and the empty text twice each, of 8 rows: ids for a, then "" before b; one row is OOV.
-    kept = {
-        "C1": pl.DataFrame({"value": ["b", "a", ""], "count": [2, 3, 2]}),
-        "C2": pl.DataFrame({"value": ["z"], "count": [8]}),
+def texts():
+    """Return the text of each file of the repository by its path."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return {
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in names
+        if name.endswith(SUFFIXES) and name != "tests/unit/test_vocabulary.py" and (ROOT / name).exists()
     }
-    assert Vocabulary.build(kept, 8).table.rows() == [
-        ("C1", OOV, 0, 1),
-        ("C2", OOV, 1, 0),
-        ("C1", "a", 2, 3),
-        ("C1", "", 3, 2),
-        ("C1", "b", 4, 2),
-        ("C2", "z", 5, 8),
+
+
+@pytest.mark.parametrize("pattern", BANNED)
+def test_the_field_has_a_word_for_it(pattern):
+    found = [
+        f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}"
+        for name, text in texts().items()
+        for match in re.finditer(pattern, text)
     ]
-    assert Vocabulary.build(kept, 8, first_id=10, max_size=1).table.rows() == [
-        ("C1", OOV, 10, 5),
-        ("C2", OOV, 11, 0),
-        ("C1", "a", 12, 3),
-        ("C2", "z", 13, 8),
-    ]
+    assert not found, f"write {BANNED[pattern]}: {found}"
 
 
-def test_vocabulary_survives_its_file(tmp_path):
-    values = ["", "é", "x\r\x00", '"y"', "a\rb", "#", "05db9164"]
-    counts = pl.DataFrame({"value": values, "count": range(7, 0, -1)})
-    vocabulary = Vocabulary.build({"I1": counts.head(2), "C1": counts}, row_count=30)
-    vocabulary.save(tmp_path / "vocabulary.tsv")
-    loaded = Vocabulary.load(tmp_path / "vocabulary.tsv")
-    assert loaded.table.equals(vocabulary.table)
-    assert loaded.fields == ["I1", "C1"]
-
-
-def test_a_vocabulary_without_values_survives_its_file(tmp_path):
-    vocabulary = Vocabulary.build({}, 5, first_id=9)
-    vocabulary.save(tmp_path / "vocabulary.tsv")
-    assert len(vocabulary) == len(Vocabulary.load(tmp_path / "vocabulary.tsv")) == 0
-
-
-def test_ids_end_with_the_largest_int32():
-    kept = {"I1": pl.DataFrame({"value": ["1"], "count": [5]})}
-    assert Vocabulary.build(kept, 5, first_id=2**31 - 2).table["id"].to_list() == [2**31 - 2, 2**31 - 1]
-    with pytest.raises(
-        UserError, match=r"--skip_id_convert=1: the largest category id is 2147483646; .* 2 ids after it"
-    ):
-        Vocabulary.build(kept, 5, first_id=2**31 - 1)
+def test_the_patterns_find_what_they_are_for():
+    examples = ("one look at valid", "the run goes on", "scores on valid", "share of rows", "place_of(step)", "beside it",
+                "last_whole()", "the commonest value", "octets", "the deep part", "fills up", "the way out",
+                "strongest_fields", "average weights")  # fmt: skip
+    assert len(examples) == len(BANNED)
+    for pattern, example in zip(BANNED, examples):
+        assert re.search(pattern, example), pattern
