@@ -109,7 +109,7 @@ class RunRecord(Callback):
         write_json(self._path, {**self._content, "history": self._history, "losses": self._losses})
 
 
-def read_run(folder):
+def read_run(folder: os.PathLike | str) -> dict:
     """Return the content of the run.json in a folder; {} if there is none that can be read."""
     try:
         return json.loads(pathlib.Path(folder, RUN_NAME).read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ def read_run(folder):
         return {}
 
 
-def this_command():
+def this_command() -> str:
     """Return the command that runs, as one would type it."""
     return shlex.join(["python", *sys.argv])
 

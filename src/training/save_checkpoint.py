@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from src.callback import Callback, NotFinite, call_hook
+from src.checkpoint import ModelFolder
 from src.common.progress import epoch_and_step
 from src.common.signals import Stopped
 
@@ -19,7 +20,7 @@ class SaveCheckpoint(Callback):
 
     rank_zero_only = True
 
-    def __init__(self, folder, every_steps: int = 0, every_seconds: float = 0):
+    def __init__(self, folder: ModelFolder, every_steps: int = 0, every_seconds: float = 0):
         self._folder, self._every_steps, self._every_seconds = folder, every_steps, every_seconds
         self._context = self._params = self._saved_step = self._saved_time = None
         self._is_validated = False  # but model.json does not say so yet

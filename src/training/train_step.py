@@ -132,9 +132,16 @@ def _is_finite(gradient):
 
 
 def build_train_step(
-    network, learning_rate, epsilon, l2_coef, l2_on="tables", clip_norm=0.0, ema_decay=0.0, rank_count=1
-):
-    """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss.
+    network: DeepFM,
+    learning_rate: float,
+    epsilon: float,
+    l2_coef: float,
+    l2_on: str = "tables",
+    clip_norm: float = 0.0,
+    ema_decay: float = 0.0,
+    rank_count: int = 1,
+) -> TrainStep:
+    """Return a cell that takes a batch, updates `network` with Adam and returns the loss.
 
     rank_count: the number of processes that train together, each with batches of its own.
     """

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import mindspore.train
+from mindspore.dataset import Dataset
 
 from src.callback import call_hook, has_hook
 from src.common.signals import Stopped
+from src.training.train_step import TrainStep
 
 
 class Parameters(dict):
@@ -27,13 +29,19 @@ class Parameters(dict):
 class Trainer:
     """Trains for `epochs` epochs, from a state on.
 
-    train_step: a TrainStep.  ranks: the ProcessGroup that trains together; all ranks do the same.  callbacks: those of
-    MindSpore or of src.callback; the order of the list is the order of the calls.  rows_per_step: of all ranks
-    together.  log_every: steps between two losses that are logged.
+    ranks: the processes that train together, all of which do the same.  callbacks: those of MindSpore or of
+    src.callback; the order of the list is the order of the calls.  rows_per_step: of all ranks together.  log_every:
+    steps between two losses that are logged.
     """
 
     def __init__(
-        self, train_step, epochs: int, ranks, callbacks: Sequence[ms.train.Callback], rows_per_step: int, log_every=100
+        self,
+        train_step: TrainStep,
+        epochs: int,
+        ranks,
+        callbacks: Sequence[ms.train.Callback],
+        rows_per_step: int,
+        log_every: int = 100,
     ):
         self._train_step, self._epochs, self._ranks = train_step, epochs, ranks
         self._rows_per_step, self._log_every = rows_per_step, log_every
@@ -50,7 +58,7 @@ class Trainer:
         self._params = Parameters(steps_done=0)
         self._context = mindspore.train.RunContext(self._params)
 
-    def fit(self, train_data, state: dict | None = None, *, in_place: bool = False) -> None:
+    def fit(self, train_data: Dataset, state: dict | None = None, *, in_place: bool = False) -> None:
         """Run the steps that are left.
 
         state: that of the checkpoint whose weights train_step has; in_place: see Callback.load_state_dict.
@@ -73,6 +81,7 @@ class Trainer:
 
     @property
     def steps_done(self) -> int:
+        """The number of steps whose update is complete, those of an earlier run included."""
         return self._params.steps_done
 
     def state_dict(self) -> dict:
