@@ -5,7 +5,6 @@ import dataclasses
 import math
 
 
-
 @dataclasses.dataclass(frozen=True)
 class LearningRate:
     """A learning rate that rises linearly to `peak` over the first warmup_steps, then follows its kind.
