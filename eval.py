@@ -1,46 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
+"""Evaluate a checkpoint: python eval.py --dataset_path=./data/mindrecord --checkpoint_path=./checkpoint"""
 
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Evaluate a checkpoint on the complete test set.",
+        needs=("dataset_path", "checkpoint_path"),
+        distributed=True,
+    )
 
 import contextlib
-import sys
 
-from src.callback import format_scores
 from src.checkpoint import find_checkpoint
 from src.common.errors import UserError, run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared
-from src.config import AUTO, load_config
+from src.config import AUTO, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import dense_dtype, set_up
-from src.evaluation.evaluate import score_split
-from src.evaluation.slices import describe_by_value, score_values, strongest_fields
+from src.evaluation.evaluate import evaluate_split
+from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
 
 
 def main(argv=None):
-    config = load_config(argv, description="Score a checkpoint on every row of the test split.")
-    with open_job(config, ("eval_file_name", "report_path"), "checkpoint_path") as job:
+    config = load_config(argv)
+    with open_job(config, outputs_of("eval"), "checkpoint_path") as job:
         evaluate(job.config)
 
 
 def evaluate(config):
+    """Evaluate a checkpoint, and write and print the results."""
     device, ranks = set_up(config.device_target, config.device_id)
     checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
-    fields = find_fields(config.by_field, data)
+    check_field(config.by_field, data)
     with contextlib.ExitStack() as stack:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
-        score(config, data, checkpoint, fields, device, ranks)
+        check_memory(checkpoint, config.batch_size, device, ranks)
+        network = checkpoint.load_network(dense_dtype(config.convert_dtype, device))
+        test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
+        slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
+        evaluation = evaluate_split("test", DeepFMPredict(network), test_data, ranks, slices=slices)
+        if ranks.is_first:
+            write_results(evaluation, checkpoint, data, config)
+
+
+def check_field(name, data):
+    """Raise UserError if --by_field names no sparse field of the data; None is accepted."""
+    if name is not None and name not in data.sparse_fields:
+        raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(data.sparse_fields)}")
 
 
 def outputs(config):
@@ -49,55 +64,45 @@ def outputs(config):
     return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *report]
 
 
-def score(config, data, checkpoint, fields, device, ranks):
-    """Score a checkpoint, and write and print the scores."""
+def check_memory(checkpoint, batch_size, device, ranks):
+    """Print the memory that the evaluation needs; raise UserError if this machine does not have it."""
     sizes = checkpoint.folder.network_config
-    needed, processes = prediction_bytes(sizes, config.batch_size), ranks.local_count()
-    work = Work("evaluation", sizes, needed, processes)
+    work = Work("evaluation", sizes, prediction_bytes(sizes, batch_size), ranks.local_count())
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
-    network = checkpoint.load_network(dense_dtype(config.convert_dtype, device))
-    test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
-    split = score_split("test", DeepFMPredict(network), test_data, ranks)
-    if config.report_path is not None:
-        fields += [field for field in strongest_fields(test_data, data.sparse_fields, ranks) if field not in fields]
-    by_field = score_values(split, test_data, fields, data, ranks)
-    if not ranks.is_first:
-        return
-    append_line(config.eval_file_name, f"{checkpoint.file} test {format_scores(split.scores)}")
+
+
+def write_results(evaluation, checkpoint, data, config):
+    """Append to auc.log, write the report, and print the metrics; the last line is for other programs."""
+    append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
     if config.by_field is not None:
-        print(describe_by_value(config.by_field, by_field[config.by_field]))
+        print(describe_slices(config.by_field, evaluation.by_field[config.by_field]))
     if config.report_path is not None:
-        from src.report.page import write_report  # here, as matplotlib takes its time
+        from src.report.page import write_report  # here, as importing matplotlib takes long
 
-        write_report(config.report_path, split, by_field, checkpoint, data)
-    print(describe(split, checkpoint.path, config.report_path))
+        write_report(config.report_path, evaluation, checkpoint, data)
+    print(describe(evaluation, checkpoint.path, config.report_path))
+    print(result_line(evaluation))
 
 
-def describe(split, checkpoint, report_path):
-    """Return the summary of an evaluation; for other programs a line that holds the scores as a Python dict follows."""
-    scores = dict(split.scores)
-    low, high = scores["AUC_interval"]
+def describe(evaluation, checkpoint_path, report_path):
+    """Return the summary of an evaluation."""
+    metrics, (low, high) = evaluation.metrics, evaluation.metrics["auc_interval"]
+    rows, clicks = len(evaluation.labels), int(evaluation.labels.sum())
     lines = [
-        f"{split.name:12} {scores.pop('rows'):,} rows, {int(split.labels.sum()):,} clicks, {scores['eval_time']:.1f} s",
-        f"AUC          {scores['AUC']:.4f}  (95 %: {low:.4f} to {high:.4f})",
-        f"log loss     {scores['log_loss']:.4f}  (normalised entropy {scores['normalised_entropy']:.4f})",
-        f"calibration  {scores['calibration']:.4f}  (expected calibration error {scores['calibration_error']:.4f})",
-        f"checkpoint   {checkpoint}",
+        f"{evaluation.split:12} {rows:,} rows, {clicks:,} clicks, {evaluation.seconds:.1f} s",
+        f"AUC          {metrics['auc']:.4f}  (95 %: {low:.4f} to {high:.4f})",
+        f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
+        f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
+        f"checkpoint   {checkpoint_path}",
     ]
-    if report_path is not None:
-        lines.append(f"report       {report_path}")
-    if not sys.stdout.isatty():
-        lines.append(str({"result": scores}))
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"report       {report_path}"] if report_path is not None else [])])
 
 
-def find_fields(name, data):
-    """Return a list with the place of a sparse field among the ids of a row; an empty one for None."""
-    if name is None:
-        return []
-    if name not in data.sparse_fields:
-        raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(data.sparse_fields)}")
-    return [data.sparse_fields.index(name)]
+def result_line(evaluation):
+    """Return the metrics as a Python dict with the names of the model zoo."""
+    others = dict(evaluation.metrics)
+    names = {"AUC": others.pop("auc"), "AUC_interval": others.pop("auc_interval")}
+    return str({"result": {**names, **others, "eval_time": evaluation.seconds}})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Export a checkpoint as MindIR, ONNX or AIR.",
+        needs=("ckpt_file",),
+        may_read=("dataset_path",),
+        distributed=True,
+    )
 
 import os
 from collections.abc import Sequence
@@ -13,7 +18,7 @@ from src.checkpoint import Checkpoint, find_checkpoint
 from src.common.errors import UserError, run_main
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
-from src.config import load_config
+from src.config import load_config, outputs_of
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig, DeepFMPredict
 from src.distributed.device import set_up
@@ -26,8 +31,8 @@ from src.modelarts.job import open_job
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Export a checkpoint; argv: flags, those of the command line if None."""
-    config = load_config(argv, description="Export a checkpoint as MindIR, ONNX or AIR.")
-    with open_job(config, ("file_name",), "ckpt_file", needs_data=False) as job:
+    config = load_config(argv)
+    with open_job(config, outputs_of("export"), "ckpt_file", needs_data=False) as job:
         export(job.config)
 
 

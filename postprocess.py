@@ -4,7 +4,7 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter()
+    enter("Print the AUC of the predictions of the C++ runner.", needs=("result_path", "label_path"))
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from src.export.inference_files import read_outputs
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate the predictions of the C++ runner; argv: flags, those of the command line if None."""
-    config = load_config(argv, description="Print the AUC of the predictions of the C++ runner.")
+    config = load_config(argv)
     print(f"auc : {roc_auc(*read_outputs(config.result_path, config.label_path))}")
 
 

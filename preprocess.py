@@ -4,7 +4,7 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter()
+    enter("Write the test set as files for the C++ runner.", needs=("dataset_path",))
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from src.export.inference_files import write_inputs
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the inputs of the C++ runner; argv: flags, those of the command line if None."""
-    config = load_config(argv, description="Write the test split as input files of the C++ runner.")
+    config = load_config(argv)
     manifest = write_inputs(DatasetMeta.load(config.dataset_path), config.result_path)
     print(f"{config.result_path}: {manifest.rows:,} rows in {len(manifest.files)} files of each input")
 

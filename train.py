@@ -4,90 +4,112 @@
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(distributed=True)
+    enter(
+        "Train DeepFM on a MindRecord folder.",
+        needs=("dataset_path",),
+        may_read=("checkpoint_path",),
+        distributed=True,
+    )
 
 import contextlib
 import dataclasses
+import functools
 
-from src.callback import TrainLogs
-from src.checkpoint import DataIdentity, ModelFolder, find_resume_checkpoint, load_into
+from src.callback import (
+    EarlyStopping,
+    LearningRateScheduler,
+    LossLog,
+    ProgressBar,
+    StopOnSignal,
+    TerminateOnNaN,
+    Upload,
+    ValidationLog,
+)
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
 from src.common.errors import run_main
 from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
-from src.config import AUTO, load_config
+from src.config import AUTO, LR_SCALINGS, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
-from src.deepfm import DeepFM, DeepFMConfig
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import dense_dtype, set_seed, set_up
-from src.evaluation.slices import score_values, strongest_fields
+from src.distributed.process_group import AgreedStop
+from src.evaluation.evaluate import evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
-from src.training.events import check_package
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
-from src.training.train_step import build_train_step, start_at_base_rate
-from src.training.trainer import Trainer, TrainPlan, TrainState
-
-RESULTS = ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")  # settings that name them
-LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # the power of the number of devices
+from src.training.save_checkpoint import SaveCheckpoint
+from src.training.tensorboard import TensorBoard, check_package
+from src.training.train_step import build_train_step, init_bias_to_base_rate
+from src.training.trainer import Trainer
+from src.training.user_callbacks import load_callbacks
+from src.training.validation import Validation
 
 
 def main(argv=None):
     signals = StopSignals()
-    config = load_config(argv, description="Train DeepFM on a MindRecord folder.")
-    with open_job(config, RESULTS, "checkpoint_path") as job:
+    config = load_config(argv)
+    with open_job(config, outputs_of("train"), "checkpoint_path") as job:
         train(job.config, signals, job.publish)
 
 
 def train(config, signals, publish):
-    """Train by the settings.  publish() is called when there are new results."""
+    """Train by the configuration, and report.  publish() is called when there are new results."""
+    user_callbacks = load_callbacks(config.callback)
     device, ranks = set_up(config.device_target, config.device_id)
     set_seed(config.seed)
-    meta = DatasetMeta.load(config.dataset_path)
-    train_data = create_dataset(meta, "train", config.batch_size, shuffle=True, ranks=ranks)
-    valid_data = create_valid_data(config, meta, ranks)
-    with outputs_held(config, valid_data is not None, ranks):
-        fit(config, signals, publish, meta, device, ranks, train_data, valid_data)
-
-
-def fit(config, signals, publish, meta, device, ranks, train_data, valid_data):
-    """Train on a dataset by the settings, write the report, and print a summary."""
-    check_memory(config, meta, device, ranks)
-    plan = of_settings(TrainPlan, config, epochs=config.train_epochs, steps_per_epoch=train_data.get_dataset_size())
-    rows_per_step = config.batch_size * ranks.count
-    logs = TrainLogs(
-        config.loss_file_name, config.eval_file_name, config.log_every, rows_per_step, plan.steps_per_epoch,
-        plan.epochs, ranks.is_first, config.tensorboard_dir,
-    )  # fmt: skip
-    train_step = create_train_step(config, meta, device, ranks)
-    record = RunRecord(config.ckpt_path, dataclasses.asdict(config), meta, device, ranks.count)
-    folder, state = open_run(config, meta, train_step, record, logs, ranks)
-    if ranks.is_first:
-        save_probe_rows(folder.path, meta)
-    state = state.in_steps_of(rows_per_step, plan.steps_per_epoch)
-    rate = learning_rate(config, plan, ranks.count)
-    trainer = Trainer(train_step, rate, plan, state, valid_data, folder, logs, record, signals, ranks, publish)
-    try:
-        trainer.fit(train_data)
-        signals.end()
-    except Stopped as stopped:
-        if state.step:
-            stopped.resume_hint = "the same command with --resume=True resumes from there"
-        raise
-    if config.report_path is not None:
-        report(config, meta, trainer, folder, valid_data, ranks)
-    if ranks.is_first:
-        print(describe(folder, state, config.report_path))
+    data = DatasetMeta.load(config.dataset_path)
+    train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
+    validation_data = create_validation_data(config, data, ranks)
+    with outputs_held(config, validation_data is not None, ranks):
+        check_memory(config, data, device, ranks)
+        train_step = create_train_step(config, data, device, ranks)
+        predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
+        train_step.set_train()
+        record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, device, ranks.count)
+        folder, state, in_place = open_run(config, data, train_step, record, ranks)
+        if ranks.is_first:
+            save_probe_rows(folder.path, data)
+        stop = AgreedStop(signals, ranks)
+        callbacks = [  # in the order of their calls
+            LearningRateScheduler(create_schedule(config, train_data.get_dataset_size(), ranks.count)),
+            *create_logs(config),
+            record,
+            *user_callbacks,
+            StopOnSignal(stop),
+            Validation(create_evaluate(predictor, validation_data, ranks, stop), config.eval_every_steps),
+            EarlyStopping(config.early_stop_patience),
+            SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds),
+            Upload(publish),
+        ]
+        rows_per_step = config.batch_size * ranks.count
+        trainer = Trainer(train_step, config.train_epochs, ranks, callbacks, rows_per_step, config.log_every)
+        try:
+            trainer.fit(train_data, state, in_place=in_place)
+            signals.end()
+        except Stopped as stopped:
+            if trainer.steps_done:
+                stopped.resume_hint = "the same command with --resume=True resumes from there"
+            raise
+        if config.report_path is not None:
+            report(config, folder, predictor, validation_data, data, ranks)
+        if ranks.is_first:
+            print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path))
 
 
 @contextlib.contextmanager
-def outputs_held(config, with_valid, ranks):
-    """Prepare what the first rank is going to write and keep other trainings from it, for a `with` block."""
+def outputs_held(config, has_validation, ranks):
+    """Prepare the files that the first rank is going to write and keep other trainings from them, for a `with` block.
+
+    has_validation: whether there is a validation set, whose metrics go to a log.
+    """
     logs = {"loss_file_name": config.loss_file_name}
-    if with_valid:
+    if has_validation:
         logs["eval_file_name"] = config.eval_file_name
     outputs = [Output("ckpt_path", config.ckpt_path, Kind.FOLDER)]
     outputs += [Output(flag, path, Kind.LOG) for flag, path in logs.items()]
@@ -106,123 +128,134 @@ def outputs_held(config, with_valid, ranks):
         yield
 
 
-def check_memory(config, meta, device, ranks):
-    """Print what training will take, and refuse what this machine cannot give."""
-    sizes, processes = size_network(config, meta), ranks.local_count()
+def check_memory(config, data, device, ranks):
+    """Print the memory that training will take, and refuse more than this machine has."""
+    sizes, processes = network_config(config, data), ranks.local_count()
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
-    cells = meta.lines * meta.settings["slot_dim"] if meta.settings["skip_id_convert"] else None
+    cells = data.lines * data.settings["slot_dim"] if data.settings["skip_id_convert"] else None
     advice = training_advice(sizes, cells, processes)
     ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
 
 
-def report(config, meta, trainer, folder, valid_data, ranks):
-    """Write report.html on the training and on the best checkpoint."""
-    from src.report.page import write_report  # here, as matplotlib takes its time
-
-    split, saved = trainer.score_best()
-    by_field = {}
-    if split is not None:
-        fields = strongest_fields(valid_data, meta.sparse_fields, ranks)
-        by_field = score_values(split, valid_data, fields, meta, ranks)
-    if ranks.is_first:
-        write_report(config.report_path, split, by_field, saved, meta)
+def create_validation_data(config, data, ranks):
+    """Return the dataset of the validation set; None if it is not to be evaluated or has no rows."""
+    if config.do_eval and data.splits["valid"].rows:
+        return create_dataset(data, "valid", config.batch_size, ranks=ranks)
+    if config.do_eval:
+        print("no validation set, so no metrics while training; eval.py evaluates the test set")
+    return None
 
 
-def describe(folder, state, report_path):
-    """Return the summary of a training."""
-    best = folder.best
-    scores = f": valid AUC {best.metrics['auc']:.4f}, log loss {best.metrics['log_loss']:.4f}" if best.metrics else ""
-    lines = [
-        f"trained      {state.step:,} steps of {state.rows_per_step:,} rows",
-        f"best         epoch {best.epoch}, step {best.step}{scores}",
-        f"checkpoint   {best.path}",
-    ]
-    return "\n".join([*lines, *([f"report       {report_path}"] if report_path else [])])
+def network_config(config, data):
+    """Return the DeepFMConfig: sizes from the data, the rest from the settings of the same names."""
+    sizes = {
+        "vocabulary_size": data.vocabulary_size,
+        "sparse_field_count": len(data.sparse_fields),
+        "dense_field_count": len(data.dense_fields),
+    }
+    names = {field.name for field in dataclasses.fields(DeepFMConfig)} - sizes.keys()
+    return DeepFMConfig(**sizes, **{name: getattr(config, name) for name in names})
 
 
-def create_train_step(config, meta, device, ranks):
-    """Return the TrainStep of a new network, which differs between the ranks in what dropout takes away."""
-    network = DeepFM(size_network(config, meta), config.seed + ranks.rank, dense_dtype(config.convert_dtype, device))
-    start_at_base_rate(network, meta.splits["train"].positives, meta.splits["train"].rows)
+def create_train_step(config, data, device, ranks):
+    """Return the TrainStep of a new network, which differs between the ranks in its dropout alone."""
+    network = DeepFM(network_config(config, data), config.seed + ranks.rank, dense_dtype(config.convert_dtype, device))
+    init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
         ranks.count,
     )  # fmt: skip
 
 
-def create_valid_data(config, meta, ranks):
-    """Return the valid split, or None if it is not to be scored or has no rows."""
-    if config.do_eval and meta.splits["valid"].rows:
-        return create_dataset(meta, "valid", config.batch_size, ranks=ranks)
-    if config.do_eval:
-        print("no valid split, so no scores while training; eval.py scores the test split")
-    return None
-
-
-def of_settings(cls, config, **others):
-    """Return a dataclass whose fields are `others` and, for the rest, the settings of the same names."""
-    names = {field.name for field in dataclasses.fields(cls)} - others.keys()
-    return cls(**others, **{name: getattr(config, name) for name in names})
-
-
-def size_network(config, meta):
-    """Return the sizes that the data and the settings ask for."""
-    return of_settings(
-        DeepFMConfig,
-        config,
-        vocabulary_size=meta.vocabulary_size,
-        sparse_field_count=len(meta.sparse_fields),
-        dense_field_count=len(meta.dense_fields),
-    )
-
-
-def learning_rate(config, plan, rank_count):
-    """Return the schedule of the learning rate."""
+def create_schedule(config, steps_per_epoch, rank_count):
+    """Return the LearningRate schedule, scaled with the number of devices."""
+    total_steps = config.train_epochs * steps_per_epoch
     return LearningRate(
         config.lr_schedule,
         config.learning_rate * rank_count ** LR_SCALINGS[config.lr_scaling],
-        plan.total_steps,
-        round(config.warmup_ratio * plan.total_steps),
+        total_steps,
+        round(config.warmup_ratio * total_steps),
         config.lr_decay_factor,
     )
 
 
-def open_run(config, meta, train_step, record, logs, ranks):
-    """Return the ModelFolder, which the first rank writes, and the TrainState to begin with.
+def create_logs(config):
+    """Return the callbacks that log losses and metrics, and end a training that diverges."""
+    logs = [LossLog(config.loss_file_name), TerminateOnNaN(), ValidationLog(config.eval_file_name), ProgressBar()]
+    return logs if config.tensorboard_dir is None else [*logs, TensorBoard(config.tensorboard_dir)]
 
-    They are those of the run in ckpt_path if that is to go on, else new; a new run may start from the checkpoint of
-    another one as if it were that one.
+
+def create_evaluate(predictor, validation_data, ranks, stop):
+    """Return a function that evaluates the validation set; None if there is none.
+
+    stop: an AgreedStop, which can end an evaluation between two batches.
     """
-    goes_on = config.resume and (config.checkpoint_path == AUTO or ModelFolder.exists(config.ckpt_path))
-    if goes_on:
-        source = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max)
-        saved = source.last_intact()
+    if validation_data is None:
+        return None
+    return functools.partial(evaluate_split, "valid", predictor, validation_data, ranks, between_batches=stop.check)
+
+
+def open_run(config, data, train_step, record, ranks):
+    """Create a run, or resume one; return its ModelFolder, the state to start from or None, and whether it is resumed.
+
+    A new run may start from the checkpoint of another one, as if it were that one.
+    """
+    in_place = config.resume and (config.checkpoint_path == AUTO or ModelFolder.exists(config.ckpt_path))
+    if in_place:
+        checkpoint = ModelFolder.load(config.ckpt_path, config.keep_checkpoint_max).last_intact()
     elif config.checkpoint_path != AUTO:
-        saved = find_resume_checkpoint(config.checkpoint_path)
-        source = saved.folder
+        checkpoint = find_resume_checkpoint(config.checkpoint_path)
     else:
-        return create_folder(config, meta, train_step, ranks), TrainState()
-    saved.check_data(meta)
-    state = TrainState(**saved.state)
-    for note in record.go_on_from(source.path, state.step / state.steps_per_epoch):
-        print(f"note: {note}")
-    load_into(train_step, saved.path)
-    print(f"resuming from {saved.path}, after step {state.step}")
+        return create_folder(config, data, ranks), None, False
+    restore(checkpoint, data, train_step, record)
     ranks.barrier()  # until all have read what the first one is going to change
-    if not goes_on:
-        return create_folder(config, meta, train_step, ranks), state
+    if not in_place:
+        return create_folder(config, data, ranks), checkpoint.state, False
     if ranks.is_first:
-        source.drop_after(saved)
-        logs.cut(state.log_sizes)
-    return source, state
+        checkpoint.folder.drop_after(checkpoint)
+    return checkpoint.folder, checkpoint.state, True
 
 
-def create_folder(config, meta, train_step, ranks):
+def restore(checkpoint, data, train_step, record):
+    """Load a Checkpoint into the train step and the RunRecord of a run on the same data; say so."""
+    checkpoint.check_data(data)
+    checkpoint.check_resumable()
+    for note in record.resume_from(checkpoint.folder.path):
+        print(f"note: {note}")
+    load_into(train_step, checkpoint.path)
+    print(f"resuming from {checkpoint.path}, after step {checkpoint.state['step']}")
+
+
+def create_folder(config, data, ranks):
     """Return the ModelFolder of a new run."""
-    contents = config.ckpt_path, train_step.network.network.config, DataIdentity.of_dataset(meta)
+    contents = config.ckpt_path, network_config(config, data), DataIdentity.of_dataset(data)
     if not ranks.is_first:
         return ModelFolder(*contents)
     return ModelFolder.create(*contents, overwrite=config.overwrite, keep=config.keep_checkpoint_max)
+
+
+def report(config, folder, predictor, validation_data, data, ranks):
+    """Write report.html on the training and on its best checkpoint.
+
+    The network of `predictor` gets the weights of that: training is over, and memory may not suffice for a second one.
+    """
+    from src.report.page import report_on  # here, as importing matplotlib takes long
+
+    ranks.barrier()  # until the first one has saved the last checkpoint
+    best = find_checkpoint(folder.path)
+    load_into(predictor.network, best.path)
+    report_on(best, data, "valid", ranks, config.report_path, predictor=predictor, dataset=validation_data)
+
+
+def describe(step, rows_per_step, best, report_path):
+    """Return the summary of a training of so many steps, of which `best` is the best Checkpoint."""
+    metrics = f": valid AUC {best.metrics['auc']:.4f}, log loss {best.metrics['log_loss']:.4f}" if best.metrics else ""
+    lines = [
+        f"trained      {step:,} steps of {rows_per_step:,} rows",
+        f"best         epoch {best.epoch}, step {best.step}{metrics}",
+        f"checkpoint   {best.path}",
+    ]
+    return "\n".join([*lines, *([f"report       {report_path}"] if report_path else [])])
 
 
 if __name__ == "__main__":

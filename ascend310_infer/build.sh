@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Build the runner: out/main.
 # usage: LITE_HOME=/path/to/mindspore-lite bash build.sh [cmake argument ...]
-# LITE_HOME (or MS_LITE_HOME): MindSpore Lite, unpacked; its version should be that of the board's CANN.
+# LITE_HOME (or MS_LITE_HOME): the unpacked MindSpore Lite, of the version that the board's CANN needs.
 set -euo pipefail
 
 err() { echo "error: $*" >&2; }
 
-# Where this may install packages, on Debian and its like as root, it does.
+# Installs cmake and g++ on Debian and its derivatives if the user is root.
 install_tools() {
   if (( EUID != 0 )) || ! command -v apt-get > /dev/null; then
     err "cmake or g++ is missing; on Debian and Ubuntu: apt-get install cmake g++"
@@ -17,7 +17,7 @@ install_tools() {
   apt-get install --yes --quiet cmake g++
 }
 
-# CMake and the linker take these characters for their own.  $1: a path; $2: its name.
+# Refuses characters that have a meaning of their own for CMake or the linker.  $1: a path; $2: its name.
 check_path() {
   if [[ "$1" == *[\"\;\|\?\\:,]* ]]; then
     err "$2 $1: CMake cannot build with a path that holds any of the characters \" ; | ? \\ : , so rename it"

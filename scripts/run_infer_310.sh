@@ -1,19 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Predict the test split with the C++ runner and MindSpore Lite, and score it.
+# Predict the test split with the C++ runner and MindSpore Lite, and compute the AUC of the predictions.
 # usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS [DEVICE_ID]
 # for example: bash scripts/run_infer_310.sh deepfm.mindir /data/mindrecord y 0
-# NEED_PREPROCESS: y to write the test split to preprocess_Result/, n to use what is there.  DEVICE_ID: 0 unless given.
-# LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU it runs without Ascend, and a runtime is brought if need be.
-# The score goes to acc.log, predictions to result_Files/, all else to infer.log.
+# NEED_PREPROCESS: y to write the test split to preprocess_Result/, n to use the files there.  DEVICE_ID: default 0.
+# LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU no Ascend is needed, and MindSpore Lite is downloaded.
+# The AUC is written to acc.log, predictions to result_Files/, and all other output to infer.log.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
-trap 'echo "stopped by SIGINT" >&2; exit 130' INT  # what runs says so in infer.log only
+trap 'echo "stopped by SIGINT" >&2; exit 130' INT  # the running step says so in infer.log only
 trap 'echo "stopped by SIGTERM" >&2; exit 143' TERM
 
-# Runs a step with its output in infer.log.  Its warnings are shown, and if it fails, its error, or the end of infer.log.
-# $1: the name of the step; then the command.  A terminal shows stderr itself, as it has the progress.
+# Runs a step with its output in infer.log.  Shows its warnings and, if it fails, its error or the end of infer.log.
+# $1: the name of the step; then the command.  On a terminal stderr is not redirected, as it has the progress.
 step() {
   local name="$1" status=0 begin
   shift
@@ -35,8 +35,8 @@ step() {
   exit "${status}"
 }
 
-# Writes the score to acc.log.
-score() {
+# Writes the AUC to acc.log.
+evaluate() {
   local status=0
   python "${project}/postprocess.py" --result_path=./result_Files --label_path=./preprocess_Result/02_labels \
     > acc.log || status=$?
@@ -70,7 +70,7 @@ main() {
   local times
   times="$(tail -n 1 infer.log)"
   echo "${times}"
-  step "score" score
+  step "evaluate" evaluate
   echo "$(< acc.log)"
 }
 

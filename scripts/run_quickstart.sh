@@ -49,7 +49,7 @@ main() {
                --eval_file_name="${work}/auc.log" --report_path="${work}/report.html")
   "${python}" src/preprocess_data.py "${flags[@]}" --data_path="${work}/data"
   "${python}" train.py "${flags[@]}" --ckpt_path="${work}/checkpoint" --loss_file_name="${work}/loss.log"
-  "${python}" eval.py "${flags[@]}" --checkpoint_path="${work}/checkpoint" | tee -p "${work}/eval.txt"
+  "${python}" eval.py "${flags[@]}" --checkpoint_path="${work}/checkpoint"
   "${python}" -m src.report.quickstart "${work}"
 }
 

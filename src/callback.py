@@ -1,100 +1,240 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The logs of training, loss.log and auc.log, in the format of the model zoo."""
+"""Callbacks: everything that happens in a training besides its steps.  docs/callbacks.md tells how to write one."""
 
 import math
 import os
+from collections.abc import Callable
 
+import mindspore.train
+from mindspore.train import RunContext
 from tqdm import tqdm
 
 from src.common.errors import UserError
 from src.common.files import append_line, size_of
 from src.common.progress import Progress, epoch_and_step
-from src.training.events import Events
 
 
-def format_scores(scores):
-    """Return scores as they stand in auc.log, without the counts."""
-    return f"AUC: {scores['AUC']:.6f}, log_loss: {scores['log_loss']:.6f}, eval_time: {scores['eval_time']:.1f}s"
+class Callback(mindspore.train.Callback):
+    """A callback of MindSpore that also resumes exactly: its state is part of each checkpoint.
 
+    rank_zero_only: True if only rank 0 of several has this callback, as it writes files.  Such a callback must not
+    communicate with the other ranks, which would not answer.
+    """
 
-class TrainLogs:
-    """What a run writes down of its steps and of its looks at valid, and the progress that it shows."""
+    rank_zero_only = False
 
-    def __init__(
-        self, loss_path, eval_path, every, rows_per_step, steps_per_epoch, epochs, writes=True, events_dir=None
-    ):
-        """every: steps between two lines of the loss log.  writes: False for a rank that leaves that to another.
+    def state_dict(self) -> dict:
+        """Return the state, for JSON: everything that changes while training."""
+        return {}
 
-        events_dir: for TensorBoard; None for none.
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
+        """Take over the state of the checkpoint from which training starts; called before on_train_begin.
+
+        in_place: True if the run of that checkpoint is resumed, so that the later lines of its files must go; False if
+        a new run starts from it.
         """
-        self._loss_path, self._eval_path, self._every = loss_path, eval_path, every
-        self._rows_per_step, self._steps_per_epoch, self._epochs = rows_per_step, steps_per_epoch, epochs
-        self._writes, self._events_dir = writes, events_dir
-        self._progress, self._events, self._note = None, None, ""
 
-    def start(self, step):
-        """Begin to show progress, `step` steps of an earlier run being done."""
-        if not self._writes:
+    def on_eval_begin(self, run_context: RunContext) -> None:
+        """Called before each validation; here, unlike in MindSpore, no alias of begin()."""
+
+    def on_eval_end(self, run_context: RunContext) -> None:
+        """Called after each validation; here, unlike in MindSpore, no alias of end()."""
+
+    def before_save(self, run_context: RunContext) -> None:
+        """Called before a checkpoint is saved, or its entry in model.json gets the metrics."""
+
+    def after_save(self, run_context: RunContext) -> None:
+        """Called after that."""
+
+
+def call_hook(hook: str, run_context: RunContext) -> None:
+    """Call a hook of all callbacks of a training, in their order."""
+    for callback in run_context.original_args().list_callback:
+        if has_hook(callback, hook):
+            getattr(callback, hook)(run_context)
+
+
+def has_hook(callback: mindspore.train.Callback, hook: str) -> bool:
+    """Tell whether a callback does something in a hook, in training also by MindSpore's older name, such as step_end.
+
+    The aliases on_eval_begin and on_eval_end of older names do not count: they would start or end MindSpore's own
+    callbacks anew at each validation.
+    """
+    names = [hook, hook.removeprefix("on_train_")] if hook.startswith("on_train_") else [hook]
+    return any(
+        _function(callback, name) not in (None, _function(mindspore.train.Callback, name), _function(Callback, name))
+        for name in names
+    )
+
+
+def _function(owner, name):
+    method = getattr(owner, name, None)
+    return getattr(method, "__func__", method)
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate of each step by a LearningRate schedule, as `learning_rate`, and counts its plateaus."""
+
+    def __init__(self, schedule):
+        self._schedule = schedule
+        self._plateau_count = 0
+
+    def state_dict(self):
+        return {"plateau_count": self._plateau_count}
+
+    def load_state_dict(self, state, *, in_place):
+        self._plateau_count = state["plateau_count"]
+
+    def on_train_step_begin(self, run_context):
+        params = run_context.original_args()
+        params.learning_rate = self._schedule.at(params.cur_step_num - 1, self._plateau_count)
+        params.train_network.set_learning_rate(params.learning_rate)
+
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        if params.metrics and not params.is_best:
+            self._plateau_count += 1
+
+
+class LogFile(Callback):
+    """A text file with a line for each event.  When its run is resumed, the lines after the checkpoint are removed."""
+
+    rank_zero_only = True
+
+    def __init__(self, path: os.PathLike | str):
+        self._path = path
+
+    def state_dict(self):
+        return {"bytes": size_of(self._path)}
+
+    def load_state_dict(self, state, *, in_place):
+        if in_place and size_of(self._path) > state["bytes"]:
+            os.truncate(self._path, state["bytes"])
+
+
+class LossLog(LogFile):
+    """Appends the losses to loss.log, in the format of the model zoo."""
+
+    def on_train_step_end(self, run_context):
+        params = run_context.original_args()
+        if params.loss is not None:
+            epoch, step = epoch_and_step(params.cur_step_num, params.batch_num)
+            append_line(self._path, f"epoch: {epoch} step: {step}, loss is {params.loss:.7g}")
+
+
+class ValidationLog(LogFile):
+    """Appends the metrics of each validation to auc.log, in the format of the model zoo, and prints them."""
+
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        if not params.metrics:
             return
-        if self._events_dir is not None:
-            self._events = Events(self._events_dir, step)
-        total = self._epochs * self._steps_per_epoch * self._rows_per_step
-        self._progress = Progress("train", total, done=step * self._rows_per_step)
+        epoch, step = epoch_and_step(params.cur_step_num, params.batch_num)
+        position = f"epoch: {epoch}" if step == params.batch_num else f"epoch: {epoch} step: {step}"
+        line = f"{position} valid {params.evaluation.log_text()}"
+        append_line(self._path, line)
+        tqdm.write(line)  # above the progress bar, if there is one
 
-    def close(self):
+
+class ProgressBar(Callback):
+    """Shows how far training is."""
+
+    rank_zero_only = True
+
+    def __init__(self):
+        self._progress, self._text = None, ""
+
+    def __exit__(self, *error):
         if self._progress is not None:
             self._progress.close()
-        if self._events is not None:
-            self._events.close()
 
-    def is_due(self, step):
-        """Tell whether the loss of a step counted from 1 is logged."""
-        _, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
-        return step_in_epoch % self._every == 0 or step_in_epoch == self._steps_per_epoch
+    def on_train_begin(self, run_context):
+        params = run_context.original_args()
+        total = params.epoch_num * params.batch_num * params.rows_per_step
+        self._progress = Progress("train", total, done=params.cur_step_num * params.rows_per_step)
 
-    def add_loss(self, step, loss, learning_rate):
-        """Take in the loss of a step counted from 1, and the rate that it had; UserError if it is not finite."""
-        epoch, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
-        if self._events is not None and math.isfinite(loss):
-            self._events.add_loss(step, loss, learning_rate)  # before the line of the log, which is never written twice
-        if self._writes:
-            append_line(self._loss_path, f"epoch: {epoch} step: {step_in_epoch}, loss is {loss:.7g}")
-        self._note = f"epoch {epoch}/{self._epochs}, loss {loss:.4f}"
-        check_finite(loss, "loss", epoch, step_in_epoch)
-
-    def add_step(self):
-        """Show that a step is done."""
-        if self._progress is not None:
-            self._progress.advance(self._rows_per_step, self._note)
-
-    def add_look(self, step, scores):
-        """Take in the scores on valid after a step counted from 1; UserError if they are not finite."""
-        epoch, step_in_epoch = epoch_and_step(step, self._steps_per_epoch)
-        check_finite(scores["log_loss"], "log loss on valid", epoch, step_in_epoch)
-        place = f"epoch: {epoch}" if step_in_epoch == self._steps_per_epoch else f"epoch: {epoch} step: {step_in_epoch}"
-        line = f"{place} valid {format_scores(scores)}"
-        if self._writes:
-            append_line(self._eval_path, line)
-            tqdm.write(line)  # above the progress bar, if there is one
-        if self._events is not None:
-            self._events.add_look(step, scores)
-
-    def sizes(self):
-        """Return how long the logs are, in bytes."""
-        paths = (self._loss_path, self._eval_path)
-        return [size_of(path) for path in paths]
-
-    def cut(self, sizes):
-        """Take from the logs what came after they were so long."""
-        for path, size in zip((self._loss_path, self._eval_path), sizes):
-            if size_of(path) > size:
-                os.truncate(path, size)
+    def on_train_step_end(self, run_context):
+        params = run_context.original_args()
+        if params.loss is not None:
+            epoch, _ = epoch_and_step(params.cur_step_num, params.batch_num)
+            self._text = f"epoch {epoch}/{params.epoch_num}, loss {params.loss:.4f}"
+        self._progress.advance(params.rows_per_step, self._text)
 
 
-def check_finite(number, what, epoch, step):
-    """Raise UserError if training has gone out of bounds."""
-    if not math.isfinite(number):
-        raise UserError(
-            f"the {what} is {number} at epoch {epoch} step {step}; earlier checkpoints are kept. "
-            "A lower --learning_rate usually helps"
-        )
+class NotFinite(UserError):
+    """Training has diverged: a number is infinite or not a number."""
+
+
+class TerminateOnNaN(Callback):
+    """Ends a training of which a logged loss, or the log loss of a validation, is not finite, by NotFinite."""
+
+    def on_train_step_end(self, run_context):
+        params = run_context.original_args()
+        if params.loss is not None:
+            self._check(params.loss, "loss", params)
+
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        if params.metrics:
+            self._check(params.metrics["log_loss"], "validation log loss", params)
+
+    def _check(self, number, name, params):
+        if not math.isfinite(number):
+            epoch, step = epoch_and_step(params.cur_step_num, params.batch_num)
+            raise NotFinite(
+                f"the {name} is {number} at epoch {epoch} step {step}; earlier checkpoints are kept. "
+                "A lower --learning_rate usually helps"
+            )
+
+
+class EarlyStopping(Callback):
+    """Ends training after `patience` validations in a row without improvement; 0 for never."""
+
+    def __init__(self, patience: int):
+        self._patience = patience
+        self._without_improvement = 0
+
+    def state_dict(self):
+        return {"without_improvement": self._without_improvement}
+
+    def load_state_dict(self, state, *, in_place):
+        self._without_improvement = state["without_improvement"]
+
+    def on_train_begin(self, run_context):
+        self._stop_if_exhausted(run_context)
+
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        if params.metrics:
+            self._without_improvement = 0 if params.is_best else self._without_improvement + 1
+        self._stop_if_exhausted(run_context)
+
+    def _stop_if_exhausted(self, run_context):
+        if 0 < self._patience <= self._without_improvement:
+            run_context.request_stop()
+
+
+class StopOnSignal(Callback):
+    """Ends training by Stopped after the step in which a signal has come, on all ranks after the same one."""
+
+    def __init__(self, stop):
+        """stop: an AgreedStop."""
+        self._stop = stop
+
+    def on_train_begin(self, run_context):
+        self._stop.begin()
+
+    def on_train_step_end(self, run_context):
+        self._stop.check()
+
+
+class Upload(Callback):
+    """Calls `publish` after each checkpoint."""
+
+    rank_zero_only = True
+
+    def __init__(self, publish: Callable):
+        self._publish = publish
+
+    def after_save(self, run_context):
+        self._publish()

@@ -13,13 +13,14 @@ from mindspore import nn
 from src.common.errors import UserError
 from src.common.files import file_sha256, write_json
 from src.common.mindspore_log import muted
-from src.data_identity import DataIdentity, as_tuple
-from src.dataset_meta import DatasetMeta
+from src.data_identity import DataIdentity
+from src.dataset_meta import DatasetMeta, as_tuple
 from src.deepfm import EMA_PREFIX, DeepFM, DeepFMConfig
 
 MODEL_NAME = "model.json"
 CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # a file that MindSpore has only begun to write ends in .tmp
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, 3)  # version 2 has the training state in another form, and all else alike
 READ_ATTEMPTS = 5
 
 
@@ -73,6 +74,14 @@ class Checkpoint:
         if file_sha256(self.path) != self.sha256:
             raise UserError(f"{self.path} is damaged or truncated: its SHA-256 is not the one in {MODEL_NAME}")
 
+    def check_resumable(self) -> None:
+        """Raise UserError unless the state has the form that this version of train.py writes."""
+        if self.folder.format_version != FORMAT_VERSION:
+            raise UserError(
+                f"{self.folder.path / MODEL_NAME}: training cannot be resumed from a run of an earlier version of "
+                "train.py; train again, with --overwrite=True or another --ckpt_path (eval.py and export.py read it)"
+            )
+
     def check_data(self, data: DatasetMeta) -> None:
         """Raise UserError unless the network was trained on data that were encoded like these."""
         different = self.folder.data_identity.differences(DataIdentity.of_dataset(data))
@@ -93,6 +102,7 @@ class ModelFolder:
         self.path = pathlib.Path(path)
         self.network_config, self.data_identity, self.keep = network_config, data_identity, keep
         self.checkpoints: tuple[Checkpoint, ...] = ()
+        self.format_version = FORMAT_VERSION
 
     @classmethod
     def create(
@@ -128,11 +138,12 @@ class ModelFolder:
         model_path = pathlib.Path(path, MODEL_NAME)
         try:
             content = json.loads(model_path.read_text(encoding="utf-8"))
-            if content["format_version"] != FORMAT_VERSION:
+            if content["format_version"] not in READABLE_VERSIONS:
                 raise UserError(f"{model_path}: written by another version of train.py; train again")
             config = DeepFMConfig(**_with_tuples(content["network"]))
             sizes = {"vocabulary_size": config.vocabulary_size}  # older files have it only there
             folder = cls(path, config, DataIdentity(**(sizes | _with_tuples(content["data"]))), keep)
+            folder.format_version = content["format_version"]
             folder.checkpoints = tuple(Checkpoint.from_entry(folder, entry) for entry in content["checkpoints"])
             return folder
         except FileNotFoundError:

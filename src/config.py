@@ -1,117 +1,215 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings: default_config.yaml, then the file of --config_path, then the flags."""
+"""The settings of all commands: default_config.yaml, then the file of --config_path, then the flags.
 
-import argparse
+Config is the table of what each setting can be and what depends on it; default_config.yaml has defaults and help texts.
+"""
+
 import dataclasses
-import difflib
-import math
+import enum
+import os
 import pathlib
 import re
+import typing
+from collections.abc import Callable
+from typing import Any
 
 import yaml
 
+from src.common.dense_encoding import DenseEncoding
 from src.common.errors import ConfigError
+from src.common.flags import CONFIG_FLAG, Flag, describe_ignored, parse_flags, suggestion
+from src.common.values import Values
 
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
-AUTO, NONE = "auto", "none"
-TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
-MODELARTS_DEFAULTS = {"data_path": "/cache/data"}  # that differ from those of default_config.yaml
-OPTIONAL = (
-    "output_dir",
-    "data_url",
-    "train_url",
-    "checkpoint_url",
-    "by_field",
-    "ckpt_file",
-    "report_path",
-    "tensorboard_dir",
-)  # None if it is "none"
-CHOICES = {
-    "device_target": (AUTO, "Ascend", "GPU", "CPU"),
-    "convert_dtype": (AUTO, "True", "False"),
-    "dense_encoding": ("max", "log", "bucket", "log+bucket"),
-    "file_format": ("MINDIR", "ONNX", "AIR"),
-    "mindir_version": (1, 3),
-    "l2_on": ("tables", "batch"),
-    "negative_label": (0, -1),
-    "lr_scaling": ("none", "linear", "sqrt"),
-    "lr_schedule": ("constant", "plateau", "one_cycle"),
-}
-RANGES = {
-    "device_id": (0, math.inf),
-    "seed": (0, 2**31 - 1),
-    "dense_dim": (0, 1000),
-    "slot_dim": (0, 1000),
-    "threshold": (0, math.inf),
-    "max_vocab_size": (0, math.inf),
-    "train_line_count": (0, math.inf),
-    "line_per_sample": (1, 100_000),
-    "valid_ratio": (0, 0.5),
-    "test_ratio": (0, 0.5),
-    "split_seed": (0, 2**63 - 1),
-    "max_bad_line_ratio": (0, 1),
-    "memory_limit": (0, math.inf),
-    "batch_size": (0, math.inf),
-    "embedding_size": (1, math.inf),
-    "hidden_sizes": (1, math.inf),
-    "keep_prob": (0, 1),
-    "embedding_keep_prob": (0, 1),
-    "train_epochs": (1, math.inf),
-    "learning_rate": (0, math.inf),
-    "lr_decay_factor": (1, math.inf),
-    "warmup_ratio": (0, 1),
-    "clip_norm": (0, math.inf),
-    "ema_decay": (0, 0.99999),
-    "epsilon": (0, math.inf),
-    "l2_coef": (0, math.inf),
-    "log_every": (1, math.inf),
-    "eval_every_steps": (0, math.inf),
-    "early_stop_patience": (0, math.inf),
-    "save_checkpoint_steps": (0, math.inf),
-    "save_checkpoint_seconds": (0, math.inf),
-    "keep_checkpoint_max": (0, math.inf),
-}
-NEVER_ZERO = ("memory_limit", "keep_prob", "embedding_keep_prob", "learning_rate", "epsilon")
+AUTO = "auto"
+LR_SCALINGS = {"none": 0, "linear": 1, "sqrt": 0.5}  # power of the number of devices, by name
 
 
-def load_config(argv=None, description=None):
-    """Return the settings as a frozen dataclass with one field for each key of default_config.yaml.
+class Role(enum.Enum):
+    """The effect of a setting; preprocessing and training decide by it whether earlier results are still of use."""
 
-    argv: flags as in sys.argv[1:], the default.  ConfigErrors name the file or flag, the rule and the way out.
+    PARSED_ROWS = "on the rows that preprocessing parses, their split and their order, hence on all of its results"
+    MINDRECORD = "on the MindRecord files, but not on the parsed rows"
+    RUN_IDENTITY = "on the parameters of a training and its position in the data: a resumed run must keep it"
+    TRAINING = "on the course of a training: a resumed run may change it, and says so"
+    FREE = "on nothing that is continued from: it names paths, devices, limits or formats of exported files"
+
+
+def setting(role: Role, **more: Any) -> Any:
+    """Return a field of Config.  more: other fields of Setting."""
+    return dataclasses.field(metadata={"role": role, **more})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings, in the order of default_config.yaml."""
+
+    device_target: str = setting(Role.FREE, choices=(AUTO, "Ascend", "GPU", "CPU"))
+    device_id: int = setting(Role.FREE, at_least=0)
+    seed: int = setting(Role.RUN_IDENTITY, at_least=0, at_most=2**31 - 1)
+
+    data_path: str = setting(Role.FREE, job_default="/cache/data")
+    output_dir: str | None = setting(Role.FREE)
+    dense_dim: int = setting(Role.PARSED_ROWS, at_least=0, at_most=1000)
+    slot_dim: int = setting(Role.PARSED_ROWS, at_least=0, at_most=1000)
+    skip_id_convert: bool = setting(Role.PARSED_ROWS)
+    negative_label: int = setting(Role.PARSED_ROWS, choices=(0, -1), unrecorded=0)
+    split_seed: int = setting(Role.PARSED_ROWS, at_least=0, at_most=2**63 - 1)
+    valid_ratio: float = setting(Role.PARSED_ROWS, at_least=0, at_most=0.5)
+    test_ratio: float = setting(Role.PARSED_ROWS, at_least=0, at_most=0.5)
+    threshold: int = setting(Role.MINDRECORD, at_least=0)
+    max_vocab_size: int = setting(Role.MINDRECORD, at_least=0)
+    dense_encoding: DenseEncoding = setting(Role.MINDRECORD)  # noqa: RUF009 (it returns a field)
+    line_per_sample: int = setting(Role.MINDRECORD, at_least=1, at_most=100_000)
+    train_line_count: int = setting(Role.FREE, at_least=0)
+    max_bad_line_ratio: float = setting(Role.FREE, at_least=0, at_most=1)
+    memory_limit: float = setting(Role.FREE, more_than=0)
+    overwrite: bool = setting(Role.FREE)
+
+    dataset_path: str = setting(Role.FREE)
+    batch_size: int = setting(Role.RUN_IDENTITY, at_least=0)
+
+    embedding_size: int = setting(Role.RUN_IDENTITY, at_least=1)
+    hidden_sizes: tuple[int, ...] = setting(Role.RUN_IDENTITY, at_least=1)
+    keep_prob: float = setting(Role.RUN_IDENTITY, more_than=0, at_most=1)
+    embedding_keep_prob: float = setting(Role.RUN_IDENTITY, more_than=0, at_most=1)
+
+    train_epochs: int = setting(Role.TRAINING, at_least=1)
+    learning_rate: float = setting(Role.TRAINING, more_than=0)
+    lr_schedule: str = setting(Role.TRAINING, choices=("constant", "plateau", "one_cycle"))
+    lr_scaling: str = setting(Role.TRAINING, choices=tuple(LR_SCALINGS))
+    lr_decay_factor: float = setting(Role.TRAINING, at_least=1)
+    warmup_ratio: float = setting(Role.TRAINING, at_least=0, at_most=1)
+    clip_norm: float = setting(Role.TRAINING, at_least=0)
+    epsilon: float = setting(Role.TRAINING, more_than=0)
+    l2_coef: float = setting(Role.TRAINING, at_least=0)
+    l2_on: str = setting(Role.TRAINING, choices=("tables", "batch"))
+    ema_decay: float = setting(Role.RUN_IDENTITY, at_least=0, at_most=0.99999)
+    convert_dtype: str = setting(Role.TRAINING, choices=(AUTO, "True", "False"))
+    callback: tuple[str, ...] = setting(Role.TRAINING)
+    ckpt_path: str = setting(Role.FREE, output_of=("train",))
+    resume: bool = setting(Role.FREE)
+    save_checkpoint_steps: int = setting(Role.TRAINING, at_least=0)
+    save_checkpoint_seconds: int = setting(Role.TRAINING, at_least=0)
+    keep_checkpoint_max: int = setting(Role.TRAINING, at_least=0)
+    loss_file_name: str = setting(Role.FREE, output_of=("train",))
+    log_every: int = setting(Role.TRAINING, at_least=1)
+    do_eval: bool = setting(Role.TRAINING)
+    eval_every_steps: int = setting(Role.TRAINING, at_least=0)
+    early_stop_patience: int = setting(Role.TRAINING, at_least=0)
+    eval_file_name: str = setting(Role.FREE, output_of=("train", "eval"))
+    report_path: str | None = setting(Role.FREE, output_of=("train", "eval"))
+    tensorboard_dir: str | None = setting(Role.FREE, output_of=("train",))
+
+    checkpoint_path: str = setting(Role.FREE)
+    by_field: str | None = setting(Role.FREE)
+
+    ckpt_file: str | None = setting(Role.FREE)
+    file_name: str = setting(Role.FREE, output_of=("export",))
+    file_format: str = setting(Role.FREE, choices=("MINDIR", "ONNX", "AIR"))
+    mindir_version: int = setting(Role.FREE, choices=(1, 3))
+    result_path: str = setting(Role.FREE)
+    label_path: str = setting(Role.FREE)
+
+    enable_modelarts: bool = setting(Role.FREE)
+    data_url: str | None = setting(Role.FREE)
+    train_url: str | None = setting(Role.FREE)
+    checkpoint_url: str | None = setting(Role.FREE)
+    output_path: str = setting(Role.FREE)
+    load_path: str = setting(Role.FREE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting(Values):
+    """The values of a field of Config, and its part in the program.
+
+    output_of: the commands, without .py, that write to the path that it names.  job_default: its default in a job of
+    ModelArts, if that is another one.  unrecorded: the value with which it is left out of the settings that are stored
+    with a result: results from before the setting existed stay valid.
     """
-    defaults = _read_yaml(DEFAULTS_PATH)
-    flags, unknown = _parse_flags(defaults, argv, description)
-    settings = {}
-    if "config_path" in flags:
-        path = flags.pop("config_path")
-        settings.update(_check(defaults, _read_yaml(path), lambda key: f"{path}: {key}"))
-    settings.update(_check(defaults, flags, lambda key: f"--{key}"))
-    if settings.get("enable_modelarts"):
-        settings = MODELARTS_DEFAULTS | settings
-        _note_unknown(unknown, defaults)
+
+    role: Role
+    output_of: tuple[str, ...] = ()
+    job_default: object = None
+    unrecorded: object = None
+
+
+SETTINGS = {
+    field.name: Setting.annotated(annotation, **field.metadata)
+    for field, annotation in zip(dataclasses.fields(Config), typing.get_type_hints(Config).values())
+}
+
+
+def keys_of(*roles: Role) -> tuple[str, ...]:
+    """Return the keys of the settings with one of these roles."""
+    return tuple(key for key, each in SETTINGS.items() if each.role in roles)
+
+
+def outputs_of(command: str) -> tuple[str, ...]:
+    """Return the keys of the settings that name what a command writes.  command: as "train"."""
+    return tuple(key for key, each in SETTINGS.items() if command in each.output_of)
+
+
+def load_config(argv: list[str] | None = None, description: str | None = None) -> Config:
+    """Return the settings that the flags ask for.
+
+    argv: as sys.argv[1:], which is read only once if argv is None, as the file of --config_path may be a pipe.
+    Raises ConfigError, with the file or flag, the rule and the fix.
+    """
+    if argv is not None:
+        return _load(argv, description)
+    if not _command_line:
+        _command_line.append(_load(None, description))
+    return _command_line[0]
+
+
+_command_line: list[Config] = []  # the Config of sys.argv, once it is loaded
+
+
+def check_inputs(config: Config, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Raise ConfigError if an input of a command is missing: it takes seconds to import what would find out later.
+
+    needed: keys of the settings that name the inputs; "auto" stands for ckpt_path.  optional: those of inputs that may
+    be missing unless a user has named them.  A job downloads its inputs first.
+    """
+    if config.enable_modelarts:
+        return
+    defaults = load_config([])
+    for key in [*needed, *(key for key in optional if getattr(config, key) != getattr(defaults, key))]:
+        path, expected = getattr(config, key), read_help()[key].meaning
+        if path is None:
+            raise ConfigError(f"--{key} is missing; expected: {expected}")
+        path = config.ckpt_path if path == AUTO else path
+        if not os.path.exists(path):
+            raise ConfigError(f"--{key}={path}: no such file or folder; expected: {expected}")
+
+
+def _load(argv, description):
+    defaults = _parse(_read_yaml(DEFAULTS_PATH), lambda key: f"{DEFAULTS_PATH}: {key}")
+    if missing := [key for key in SETTINGS if key not in defaults]:
+        raise ConfigError(f"{DEFAULTS_PATH} has no line for {missing[0]}; it must have one for every setting")
+    flags, unknown = parse_flags(read_help(), argv, description)
+    path = flags.pop(CONFIG_FLAG, None)
+    given = {} if path is None else _parse(_read_yaml(path), lambda key: f"{path}: {key}")
+    given |= _parse(flags, lambda key: f"--{key}")
+    if {**defaults, **given}["enable_modelarts"]:
+        defaults |= {key: each.job_default for key, each in SETTINGS.items() if each.job_default is not None}
+        if ignored := describe_ignored(unknown, SETTINGS):
+            print(ignored)
     elif unknown:
-        name = unknown[0]
-        raise ConfigError(f"unknown argument {name}{_suggestion(name.lstrip('-'), [*defaults, 'config_path'], '--')}")
-    config_type = dataclasses.make_dataclass("Config", list(defaults), frozen=True)
-    config = config_type(**{**_check(defaults, defaults, lambda key: f"{DEFAULTS_PATH}: {key}"), **settings})
+        hint = suggestion(unknown[0].lstrip("-"), [*SETTINGS, CONFIG_FLAG], "--")
+        raise ConfigError(f"unknown argument {unknown[0]}{hint}")
+    config = Config(**{**defaults, **given})
     _check_columns(config)
+    _check_callbacks(config)
     return config
-
-
-def _check_columns(config):
-    """Refuse raw rows that give no sparse field, which the network cannot do without."""
-    if config.slot_dim == 0 and (config.dense_dim == 0 or "bucket" not in config.dense_encoding):
-        raise ConfigError(
-            f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "
-            "sparse field: without categories there must be integers and --dense_encoding=bucket or log+bucket"
-        )
 
 
 def _read_yaml(path):
     try:
         content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"--config_path={path}: {error.strerror}") from error
+        raise ConfigError(f"--{CONFIG_FLAG}={path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
@@ -119,123 +217,43 @@ def _read_yaml(path):
     return content
 
 
-def _parse_flags(defaults, argv, description):
-    """Return the flags that were given, by key, as text, and the names of those that are unknown."""
-    parser = _Parser(
-        description=description,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=120),
-    )
-    parser.add_argument("--config_path", metavar="FILE", help="YAML file of settings that differ from the defaults")
-    comments = _comments(DEFAULTS_PATH)
-    for key, default in defaults.items():
-        parser.add_argument(
-            f"--{key}",
-            metavar=type(default).__name__.upper(),
-            help=f"{comments[key]} (default: {default})".replace("%", "%%"),
-        )
-    flags, unknown = parser.parse_known_args(argv)
-    return vars(flags), [text.partition("=")[0] for text in unknown]
-
-
-def _note_unknown(unknown, defaults):
-    """Say which flags are ignored: a platform adds some of its own.  Their values may be secrets."""
-    names = [name + (f" (did you mean --{near[0]}?)" if (near := _nearest(name, defaults)) else "")
-             for name in unknown if name.startswith("--")]  # fmt: skip
-    if names:
-        print(f"ignored, not settings of this script: {', '.join(names)}")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise ConfigError(f"{message}; --help lists the flags")
-
-
-def _comments(path):
-    """Return what stands behind the # of each key."""
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    matches = (re.match(r"(\w+):.*?\s#\s*(.+)", line) for line in lines)
-    return {match[1]: match[2] for match in matches if match}
-
-
-def _check(defaults, settings, place):
-    """Return the settings in the types of their defaults.  place(key) says in a message where the value stands."""
-    checked = {}
-    for key, value in settings.items():
-        if key not in defaults:
-            raise ConfigError(f"{place(key)}: unknown key{_suggestion(str(key), defaults)}")
+def _parse(content: dict[Any, object], source: Callable[[object], str]) -> dict[str, object]:
+    """Return settings in their types.  source(key) says in a message where the value comes from."""
+    parsed = {}
+    for key, value in content.items():
+        if key not in SETTINGS:
+            raise ConfigError(f"{source(key)}: unknown key{suggestion(str(key), SETTINGS)}")
         try:
-            checked[key] = _convert(value, defaults[key])
-            if key in OPTIONAL and checked[key] == NONE:
-                checked[key] = None
-            _check_range(key, checked[key])
+            parsed[key] = SETTINGS[key].parse(value)
         except ValueError as error:
-            raise ConfigError(f"{place(key)}={value}: {error}") from None
-    return checked
+            raise ConfigError(f"{source(key)}={value}: {error}") from None
+    return parsed
 
 
-def _nearest(name, known):
-    return difflib.get_close_matches(name.lstrip("-"), known, n=1, cutoff=0.8)
+def read_help() -> dict[str, Flag]:
+    """Return the help on each setting, from default_config.yaml: the text behind its key and the heading above it."""
+    flags, group = {}, ""
+    for line in DEFAULTS_PATH.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            group = line.lstrip("# ")
+        elif (match := re.match(r"(\w+): *(.*?)(?:\s+# *(.*))?$", line)) and match[1] in SETTINGS:
+            key, default, meaning = match.groups("")
+            if (job_default := SETTINGS[key].job_default) is not None:
+                meaning += f"; in a job by default {job_default}"
+            flags[key] = Flag(group, default, meaning, SETTINGS[key])
+    return flags
 
 
-def _suggestion(name, known, prefix=""):
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{nearest[0]}?" if nearest else "; --help lists the known ones"
+def _check_columns(config):
+    """Refuse raw rows without a sparse field, which the network needs."""
+    if config.slot_dim == 0 and (config.dense_dim == 0 or not config.dense_encoding.has_buckets):
+        raise ConfigError(
+            f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "
+            "sparse field: without categories there must be integers and --dense_encoding=bucket or log+bucket"
+        )
 
 
-def _convert(value, default):
-    """Return `value`, text or parsed YAML, in the type of `default`; a list becomes a tuple of ints."""
-    if isinstance(default, bool):
-        return _to_bool(value)
-    if isinstance(default, int):
-        return _to_int(value)
-    if isinstance(default, float):
-        return _to_float(value)
-    if isinstance(default, list):
-        return _to_ints(value)
-    if value is None or isinstance(value, (dict, list)) or not str(value).strip():
-        raise ValueError("must be text that is not empty")
-    return str(value)
-
-
-def _to_bool(value):
-    word = str(value).lower()
-    if word not in TRUE_WORDS + FALSE_WORDS:
-        raise ValueError("must be True or False")
-    return word in TRUE_WORDS
-
-
-def _to_int(value):
-    if isinstance(value, bool) or not re.fullmatch(r"[+-]?[0-9]+", str(value).strip()):
-        raise ValueError("must be a whole number")
-    return int(value)
-
-
-def _to_float(value):
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError("must be a number")
-    return number
-
-
-def _to_ints(value):
-    items = value if isinstance(value, list) else [item for item in str(value).strip("[] ").split(",") if item]
-    if not items:
-        raise ValueError("must be a list of whole numbers, such as 400,400")
-    return tuple(_to_int(item) for item in items)
-
-
-def _check_range(key, value):
-    if key in CHOICES and value not in CHOICES[key]:
-        raise ValueError(f"must be one of {', '.join(map(str, CHOICES[key]))}")
-    if key in RANGES:
-        least, largest = RANGES[key]
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(least <= number <= largest for number in numbers):
-            raise ValueError(f"must be at least {least}" + (f" and at most {largest}" if largest < math.inf else ""))
-    if key in NEVER_ZERO and value == 0:
-        raise ValueError("must be more than 0")
+def _check_callbacks(config):
+    for name in config.callback:
+        if not re.fullmatch(r"[^:\s]+:\w+", name):
+            raise ConfigError(f"--callback={name}: must have the form package.module:Name")

@@ -10,32 +10,15 @@ if __name__ == "__main__":
     enter()
 
 import argparse
-import json
 import pathlib
 
-import numpy as np
-
-from src.click_model import ClickModel
 from src.common.errors import UserError, run_main
-from src.common.output_paths import Kind, Output, prepared
-from src.common.progress import Progress
-from src.evaluation.metrics import log_loss, roc_auc
-
-CHUNK_ROWS = 100_000
+from src.common.flags import Parser
 
 
-def main(argv=None):
-    arguments = parse_arguments(argv)
-    with prepared([Output("out", arguments.out, Kind.FILE)]):
-        best = write_rows(arguments.out, arguments.rows, arguments.seed)
-    print(
-        f"{arguments.out}: {best['rows']:,} rows, {best['clicks']:,} clicks; best possible: "
-        f"AUC {best['auc']:.5f}, log loss {best['log_loss']:.5f}"
-    )
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the flags."""
+    parser = Parser(
         prog="python -m src.criteo_like",
         description="Write rows that look like Criteo's.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -52,6 +35,31 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if arguments.rows < 1 or arguments.seed < 0:
         raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
     return arguments
+
+
+if __name__ == "__main__":
+    run_main(parse_arguments)  # a mistake in a flag ends here, before the imports that take time
+
+import json
+
+import numpy as np
+
+from src.click_model import ClickModel
+from src.common.output_paths import Kind, Output, prepared
+from src.common.progress import Progress
+from src.evaluation.metrics import log_loss, roc_auc
+
+CHUNK_ROWS = 100_000
+
+
+def main(argv=None):
+    arguments = parse_arguments(argv)
+    with prepared([Output("out", arguments.out, Kind.FILE)]):
+        best = write_rows(arguments.out, arguments.rows, arguments.seed)
+    print(
+        f"{arguments.out}: {best['rows']:,} rows, {best['clicks']:,} clicks; best possible: "
+        f"AUC {best['auc']:.5f}, log loss {best['log_loss']:.5f}"
+    )
 
 
 def write_rows(path: pathlib.Path, row_count: int, seed: int, chunk_rows: int = CHUNK_ROWS) -> dict:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identity of encoded data: a model is correct only on data that were encoded in the same way.
+"""The identity of encoded data: a model is valid only for data that were encoded in the same way.
 
-Checkpoints, exported models, the inputs of the C++ runner and its predictions carry it, and a mismatch is refused.
+Checkpoints, exported models, the inputs of the C++ runner and its predictions carry it; a mismatch is refused.
 """
 
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta, as_tuple
 
 DIGEST_KEY = "data_identity"
-TEXT_NAME = "data_identity.txt"  # in folders of raw arrays, for the C++ runner, which has no parser of JSON
+TEXT_NAME = "data_identity.txt"  # in folders of raw arrays, for the C++ runner, which has no JSON parser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,34 +29,34 @@ class DataIdentity:
     vocabulary_size: int
 
     @classmethod
-    def of_dataset(cls, meta) -> "DataIdentity":
-        """Take it from a DatasetMeta."""
-        return cls(**{field.name: as_tuple(getattr(meta, field.name)) for field in dataclasses.fields(cls)})
+    def of_dataset(cls, data: DatasetMeta) -> "DataIdentity":
+        """Take it from the metadata of a MindRecord folder."""
+        return cls(**{field.name: as_tuple(getattr(data, field.name)) for field in dataclasses.fields(cls)})
 
     def digest(self) -> str:
         """Return the SHA-256, in hexadecimal, of all fields as canonical JSON."""
         content = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
-    def differences(self, other: "DataIdentity") -> list:
+    def differences(self, other: "DataIdentity") -> list[str]:
         """Return the names of the fields in which `other` differs."""
         names = [field.name for field in dataclasses.fields(self)]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
-    def to_metadata(self) -> dict:
+    def to_metadata(self) -> dict[str, str]:
         """Return the digest under DIGEST_KEY and all fields, as text by name; lists are JSON."""
         fields = dataclasses.asdict(self).items()
         return {DIGEST_KEY: self.digest()} | {
             name: value if isinstance(value, str) else json.dumps(value) for name, value in fields
         }
 
-    def save_text(self, folder) -> None:
+    def save_text(self, folder: str | os.PathLike) -> None:
         """Write `folder`/data_identity.txt, lines of name=value."""
         lines = [f"{name}={value}\n" for name, value in self.to_metadata().items()]
         pathlib.Path(folder, TEXT_NAME).write_text("".join(lines), encoding="utf-8")
 
 
-def read_text_digest(folder) -> str | None:
+def read_text_digest(folder: str | os.PathLike) -> str | None:
     """Return the digest in `folder`/data_identity.txt, None if there is no such file; UserError if it is damaged."""
     path = pathlib.Path(folder, TEXT_NAME)
     try:
@@ -67,8 +69,3 @@ def read_text_digest(folder) -> str | None:
     if len(found) != 1:
         raise UserError(f"{path} is damaged: it must have one line {DIGEST_KEY}=SHA-256; write the folder again")
     return found[0]
-
-
-def as_tuple(value):
-    """Return a value of parsed JSON with tuples instead of lists, at any depth."""
-    return tuple(as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dataset_meta.json: what a reader of a MindRecord folder must know."""
+"""A MindRecord folder, described by its dataset_meta.json."""
 
 import dataclasses
 import json
@@ -12,13 +12,13 @@ from src.common.progress import Progress
 
 META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")
-PADDING_LABEL = -1.0  # of the rows that fill the last record of a split
+PADDING_LABEL = -1.0  # of the rows that pad the last record of a split
 FORMAT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardFile:
-    """A file of a split; `bytes` and `sha256` are of the file, without its index (.db)."""
+    """A file of a split; `bytes` and `sha256` do not include its index (.db)."""
 
     name: str
     records: int
@@ -28,40 +28,40 @@ class ShardFile:
 
 @dataclasses.dataclass(frozen=True)
 class SplitMeta:
-    """A split: its rows, and how many rows of padding (label -1) fill its last record."""
+    """The sizes of a split: padded_rows is the number of padding rows (label -1) in its last record."""
 
     rows: int
     positives: int
     padded_rows: int
     records: int
-    files: tuple
+    files: tuple[ShardFile, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetMeta:
     """A MindRecord folder.
 
-    sparse_fields: the names of the columns of sparse_ids, S of them.  dense_fields: those of dense_values, N of them.
-    dense_scales: for each dense field center and divisor.  first_bad_lines: [line number from 1, reason].
-    fields: a dict for each column of the raw rows; see field_report.FieldReport.
-    settings: those of the configuration that the data depend on.
+    sparse_fields: the names of the S columns of sparse_ids.  dense_fields: those of the N columns of dense_values.
+    dense_scales: center and divisor of each dense field.  bad_lines: their count by reason.  first_bad_lines: of some
+    the line number from 1, and the reason.  fields: a dict for each column of the raw rows; see
+    field_report.FieldReport.  settings: the part of the configuration that the data depend on.
     path: the folder itself, set by load().  It is not part of the file, which says neither where the data came from nor
     when: the same rows and settings give the same bytes.
     """
 
-    sparse_fields: tuple
-    dense_fields: tuple
+    sparse_fields: tuple[str, ...]
+    dense_fields: tuple[str, ...]
     vocabulary_size: int
     vocabulary_sha256: str
     dense_encoding: str
     dense_scales: tuple
     rows_per_record: int
     lines: int
-    bad_lines: dict
+    bad_lines: dict[str, int]
     first_bad_lines: tuple
-    splits: dict
-    fields: tuple
-    settings: dict
+    splits: dict[str, SplitMeta]
+    fields: tuple[dict, ...]
+    settings: dict[str, object]
     path: pathlib.Path | None = dataclasses.field(default=None, compare=False)
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -82,7 +82,8 @@ class DatasetMeta:
                 name: SplitMeta(**{**split, "files": tuple(ShardFile(**file) for file in split["files"])})
                 for name, split in content.pop("splits").items()
             }
-            meta = cls(splits=splits, path=path.parent, **content)
+            others = {key: as_tuple(value) for key, value in content.items()}
+            meta = cls(splits=splits, path=path.parent, **others)
         except FileNotFoundError:
             raise UserError(_missing_message(folder)) from None
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
@@ -102,7 +103,7 @@ class DatasetMeta:
                 raise UserError(f"{self.path / file.name} has {size} bytes, not {file.bytes}; preprocess again")
 
     def check_content(self, split: str) -> None:
-        """Raise UserError if a shard of a split has another SHA-256; shards of other data often have the same size."""
+        """Raise UserError if a shard of a split has another SHA-256; shards of different data often have one size."""
         files = self.splits[split].files
         progress = Progress("check", sum(file.bytes for file in files), "bytes", leave=False)
         for file in files:
@@ -116,10 +117,15 @@ class DatasetMeta:
         progress.close()
 
 
+def as_tuple(value: object) -> object:
+    """Return a value of parsed JSON with its lists, nested ones too, as tuples."""
+    return tuple(as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
 def _missing_message(folder):
     partial = partial_path(folder)
     if partial.exists():
-        return f"{folder} is not finished, {partial} is there; run src/preprocess_data.py again to resume"
+        return f"{folder} is not finished: {partial} exists; run src/preprocess_data.py again to resume"
     inner = pathlib.Path(folder, "mindrecord")
     if (inner / META_NAME).is_file():
         return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"

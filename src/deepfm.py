@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepFM: a factorization machine and a deep network that share the embeddings (Guo et al., IJCAI 2017).
+"""DeepFM: a factorization machine and an MLP that share the embeddings (Guo et al., IJCAI 2017).
 
     logit = bias + sum_i w_i + sum_{i<j} <e_i, e_j> + MLP([e_1 .. e_F])
 
-A sparse field contributes the row of its id, e_i [D] and w_i [1]; a dense field its own row times its value.
+A sparse field contributes the rows of its id in two tables, w_i [1] and e_i [D]; a dense field its own rows times its
+value.  With the weights w [B, F] and the vectors e [B, F, D] of a batch the plain forward is
+
+    first_order = w.sum(1)                                        # [B]
+    second_order = ((e.sum(1) ** 2) - (e ** 2).sum(1)).sum(1) / 2  # [B], all pairs i < j (Rendle, ICDM 2010)
+    hidden = e.reshape(B, F * D)
+    deep = mlp(hidden)                                            # [B]
+    logits = bias + first_order + second_order + deep             # [B], sigmoid(logits) is the click probability
+
+DeepFM.construct() computes this function without forming the vectors of the dense fields, [B, N, D]: their sums are
+products of matrices, and their part of the first layer of the MLP is folded (see MLP).
 
 Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size.
 """
@@ -31,34 +41,34 @@ class DeepFMConfig:
     dense_field_count: int
     embedding_size: int
     hidden_sizes: tuple
-    keep_prob: float = 1.0  # of the hidden units
-    embedding_keep_prob: float = 1.0  # of the numbers that the deep part takes of the embeddings
+    keep_prob: float = 1.0  # dropout keep probability of the hidden units
+    embedding_keep_prob: float = 1.0  # and of the embedding dimensions that enter the MLP
 
 
 class DeepFM(nn.Cell):
-    """From sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
+    """Maps sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
-    dense_dtype: in which the dense layers multiply, float32 or float16; all else, and the weights, are float32.
+    dense_dtype: float32 or float16, in which the dense layers multiply; everything else is float32.
     """
 
-    def __init__(self, config, dropout_seed=0, dense_dtype=ms.float32):
+    def __init__(self, config: DeepFMConfig, dropout_seed: int = 0, dense_dtype: ms.Type = ms.float32):
         super().__init__()
         self.config, self.dense_dtype = config, dense_dtype
         self.has_dense_fields = config.dense_field_count > 0
-        self.has_deep_part = len(config.hidden_sizes) > 0
+        self.has_mlp = len(config.hidden_sizes) > 0
         self.bias = Parameter(initializer("zeros", [1]), name="bias")
         self.linear = _table("linear", config.vocabulary_size, 1)
         self.embedding = _table("embedding", config.vocabulary_size, config.embedding_size)
         if self.has_dense_fields:
             self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
-        if self.has_deep_part:
-            self.deep = DeepPart(config, dropout_seed, dense_dtype)
+        if self.has_mlp:
+            self.deep = MLP(config, dropout_seed, dense_dtype)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.square = ops.Square()
         self.mul = ops.Mul()
-        self.half = Tensor(0.5, ms.float32)  # old runtimes know Mul of tensors only
+        self.half = Tensor(0.5, ms.float32)  # old runtimes can multiply tensors only
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
@@ -68,47 +78,47 @@ class DeepFM(nn.Cell):
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
         sum_of_squares = self.sum(self.square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
-            # The vector of dense field i is value_i * row_i, so its sums over the fields are products of matrices.
+            # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
             sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
         second_order = self.mul(self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1), self.half)
         logits = self.bias + first_order + second_order
-        if self.has_dense_fields and self.has_deep_part:
+        if self.has_dense_fields and self.has_mlp:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
-        elif self.has_deep_part:
+        elif self.has_mlp:
             logits = logits + self.deep(embeddings)
         return logits
 
-    def fold(self):
-        """Form once for all what a step forms of the parameters alone, to predict with weights that stay."""
-        if self.has_dense_fields and self.has_deep_part:
+    def fold(self) -> None:
+        """Precompute the projection of the dense fields, to predict with weights that no longer change."""
+        if self.has_dense_fields and self.has_mlp:
             self.deep.fold(self.dense_embedding)
 
-    def embedding_tables(self):
-        """Return the parameters that L2 regularisation holds small: all embeddings, of size D and of size 1."""
+    def embedding_tables(self) -> list[Parameter]:
+        """Return the parameters under L2 regularisation: all embeddings, those of size D and those of size 1."""
         return self.sparse_tables() + self.dense_tables()
 
-    def sparse_tables(self):
-        """Return the parameters of which sparse_ids name rows."""
+    def sparse_tables(self) -> list[Parameter]:
+        """Return the tables whose rows are selected by sparse_ids."""
         return [self.linear, self.embedding]
 
-    def dense_tables(self):
-        """Return the parameters of which each dense field has a row."""
+    def dense_tables(self) -> list[Parameter]:
+        """Return the tables with one row for each dense field."""
         return [self.dense_linear, self.dense_embedding] if self.has_dense_fields else []
 
 
-class DeepPart(nn.Cell):
-    """The multilayer perceptron over all embeddings, ReLU and dropout after each hidden layer, to one output [B, 1].
+class MLP(nn.Cell):
+    """The deep component: layers over all embeddings, each hidden one with ReLU and dropout, to one output [B, 1].
 
-    Dropout of its inputs takes numbers from the embeddings of sparse fields, and from a dense field its whole value.
+    Input dropout drops single dimensions of the embeddings of sparse fields, but the complete value of a dense field.
 
-    Dense field i always looks up row i, so its share of the first layer, value_i * (row_i @ weight_i), is folded:
-    row_i @ weight_i is formed once a step, or once for all by fold(), [N, H], instead of multiplying [B, N*D] by
-    [N*D, H].
+    The dense fields are folded: dense field i contributes value_i * (row_i @ weight_i) to the first layer, where
+    row_i @ weight_i, [N, H] for all dense fields, depends on parameters alone.  It is computed once per step, or once
+    for all by fold(); then [B, N] is multiplied by [N, H] instead of [B, N * D] by [N * D, H].
     """
 
-    def __init__(self, config, dropout_seed, dense_dtype):
+    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type):
         super().__init__()
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
@@ -123,13 +133,13 @@ class DeepPart(nn.Cell):
         self.has_dropout = config.keep_prob < 1
         self.has_input_dropout = config.embedding_keep_prob < 1
         if self.has_dropout or self.has_input_dropout:
-            self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # of the dropout
+            self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # counted for dropout
         if self.has_dropout:
             self.dropouts = nn.CellList(
                 [Dropout(size, config.keep_prob, dropout_seed, layer) for layer, size in enumerate(config.hidden_sizes)]
             )
         if self.has_input_dropout:
-            layer = len(config.hidden_sizes)  # the first number that no hidden layer has
+            layer = len(config.hidden_sizes)  # the first index after those of the hidden layers
             self.sparse_dropout = Dropout(self.sparse_width, config.embedding_keep_prob, dropout_seed, layer)
         if self.has_input_dropout and config.dense_field_count:
             self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
@@ -158,8 +168,8 @@ class DeepPart(nn.Cell):
             hidden = self.cast(self.rest[layer](hidden), ms.float32)
         return hidden  # [B, 1]
 
-    def fold(self, dense_embedding):
-        """Replace dense_weight [N, D, H] by what it makes of dense_embedding [N, D]."""
+    def fold(self, dense_embedding: Parameter) -> None:
+        """Replace dense_weight [N, D, H] by the projection of dense_embedding [N, D]."""
         self.projection = Parameter(self._project(dense_embedding), name="projection", requires_grad=False)
         self.is_folded = True
         del self.dense_weight
@@ -172,9 +182,9 @@ class DeepPart(nn.Cell):
 
 
 class DeepFMPredict(nn.Cell):
-    """From the inputs of `network`, a DeepFM, to click probabilities float32 [B, 1]."""
+    """Maps the inputs of a DeepFM to click probabilities, float32 [B, 1]."""
 
-    def __init__(self, network):
+    def __init__(self, network: DeepFM):
         super().__init__(auto_prefix=False)
         self.network = network
         self.sigmoid = ops.Sigmoid()
@@ -193,6 +203,6 @@ def _glorot(inputs, outputs):
 
 
 def _dense_layer(inputs, outputs, dtype, fan_in=None):
-    """Return a layer whose weights are drawn as for `fan_in` inputs, of which it may hold only a part."""
+    """Return a layer whose weights are initialised for `fan_in` inputs, which may be more than its own."""
     layer = nn.Dense(inputs, outputs, weight_init=_glorot(fan_in or inputs, outputs), bias_init="zeros")
     return layer if dtype == ms.float32 else layer.to_float(dtype)

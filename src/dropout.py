@@ -2,9 +2,9 @@
 """Dropout whose mask is a function of (seed, step, layer, row, unit).
 
 nn.Dropout keeps its random state inside the kernel: on a CPU it differs from run to run, and no checkpoint can hold it.
-Here an element's mask is the hash of its place, so the same seed gives the same run, and a run can go on where it was.
-Rows and units are hashed apart and joined by exclusive or; the rounds and factors are those of lowbias32 (Wellons,
-"Prospecting for Hash Functions", 2018), without the steps that only stir bits below the ones compared.
+Here the mask of an element is a hash of its indices, so the same seed gives the same run, and a run resumes exactly.
+Rows and units are hashed separately and combined by exclusive or; the rounds and factors are those of lowbias32
+(Wellons, "Prospecting for Hash Functions", 2018), without the steps that only mix bits too low for the comparison.
 """
 
 import mindspore as ms
@@ -16,12 +16,12 @@ SHIFT = 15
 
 
 class Dropout(nn.Cell):
-    """From hidden float32 [B, H] and step int32 [1] to the same with 1 - keep_prob of the units set to 0.
+    """Maps hidden float32 [B, H] and step int32 [1] to hidden with a fraction 1 - keep_prob of the units set to 0.
 
-    The others are divided by keep_prob.  Outside training it returns its input.
+    The others are divided by keep_prob.  Outside training it returns its input.  layer: its index in the network.
     """
 
-    def __init__(self, width, keep_prob, seed, layer):
+    def __init__(self, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__()
         unit_seeds = np.random.default_rng([seed, layer]).integers(-(2**31), 2**31, (1, width))
         self.unit_keys = Tensor(unit_seeds.astype(np.int32))  # [1, H]
@@ -38,7 +38,7 @@ class Dropout(nn.Cell):
         step_factor, first, second = self.factors
         rows = ops.reshape(ops.arange(hidden.shape[0]).astype(ms.int32), (-1, 1))  # [B, 1]
         row_keys = self._mix((rows + step * step_factor) * first, second)
-        bits = self._mix(self.xor(row_keys, self.unit_keys) * first, second)  # [B, H], even over all of int32
+        bits = self._mix(self.xor(row_keys, self.unit_keys) * first, second)  # [B, H], uniform over int32
         mask = ops.cast(ops.less(bits, self.limit), hidden.dtype)
         return hidden * (ops.stop_gradient(mask) * self.scale)
 

@@ -14,7 +14,11 @@ if __package__ in (None, ""):  # started as a script: make `src` importable
 from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
-    enter(resume_hint="run the same command again to resume")
+    enter(
+        "Turn raw Criteo rows into MindRecord.",
+        needs=("data_path",),
+        resume_hint="run the same command again to resume",
+    )
 
 from src.common.errors import run_main
 from src.config import load_config
@@ -22,7 +26,7 @@ from src.preprocessing.pipeline import make_records
 
 
 def main(argv=None):
-    make_records(load_config(argv, description="Turn raw Criteo rows into MindRecord."))
+    make_records(load_config(argv))
 
 
 if __name__ == "__main__":

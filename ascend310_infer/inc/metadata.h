@@ -24,5 +24,5 @@ void WriteFolderMetadata(const std::filesystem::path &folder, const Metadata &me
 void CheckSameData(const std::string &model_path, const Metadata &model, const std::string &inputs_path,
                    const Metadata &inputs);
 
-// Returns the number of ids in the model's embedding table; if the metadata do not hold it, the largest possible number.
+// Returns the number of ids in the model's embedding table; without this entry the number of ids that int32 allows.
 int64_t VocabularySize(const Metadata &model);

@@ -115,8 +115,8 @@ std::string Get(const Metadata &metadata, const std::string &name) {
 }
 
 void WarnUnknown(const std::string &path) {
-  std::cerr << "warning: " << path << " does not say which data it belongs to, so it is not checked that the model was "
-            << "trained on such data" << std::endl;
+  std::cerr << "warning: " << path << " has no data identity, so it is not checked that the model was trained on these "
+            << "data" << std::endl;
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class ErrorStream {
 };
 
 const std::string kUnknown =
-    " does not say which data it belongs to, so it is not checked that the model was trained on such data\n";
+    " has no data identity, so it is not checked that the model was trained on these data\n";
 
 }  // namespace
 

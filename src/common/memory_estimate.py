@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory a network takes to train, to predict with and to export: arithmetic on its sizes.
+"""Estimates of the memory that training, evaluation and export take: arithmetic on the sizes of the network.
 
-The factors were fitted to the peak resident memory of runs on the CPU with 100,000 to 5,000,000 ids of 16 and 80
-numbers; there the estimates are between 0.8 and 1.3 times the measured values.
+The factors were fitted to the peak resident memory of runs on the CPU with 100,000 to 5,000,000 ids and embeddings of
+16 and 80 dimensions; there the estimates are between 0.8 and 1.3 times the measured values.
 """
 
 import dataclasses
@@ -10,55 +10,55 @@ import itertools
 
 FLOAT_BYTES = 4
 PROCESS_BYTES = int(0.6 * 2**30)  # Python, MindSpore and the readers of the data
-# Copies of all parameters at the peak.  A training holds the weights, both moments of Adam, the gradients and, while it
-# saves a checkpoint, those that the file is written from; options need copies of their own.
-TRAINING_COPIES, L2_COPIES, CLIPPING_COPIES, AVERAGE_COPIES = 6, 2.5, 4, 5
-PREDICTION_COPIES = 6.5  # to evaluate and to export: the weights, and the checkpoint with both moments while it is read
-# Numbers of a batch that are held at once, for each number of an embedding and for each hidden unit.
+# Copies of all parameters at the peak.  Training holds the weights, both moments of Adam, the gradients and, while it
+# saves a checkpoint, the weights and moments that it writes; options need further copies.
+TRAINING_COPIES, L2_COPIES, CLIPPING_COPIES, EMA_COPIES = 6, 2.5, 4, 5
+PREDICTION_COPIES = 6.5  # evaluation and export: the weights, and the checkpoint with both moments while it is read
+# Values per row of a batch that are held at once, per embedding dimension and per hidden unit.
 TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 11
 PREDICTION_EMBEDDINGS, PREDICTION_UNITS = 3, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSizes:
-    """The sizes of a DeepFM that its memory depends on; a DeepFMConfig has them, too."""
+    """The sizes of a DeepFM that its memory depends on; a DeepFMConfig has these fields, too."""
 
     vocabulary_size: int
     sparse_field_count: int
     dense_field_count: int
     embedding_size: int
-    hidden_sizes: tuple
+    hidden_sizes: tuple[int, ...]
 
 
-def parameter_count(sizes) -> int:
-    """Return how many weights a network of these sizes has.  sizes: NetworkSizes or DeepFMConfig."""
+def parameter_count(sizes: NetworkSizes) -> int:
+    """Return the number of weights of a network."""
     rows = sizes.vocabulary_size + sizes.dense_field_count
     inputs = (sizes.sparse_field_count + sizes.dense_field_count) * sizes.embedding_size
     layers = itertools.pairwise([inputs, *sizes.hidden_sizes, 1])
     return 1 + rows * (sizes.embedding_size + 1) + sum((wide + 1) * narrow for wide, narrow in layers)
 
 
-def table_bytes(sizes, is_training: bool) -> int:
-    """Return the bytes of the embedding tables, in training with their gradients and both moments of Adam."""
+def table_bytes(sizes: NetworkSizes, *, is_training: bool) -> int:
+    """Return the bytes of the embedding tables; in training with their gradients and both moments of Adam."""
     copies = 4 if is_training else 1
     return copies * FLOAT_BYTES * sizes.vocabulary_size * (sizes.embedding_size + 1)
 
 
-def training_bytes(sizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
+def training_bytes(sizes: NetworkSizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
     """Return the bytes of a process that trains.
 
-    batch_size: rows of its steps.  l2_coef, clip_norm, ema_decay: as build_train_step takes them; 0 for none.
+    batch_size: rows per step of the process.  l2_coef, clip_norm, ema_decay: as in the training; 0 if off.
     """
-    options = ((l2_coef, L2_COPIES), (clip_norm, CLIPPING_COPIES), (ema_decay, AVERAGE_COPIES))
+    options = ((l2_coef, L2_COPIES), (clip_norm, CLIPPING_COPIES), (ema_decay, EMA_COPIES))
     copies = TRAINING_COPIES + sum(more for setting, more in options if setting)
-    return _bytes(sizes, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
+    return _process_bytes(sizes, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
 
 
-def prediction_bytes(sizes, batch_size: int) -> int:
-    """Return the bytes of a process that reads a checkpoint and scores rows with it, or exports it."""
-    return _bytes(sizes, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
+def prediction_bytes(sizes: NetworkSizes, batch_size: int) -> int:
+    """Return the bytes of a process that loads a checkpoint to evaluate or to export it."""
+    return _process_bytes(sizes, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
 
 
-def _bytes(sizes, copies, batch_size, embeddings, units):
-    row_numbers = embeddings * sizes.sparse_field_count * sizes.embedding_size + units * sum(sizes.hidden_sizes)
-    return PROCESS_BYTES + int(FLOAT_BYTES * (copies * parameter_count(sizes) + batch_size * row_numbers))
+def _process_bytes(sizes, copies, batch_size, embeddings, units):
+    row_values = embeddings * sizes.sparse_field_count * sizes.embedding_size + units * sum(sizes.hidden_sizes)
+    return PROCESS_BYTES + int(FLOAT_BYTES * (copies * parameter_count(sizes) + batch_size * row_values))

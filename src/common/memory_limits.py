@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What memory this machine can still give, and whether it is enough for what is about to run."""
+"""The memory that this machine has left, and whether a training, an evaluation or an export fits into it."""
 
 import dataclasses
 import pathlib
@@ -8,15 +8,15 @@ import resource
 import psutil
 
 from src.common.errors import UserError
-from src.common.memory_estimate import table_bytes
+from src.common.memory_estimate import NetworkSizes, table_bytes
 
 GIB = 2**30
 TRAINING = "training"
-MARGIN = 1.3  # estimates may be too large by this factor, and nothing that fits is to be refused
-UNLIMITED = 2**60  # bytes; a cgroup of version 1 without a limit reports more
-HASHED_RANGE = 10  # times as large as the number of its ids can be: then the ids are hashes
+MARGIN = 1.3  # estimates may be too large by this factor, and nothing that fits may be refused
+UNLIMITED = 2**60  # bytes; cgroup v1 reports more than this if there is no limit
+HASHED_RANGE = 10  # a vocabulary so many times larger than the ids that can occur consists of hashes
 CGROUPS, OWN_CGROUPS = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
-# The files of a cgroup by version: limit, usage, and the entries of memory.stat that the system gives back if need be.
+# The files of a cgroup by version: limit, usage, and the entries of memory.stat that the kernel can reclaim.
 CGROUP_FILES = {
     2: ("memory.max", "memory.current", ("inactive_file", "active_file")),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
@@ -25,7 +25,7 @@ CGROUP_FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """How many bytes one process can still get, and by what that is limited."""
+    """The bytes that one process can still get, and the source of this limit, for a message."""
 
     free_bytes: int
     source: str
@@ -33,26 +33,26 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is about to run: its name, as "training", the network's sizes, and the bytes that each process takes."""
+    """A task that is about to run: its name, as "training", and the bytes that each of its processes needs."""
 
     name: str
-    sizes: object
+    sizes: NetworkSizes
     needed_bytes: int
     process_count: int = 1
 
     def __str__(self):
         each = f"{self.process_count} times " if self.process_count > 1 else ""
-        table = table_bytes(self.sizes, self.name == TRAINING) / GIB
+        table = table_bytes(self.sizes, is_training=self.name == TRAINING) / GIB
         shape = f"{self.sizes.vocabulary_size:,} x {self.sizes.embedding_size + 1}"
         return f"{each}{self.needed_bytes / GIB:,.1f} GiB for {self.name} (table of {shape}: {table:,.1f} GiB)"
 
 
-def check_fits(work: Work, device: str, advice: str, is_planned: bool = False) -> None:
-    """Print what the work takes; raise UserError if this machine cannot give it.
+def check_fits(work: Work, device: str, advice: str, *, is_planned: bool = False) -> None:
+    """Print the memory that the work needs; raise UserError if this machine does not have it.
 
-    A device other than "CPU" has memory of its own, which is not compared.  advice: how to take less.
-    is_planned: another process is going to do the work, so that what this one holds will be free then.
-    The rule: refuse if the estimate, divided by MARGIN, exceeds what is free, swap included.
+    A device other than "CPU" has memory of its own, which is not compared.  advice: how to need less, for the message.
+    is_planned: another process is going to do the work, when the memory of this one is free again.
+    The rule: refuse if the estimate, divided by MARGIN, exceeds the free memory, swap included.
     """
     if device != "CPU":
         print(f"memory: {work}; not compared with the memory of {device}", flush=True)
@@ -62,16 +62,16 @@ def check_fits(work: Work, device: str, advice: str, is_planned: bool = False) -
     held = own.rss
     if (work.needed_bytes - held) / MARGIN > limit.free_bytes:
         raise UserError(
-            f"memory: about {work}, and this machine can give {limit.free_bytes / GIB:,.1f} GiB more ({limit.source}); "
+            f"memory: about {work}, and this machine has {limit.free_bytes / GIB:,.1f} GiB left ({limit.source}); "
             f"{advice}"
         )
     print(f"memory: {work}; {(limit.free_bytes + held) / GIB:,.1f} GiB are free", flush=True)
 
 
-def training_advice(sizes, distinct_ids: int | None = None, process_count: int = 1) -> str:
-    """Return how to make a training take less memory.
+def training_advice(sizes: NetworkSizes, distinct_ids: int | None = None, process_count: int = 1) -> str:
+    """Return how to reduce the memory of a training.
 
-    distinct_ids: how many ids the data can have at the most, if the vocabulary size is only the largest of them.
+    distinct_ids: an upper bound for the distinct ids in the data, if the vocabulary size is only the largest id + 1.
     """
     if distinct_ids is not None and sizes.vocabulary_size > HASHED_RANGE * distinct_ids:
         return (
@@ -86,12 +86,12 @@ def training_advice(sizes, distinct_ids: int | None = None, process_count: int =
 
 
 def smallest_limit(process_count: int = 1, own_virtual_bytes: int = 0) -> Limit:
-    """Return the least of available RAM, the limits of the cgroups, and the limit of the address space.
+    """Return the smallest of these: available RAM, the limits of cgroups, and the limit of the address space.
 
-    RAM and cgroups are divided among process_count processes; the address space is that of one process.
+    The processes share RAM and the limits of cgroups; each has an address space of its own.
     """
     swap = psutil.swap_memory().free
-    limits = [Limit((psutil.virtual_memory().available + swap) // process_count, "the RAM that is available")]
+    limits = [Limit((psutil.virtual_memory().available + swap) // process_count, "available RAM")]
     limits += [
         Limit((limit.free_bytes + swap) // process_count, limit.source) for limit in cgroup_limits(CGROUPS, OWN_CGROUPS)
     ]
@@ -101,10 +101,10 @@ def smallest_limit(process_count: int = 1, own_virtual_bytes: int = 0) -> Limit:
     return min(limits, key=lambda limit: limit.free_bytes)
 
 
-def cgroup_limits(root: pathlib.Path, own: pathlib.Path) -> list:
-    """Return a Limit for each cgroup of version 1 or 2 that limits the memory of this process.
+def cgroup_limits(root: pathlib.Path, own: pathlib.Path) -> list[Limit]:
+    """Return a Limit for each cgroup, v1 or v2, that limits the memory of this process.
 
-    root: where cgroups are mounted.  own: the file that names those of the process.
+    root: the mount point of cgroups.  own: the file that lists the cgroups of the process.
     """
     limits = []
     for folder, version in _cgroup_folders(root, own):
@@ -112,12 +112,12 @@ def cgroup_limits(root: pathlib.Path, own: pathlib.Path) -> list:
         limit, usage = _read_number(folder / limit_name), _read_number(folder / usage_name)
         if limit is not None and limit < UNLIMITED and usage is not None:
             cached = sum(_read_statistics(folder / "memory.stat").get(name, 0) for name in reclaimable)
-            limits.append(Limit(max(limit - max(usage - cached, 0), 0), f"the limit of the cgroup, {limit_name}"))
+            limits.append(Limit(max(limit - max(usage - cached, 0), 0), f"cgroup limit {limit_name}"))
     return limits
 
 
 def _cgroup_folders(root, own):
-    """Yield the folders of the cgroups of this process and of those above them, each with its version."""
+    """Yield the folders of the cgroups of this process and of their parents, each with its version."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -133,7 +133,7 @@ def _cgroup_folders(root, own):
 
 
 def _read_number(path):
-    """Return the number in a file; None if there is no such file, or no number as "max" is none."""
+    """Return the number in a file; None if there is no such file or no number in it, such as "max"."""
     try:
         return int(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

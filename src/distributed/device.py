@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
-import glob
-
 import mindspore as ms
 import mindspore.dataset as ds
 from mindspore.communication import get_group_size, get_rank, init
 
+from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
 from src.common.errors import UserError
 from src.distributed.environment import ALONE, MSRUN, RANK_TABLE, Launcher, clear_other_launchers, read_launcher
 from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
-
-# In order of preference: the device files that the driver creates.
-DEVICE_FILES = {"Ascend": ("/dev/*davinci[0-9]*",), "GPU": ("/dev/nvidia[0-9]*", "/dev/dxg")}
 
 
 def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
@@ -71,11 +67,7 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> st
     device_id: used unless the Launcher gives one.  UserError if MindSpore cannot use the device.
     """
     chosen = next(filter(_is_usable, DEVICE_FILES), "CPU") if target == "auto" else target
-    if chosen != "CPU" and not _has_driver(chosen):
-        raise UserError(
-            f"--device_target={chosen}: this machine has no {' or '.join(DEVICE_FILES[chosen])}, so no driver for it; "
-            "--device_target=CPU always works"
-        )
+    check_driver(chosen)
     device_id = launcher.device_id(device_id) if chosen != "CPU" else None
     try:
         ms.set_device(chosen, device_id)
@@ -102,8 +94,4 @@ def set_seed(seed: int) -> None:
 
 def _is_usable(target: str) -> bool:
     # The driver is looked for first: without one, MindSpore's answer comes with a page of warnings.
-    return _has_driver(target) and getattr(ms.device_context, target.lower()).is_available()
-
-
-def _has_driver(target: str) -> bool:
-    return any(glob.glob(pattern) for pattern in DEVICE_FILES[target])
+    return has_driver(target) and getattr(ms.device_context, target.lower()).is_available()

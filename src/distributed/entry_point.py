@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an entry point does first, before it imports anything that takes time."""
+"""The first steps of an entry point, before it imports anything that takes time."""
 
 import signal
 
 
-def enter(distributed=False, resume_hint=""):
-    """Make the standard streams safe, let signals end the process in one line, and read what a launcher has said.
+def enter(
+    description: str | None = None,
+    *,
+    needs: tuple[str, ...] = (),
+    may_read: tuple[str, ...] = (),
+    distributed: bool = False,
+    resume_hint: str = "",
+) -> None:
+    """Prepare the process, and refuse mistakes in the command line.
 
-    distributed: whether the entry point may be one of several processes.  resume_hint: how to go on after a signal.
-    Only the first milliseconds of the interpreter itself, before this call, are out of reach.
+    The standard streams become safe, signals end the process in one line, and the environment says which launcher has
+    started it.  Only the first milliseconds of the interpreter itself, before this call, are out of reach.
+    description: of the command, for --help; None if it does not take the flags of src.config.
+    needs, may_read: the settings that name its inputs, as check_inputs takes them.
+    distributed: whether the entry point may be one of several processes, each on a device of its own.
+    resume_hint: how to resume after a signal.
     """
     # Signals that come during the imports below are kept for handle_signals().
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -35,3 +46,15 @@ def enter(distributed=False, resume_hint=""):
         guard = rank_guard.fork(launcher)
     clear_other_launchers(launcher)
     handle_signals(resume_hint, guard)
+    if description is not None:
+        run_main(lambda: _check_command_line(description, needs, may_read, distributed))
+
+
+def _check_command_line(description, needs, may_read, uses_device):
+    from src.common.accelerators import check_driver
+    from src.config import check_inputs, load_config
+
+    config = load_config(description=description)
+    if uses_device:
+        check_driver(config.device_target)
+    check_inputs(config, needs, may_read)

@@ -1,66 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score a network on a split."""
+"""Evaluate a network on a split."""
 
 import dataclasses
 import time
+from collections.abc import Callable
 
 import numpy as np
+import polars as pl
+from mindspore.dataset import Dataset
 
 from src.common.encoded_rows import check_rows
 from src.common.progress import Progress
-from src.evaluation.metrics import drop_padding, score
+from src.deepfm import DeepFMPredict
+from src.distributed.process_group import ProcessGroup
+from src.evaluation.columns import Columns
+from src.evaluation.metrics import compute_metrics
+from src.evaluation.slices import FieldSlices
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoredSplit:
-    """Predictions for the rows of the split `name`.
+class Evaluation:
+    """The predictions for all rows of a split, and how good they are.
 
-    labels, probabilities: float32 [n].  scores: those of metrics.score, and eval_time in seconds.
+    labels, probabilities: float32 [n].  metrics: those of metrics.compute_metrics.  seconds: of predicting the rows and
+    computing the metrics.  by_field: by the name of a sparse field the frame of FieldSlices.metrics.
     """
 
-    name: str
+    split: str
     labels: np.ndarray
     probabilities: np.ndarray
-    scores: dict
+    metrics: dict[str, float]
+    seconds: float
+    by_field: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+
+    def log_text(self) -> str:
+        """Return the text of a line of auc.log."""
+        auc, log_loss = self.metrics["auc"], self.metrics["log_loss"]
+        return f"AUC: {auc:.6f}, log_loss: {log_loss:.6f}, eval_time: {self.seconds:.1f}s"
 
 
-def score_split(name, predictor, dataset, ranks, between_batches=None):
-    """Return the ScoredSplit of `dataset`; for the arguments see predict."""
+def evaluate_split(
+    split: str,
+    predictor: DeepFMPredict,
+    dataset: Dataset,
+    ranks: ProcessGroup,
+    *,
+    between_batches: Callable[[], None] | None = None,
+    slices: FieldSlices | None = None,
+) -> Evaluation:
+    """Return the Evaluation of a split, whose rows are read once.
+
+    slices: the fields by which the rows are evaluated too; for the other arguments see predict.
+    """
     start = time.monotonic()
-    labels, probabilities = predict(predictor, dataset, ranks, name, between_batches)
-    scores = score(labels, probabilities)
-    scores["eval_time"] = time.monotonic() - start
-    return ScoredSplit(name, labels, probabilities, scores)
+    labels, probabilities = predict(
+        predictor, dataset, ranks, split, between_batches=between_batches, add_ids=slices and slices.add
+    )
+    metrics = compute_metrics(labels, probabilities)
+    seconds = time.monotonic() - start
+    by_field = slices.metrics(probabilities) if slices else {}
+    return Evaluation(split, labels, probabilities, metrics, seconds, by_field)
 
 
-def predict(predictor, dataset, ranks, title, between_batches=None):
+def predict(
+    predictor: DeepFMPredict,
+    dataset: Dataset,
+    ranks: ProcessGroup,
+    split: str,
+    *,
+    between_batches: Callable[[], None] | None = None,
+    add_ids: Callable[[np.ndarray, np.ndarray], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and click probabilities of all rows of `dataset`, both float32 [n].
 
-    predictor: a DeepFMPredict.  dataset: of batches that end with the labels.  ranks: a ProcessGroup, each rank with a
-    share of the rows; all of them get what all have.  title: of the progress.  between_batches: called after each
-    batch; what it raises ends the work.
+    dataset: its batches end with the labels.  ranks: divide the rows; all of them get the result for all rows.
+    split: its name, for messages.  between_batches: called after each batch; an exception of it ends the work.
+    add_ids: called with the sparse_ids int32 [B, S] and the labels float32 [B, 1] of each batch.
     """
     was_training = predictor.network.training
     predictor.set_train(False)
-    progress = Progress(title, dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
-    parts = []
+    progress = Progress(split, dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
+    rows = Columns(ranks)
     try:
-        for batch, (*inputs, labels) in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):
-            check_rows(
-                *(column.asnumpy() for column in inputs),
-                vocabulary_size=predictor.network.config.vocabulary_size,
-                source=f"{title} split, batch {batch}",
-            )
-            parts.append((labels.asnumpy(), predictor(*inputs).asnumpy()))
+        for batch, tensors in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):
+            *inputs, labels = (tensor.asnumpy() for tensor in tensors)
+            size, source = predictor.network.config.vocabulary_size, f"{split} split, batch {batch}"
+            check_rows(*inputs, vocabulary_size=size, source=source)
+            rows.add(labels, predictor(*tensors[:-1]).asnumpy())
+            if add_ids is not None:
+                add_ids(inputs[0], labels)
             progress.advance(1)
             if between_batches is not None:
                 between_batches()
     finally:
         progress.close()
         predictor.network.set_train(was_training)
-    return drop_padding(*(ranks.gather(join(column)) for column in zip(*parts)))
-
-
-def join(arrays):
-    """Return the numbers of all arrays, one behind the other, [n]."""
-    return np.concatenate([array.ravel() for array in arrays])
+    return rows.gather()

@@ -1,47 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of predicted click probabilities, over all rows at once."""
+"""Metrics of predicted click probabilities, over all rows at once."""
 
 import math
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from src.dataset_meta import PADDING_LABEL
-
-PROBABILITY_FLOOR = 1e-7  # a probability of 0 or 1 in float32 stands for one within this of it
+PROBABILITY_FLOOR = 1e-7  # a float32 probability of 0 or 1 stands for any that is as close to it as this
 CALIBRATION_BINS = 15
-NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
+NORMAL_QUANTILE = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 
 
-def drop_padding(labels, *columns):
-    """Return labels and other columns, all [n] or [n, 1], as [m], without the rows whose label is PADDING_LABEL."""
-    labels, *columns = map(np.ravel, (labels, *columns))
-    if any(column.shape != labels.shape for column in columns):
-        raise ValueError(f"{labels.size} labels but {' and '.join(str(column.size) for column in columns)} of others")
-    real = labels != PADDING_LABEL
-    return labels[real], *(column[real] for column in columns)
-
-
-def score(labels, probabilities):
-    """Return all scores by name, the same for any order of the rows.
+def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """Return all metrics by name; they do not depend on the order of the rows.
 
     labels: [n] of 0 or 1.  probabilities: [n] in [0, 1].
     """
-    order = np.lexsort((labels, probabilities))  # a sum depends on the order in its last digits
+    order = np.lexsort((labels, probabilities))  # the last digits of a sum depend on the order
     labels, probabilities = labels[order], probabilities[order]
     return {
-        "AUC": roc_auc(labels, probabilities),
-        "AUC_interval": auc_interval(labels, probabilities),
+        "auc": roc_auc(labels, probabilities),
+        "auc_interval": auc_interval(labels, probabilities),
         "log_loss": log_loss(labels, probabilities),
         "normalised_entropy": normalised_entropy(labels, probabilities),
         "calibration": calibration(labels, probabilities),
         "calibration_error": calibration_error(labels, probabilities),
-        "rows": len(labels),
     }
 
 
-def roc_auc(labels, scores):
-    """Return the area under the ROC curve, ties counted half; NaN if only one class is there.
+def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN if there is only one class.
 
     labels: [n] of 0 or 1.  scores: [n], any monotone score; logits and probabilities give the same value.
     """
@@ -50,8 +38,8 @@ def roc_auc(labels, scores):
     return float(roc_auc_score(labels, scores))
 
 
-def auc_interval(labels, scores):
-    """Return the ends of the 95 % confidence interval of roc_auc, within [0, 1]; NaNs if only one class is there.
+def auc_interval(labels: np.ndarray, scores: np.ndarray) -> list[float]:
+    """Return the ends of the 95 % confidence interval of roc_auc, within [0, 1]; NaNs if there is only one class.
 
     Source: DeLong, DeLong, Clarke-Pearson, Biometrics 1988, by midranks as in Sun & Xu, IEEE Signal Processing Letters
     2014.
@@ -65,9 +53,10 @@ def auc_interval(labels, scores):
     return [float(max(clicks.mean() - margin, 0.0)), float(min(clicks.mean() + margin, 1.0))]
 
 
-def auc_components(clicks, others):
-    """Return for each score in `clicks`, [m], the share of `others`, [n], below it, and for each in others of clicks
-    above it; ties count half.  The mean of either is the AUC.
+def auc_components(clicks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each score of a click, [m], the fraction of others below it, and for each other, [n], of clicks above.
+
+    Ties count half.  The mean of either is the AUC.
     """
     sorted_clicks, sorted_others = np.sort(clicks), np.sort(others)
     below = _midranks(sorted_others, clicks) / len(others)
@@ -76,12 +65,12 @@ def auc_components(clicks, others):
 
 
 def _midranks(sorted_scores, scores):
-    """Return how many of sorted_scores are below each score, ties counted half."""
+    """Return the number of sorted_scores below each score, ties counted half."""
     return (np.searchsorted(sorted_scores, scores, "left") + np.searchsorted(sorted_scores, scores, "right")) / 2
 
 
-def log_loss(labels, probabilities):
-    """Return the mean of -log(probability of what happened), in nats.
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean of -log(probability of the label), in nats.
 
     labels: [n] of 0 or 1.  probabilities: [n] in [0, 1], clipped to PROBABILITY_FLOOR from either end.
     """
@@ -89,25 +78,26 @@ def log_loss(labels, probabilities):
     return float(-np.mean(np.where(labels == 1, np.log(clipped), np.log1p(-clipped))))
 
 
-def normalised_entropy(labels, probabilities):
-    """Return the log loss as a share of that of always predicting the rows' own click rate; NaN with one class.
+def normalised_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the log loss over that of always predicting the rows' own click rate; NaN with one class.
 
     Source: He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014.
     """
     if _is_one_class(labels):
         return float("nan")
-    rate = labels.mean(dtype=np.float64)
-    return log_loss(labels, probabilities) / float(-rate * math.log(rate) - (1 - rate) * math.log(1 - rate))
+    click_rate = labels.mean(dtype=np.float64)
+    entropy = float(-click_rate * math.log(click_rate) - (1 - click_rate) * math.log(1 - click_rate))
+    return log_loss(labels, probabilities) / entropy
 
 
-def calibration(labels, probabilities):
-    """Return the sum of the predictions over the number of clicks: 1 at best; NaN without clicks."""
+def calibration(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the sum of the predictions over the number of clicks, 1 at best; NaN without clicks."""
     clicks = labels.sum(dtype=np.float64)
     return float(probabilities.sum(dtype=np.float64) / clicks) if clicks else float("nan")
 
 
-def calibration_error(labels, probabilities):
-    """Return the mean distance of click rate and mean prediction over 15 even intervals of the prediction, by rows.
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean distance between click rate and mean prediction in 15 equal bins of the prediction, by rows.
 
     Source: the expected calibration error of Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """

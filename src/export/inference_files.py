@@ -135,8 +135,7 @@ def _check_identity(result_path, manifest_path, manifest):
     for path, digest in ((manifest_path, of_labels), (result_path, of_model)):
         if digest is None:
             print(
-                f"warning: {path} does not say which data it belongs to, so it is not checked that the model was "
-                "trained on such data",
+                f"warning: {path} has no data identity, so it is not checked that the model was trained on these data",
                 file=sys.stderr,
             )
     if None not in (of_labels, of_model) and of_labels != of_model:

@@ -8,19 +8,19 @@ encoded and packed.
 
 import contextlib
 import dataclasses
-import glob
 import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterator
 
+from src.common.accelerators import find_accelerator
 from src.common.dense_encoding import DenseEncoding
 from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
-from src.config import AUTO
+from src.config import AUTO, SETTINGS, Role, keys_of
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import FieldReport, IdCounter, describe_dataset, describe_estimate, report_fields
@@ -37,12 +37,10 @@ from src.preprocessing.writing import write_splits
 
 SPILL_NAME = "spill"  # in the work folder
 # Settings that the parsed rows depend on, and all that the result does; the others only say where and how.
-SPILL_SETTINGS = (
-    "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",
-)  # fmt: skip
-RESULT_SETTINGS = (*SPILL_SETTINGS, "threshold", "max_vocab_size", "dense_encoding", "line_per_sample")
+SPILL_SETTINGS = keys_of(Role.PARSED_ROWS)
+RESULT_SETTINGS = keys_of(Role.PARSED_ROWS, Role.MINDRECORD)
 # Settings that are recorded only with other values than these: results from before these settings existed stay valid.
-UNRECORDED = {"negative_label": 0}
+UNRECORDED = {key: setting.unrecorded for key, setting in SETTINGS.items() if setting.unrecorded is not None}
 
 
 def make_records(config) -> pathlib.Path:
@@ -104,7 +102,7 @@ def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
             folder.discard()
             raise
         if isinstance(error, UserError):
-            kept = f"the parsed rows are kept in {folder.partial}: run with other settings to use them, or delete it"
+            kept = f"the parsed rows are kept in {folder.partial}: use them with other settings, or delete them"
             raise UserError(f"{error}; {kept}") from error
         kept = f"The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
         raise OSError(f"{error}. {kept}") from error
@@ -214,12 +212,9 @@ def vocabulary_size(rows: RowSummary, encoder: FeatureEncoder) -> int:
 
 def check_training_fits(encoder: FeatureEncoder, rows: RowSummary, config) -> None:
     """Print the memory that training on the result takes; UserError if it would run on this machine and cannot."""
-    from src.distributed.device import DEVICE_FILES
-
-    has_accelerator = any(glob.glob(pattern) for patterns in DEVICE_FILES.values() for pattern in patterns)
     device = config.device_target
     if device == AUTO:
-        device = "an accelerator" if has_accelerator else "CPU"
+        device = find_accelerator() or "CPU"
     sizes = NetworkSizes(
         vocabulary_size(rows, encoder), len(encoder.sparse_names), len(encoder.dense_scales), config.embedding_size,
         config.hidden_sizes,

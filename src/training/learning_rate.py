@@ -7,9 +7,9 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class LearningRate:
-    """A rate that rises evenly to `peak` over the first warmup_steps, then follows its kind.
+    """A learning rate that rises linearly to `peak` over the first warmup_steps, then follows its kind.
 
-    kind: "constant"; "plateau": divided by decay_factor after each look at valid that brought no improvement;
+    kind: "constant"; "plateau": divided by decay_factor after each validation without improvement;
     "one_cycle": down to 0 at total_steps, along half a cosine (after Smith & Topin, "Super-Convergence", 2018).
     """
 
@@ -19,9 +19,9 @@ class LearningRate:
     warmup_steps: int = 0
     decay_factor: float = 10.0
 
-    def at(self, step, decays=0):
-        """Return the rate of a step, counted from 0, after that many looks without improvement."""
-        rate = self.peak / self.decay_factor**decays if self.kind == "plateau" else self.peak
+    def at(self, step: int, plateau_count: int = 0) -> float:
+        """Return the learning rate of a step, counted from 0, after that many validations without improvement."""
+        rate = self.peak / self.decay_factor**plateau_count if self.kind == "plateau" else self.peak
         if step < self.warmup_steps:
             return rate * (step + 1) / self.warmup_steps
         if self.kind == "one_cycle":

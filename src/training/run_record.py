@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""run.json beside the checkpoints: what made them, and how it went."""
+"""run.json next to the checkpoints: the provenance of a run, and its losses and validations."""
 
 import json
 import os
@@ -12,37 +12,35 @@ import sys
 import mindspore as ms
 import numpy as np
 
+from src.callback import Callback
 from src.common.errors import UserError
 from src.common.files import write_json
+from src.common.progress import epoch_and_step
 from src.common.signals import signals_for_children
+from src.config import Role, keys_of
+from src.dataset_meta import DatasetMeta
 
 RUN_NAME = "run.json"
-# Of these the position in the data and the meaning of the parameters depend: no going on with others.
-FIXED_SETTINGS = (
-    "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "ema_decay",
-)  # fmt: skip
-# These say where and how long, not what is learned.
-FREE_SETTINGS = (
-    "device_target", "device_id", "dataset_path", "ckpt_path", "checkpoint_path", "resume", "overwrite",
-    "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir", "enable_modelarts", "data_url", "train_url",
-    "checkpoint_url", "data_path", "output_dir", "output_path", "load_path",
-)  # fmt: skip
+# The position in the data and the meaning of the parameters depend on these: a run cannot be resumed with others.
+FIXED_SETTINGS = keys_of(Role.RUN_IDENTITY)
+# A change of these is not worth a note: they do not influence the weights, or only by the data, which are compared.
+FREE_SETTINGS = keys_of(Role.FREE, Role.PARSED_ROWS, Role.MINDRECORD)
 
 
-class RunRecord:
-    """The content of run.json in the folder `path`.
+class RunRecord(Callback):
+    """Writes run.json in the folder `path` before each checkpoint; a checkpoint itself has only the counts."""
 
-    settings: the configuration as a dict.  meta: the DatasetMeta of the data.
-    """
+    rank_zero_only = True
 
-    def __init__(self, path, settings, meta, device, rank_count=1):
+    def __init__(self, path: os.PathLike | str, settings: dict, data: DatasetMeta, device: str, rank_count: int = 1):
+        """settings: the configuration.  device: its target."""
         self._path = pathlib.Path(path, RUN_NAME)
         self._content = {
             "command": this_command(),
             "settings": json.loads(json.dumps(settings)),
             "data": {
-                "vocabulary_sha256": meta.vocabulary_sha256,
-                "files": {file.name: file.sha256 for split in meta.splits.values() for file in split.files},
+                "vocabulary_sha256": data.vocabulary_sha256,
+                "files": {file.name: file.sha256 for split in data.splits.values() for file in split.files},
             },
             "versions": {
                 "python": platform.python_version(),
@@ -58,39 +56,58 @@ class RunRecord:
                 "ranks": rank_count,
             },
         }
-        self._losses = []
+        self._history = []  # a dict for each validation, or each epoch if there is no validation set
+        self._losses = []  # [epochs done, loss, learning rate] of each logged step
 
-    def go_on_from(self, folder, epochs_done):
-        """Go on, after so many epochs, with the run whose run.json is in a folder; return a note on each other setting.
+    def resume_from(self, folder: os.PathLike | str) -> list[str]:
+        """Take over losses and history from the run.json in a folder; return a note on each setting that differs.
 
-        Raises UserError if that would not be the same run.
+        Raises UserError if this would not be the same run.
         """
         path = pathlib.Path(folder, RUN_NAME)
         try:
             earlier = json.loads(path.read_text(encoding="utf-8"))
-            settings, data, losses = earlier["settings"], earlier["data"], earlier["losses"]
+            settings, data, losses, history = (earlier[key] for key in ("settings", "data", "losses", "history"))
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} is missing or damaged, so this run cannot be gone on with") from error
-        self._losses = [loss for loss in losses if loss[0] <= epochs_done]
-        ours = self._content["settings"]
+            raise UserError(f"{path} is missing or damaged, so this run cannot be resumed") from error
+        current = self._content["settings"]
         # A run of an earlier version lacks the settings that did not exist then.
-        known = [key for key in ours if key in settings and key not in FREE_SETTINGS]
-        changed = [key for key in known if ours[key] != settings[key]]
+        known = [key for key in current if key in settings and key not in FREE_SETTINGS]
+        changed = [key for key in known if current[key] != settings[key]]
         for key in FIXED_SETTINGS:
             if key in changed:
-                raise UserError(f"--{key}={ours[key]}: the run in {folder} has {settings[key]}")
+                raise UserError(f"--{key}={current[key]}: the run in {folder} has {settings[key]}")
         if data != self._content["data"]:
-            raise UserError(f"--dataset_path={ours['dataset_path']}: the run in {folder} has other data")
-        return [f"--{key}={ours[key]} from here on; it was {settings[key]}" for key in changed]
+            raise UserError(f"--dataset_path={current['dataset_path']}: the run in {folder} has other data")
+        self._losses, self._history = losses, history
+        return [f"--{key}={current[key]} from here on; it was {settings[key]}" for key in changed]
 
-    def add_loss(self, epochs_done, loss, learning_rate):
-        """Take in the loss of a step, and the rate that it had."""
-        self._losses.append((epochs_done, loss, learning_rate))
+    def state_dict(self):
+        return {"losses": len(self._losses), "history": len(self._history)}
 
-    def write(self, state):
-        """Write run.json with the losses so far and the history of a TrainState."""
-        content = {**self._content, "history": state.history, "losses": self._losses}
-        write_json(self._path, content)
+    def load_state_dict(self, state, *, in_place):
+        del self._losses[state["losses"] :], self._history[state["history"] :]
+
+    def on_train_step_end(self, run_context):
+        params = run_context.original_args()
+        if params.loss is not None:
+            self._losses.append([params.cur_step_num / params.batch_num, params.loss, params.learning_rate])
+
+    def on_eval_end(self, run_context):
+        params = run_context.original_args()
+        step = params.cur_step_num
+        self._history.append(
+            {
+                "epoch": epoch_and_step(step, params.batch_num)[0],
+                "step": step,
+                "epochs_done": step / params.batch_num,
+                "learning_rate": params.learning_rate,
+                "valid": params.metrics,
+            }
+        )
+
+    def before_save(self, run_context):
+        write_json(self._path, {**self._content, "history": self._history, "losses": self._losses})
 
 
 def read_run(folder):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training step does: loss, gradients, Adam; and where it starts."""
+"""One training step: loss, gradients, Adam, EMA weights; and the initial bias."""
 
 import math
 
@@ -10,7 +10,7 @@ from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
 
-EMA_START = 10  # steps; while there are few, the average is nearly that of all of them
+EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
 
 
@@ -19,9 +19,9 @@ class LossNetwork(nn.Cell):
 
     loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embedding tables
 
-    l2_on: "tables", or "batch": of the tables of sparse fields only the rows that the batch looks up count, as often as
-    it does and divided by the number of its rows.
-    rank_count: how many processes have a batch each; the mean of their losses is then the loss of all their rows.
+    l2_on: "tables", or "batch": of the tables of sparse fields only the rows of the batch's ids count, each as often as
+    its id occurs, divided by the number of rows of the batch.
+    rank_count: the number of processes with a batch each; the mean of their losses is the loss of all their rows.
     """
 
     def __init__(self, network, l2_coef, l2_on="tables", rank_count=1):
@@ -32,7 +32,7 @@ class LossNetwork(nn.Cell):
             self.sum_of_ranks = ops.AllReduce(ops.ReduceOp.SUM)
         self.half_l2_coef = l2_coef / 2
         self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
-        self.whole_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
+        self.full_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
         self.gather = ops.Gather()
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
@@ -44,7 +44,7 @@ class LossNetwork(nn.Cell):
         row_count = ops.maximum(self._mean_of_ranks(real.sum()), 1 / self.rank_count)
         loss = total / row_count
         if self.half_l2_coef > 0:
-            for table in self.whole_tables:
+            for table in self.full_tables:
                 loss = loss + self.half_l2_coef * ops.square(table).sum()
             for table in self.batch_tables:
                 squares = ops.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
@@ -60,24 +60,24 @@ class LossNetwork(nn.Cell):
 class TrainStep(nn.TrainOneStepCell):
     """From a batch to its loss, updating the network of `loss_network` with its optimizer.
 
-    clip_norm: the largest norm of all gradients together, larger ones are scaled down to it; 0 for no limit.
+    clip_norm: the largest norm of all gradients together, to which larger ones are scaled down; 0 for no limit.
     loss_scale: the factor that keeps small gradients above 0 while they are float16; other than 1, a step whose
     gradients are not finite changes nothing.
-    ema_decay: the weights of `averaged`, a network like that of loss_network, follow its weights as an exponential
-    moving average; in the first steps faster, as those are far off.  0 for none: then `averaged` is that network.
+    ema_decay: the weights of `ema_network`, a network like that of loss_network, follow its weights as an exponential
+    moving average, faster in the first steps, which are far off.  0 for none: then `ema_network` is that network.
     """
 
     def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0, ema_decay=0.0):
         super().__init__(loss_network, optimizer, sens=loss_scale)
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
-        self.averaged = loss_network.network
+        self.ema_network = loss_network.network
         if ema_decay > 0:
-            self.averaged, averages = _copy_of(loss_network.network)
-            self.averages = ParameterTuple(averages)
+            self.ema_network, ema_weights = _make_ema_network(loss_network.network)
+            self.ema_weights = ParameterTuple(ema_weights)
         self.inverse_scale = 1 / loss_scale
         self.for_each = ops.HyperMap()
-        self._rate = None
+        self._learning_rate = None
 
     def construct(self, *batch):
         loss = self.network(*batch)
@@ -97,30 +97,30 @@ class TrainStep(nn.TrainOneStepCell):
         updated = self.optimizer(gradients)
         if self.ema_decay > 0:
             step = ops.cast(self.optimizer.global_step, ms.float32)  # [1], from 1
-            share = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
-            updated = self.for_each(ops.partial(_move_towards, share), self.averages, self.weights)
+            fraction = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
+            updated = self.for_each(ops.partial(_move_towards, fraction), self.ema_weights, self.weights)
         return updated
 
-    def set_learning_rate(self, rate):
-        """Set the rate of the steps to come."""
-        if rate != self._rate:
-            self.optimizer.learning_rate.set_data(Tensor(rate, ms.float32))
-            self._rate = rate
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of the following steps."""
+        if learning_rate != self._learning_rate:
+            self.optimizer.learning_rate.set_data(Tensor(learning_rate, ms.float32))
+            self._learning_rate = learning_rate
 
 
-def _copy_of(network):
-    """Return a DeepFM with the weights of another, under names of its own, and its list of weights."""
-    copy = DeepFM(network.config, dense_dtype=network.dense_dtype)
-    weights = copy.trainable_params()
-    for theirs, ours in zip(network.trainable_params(), weights):
-        ours.set_data(theirs.value().copy())
-        ours.requires_grad = False
-    copy.update_parameters_name(EMA_PREFIX)
-    return copy, weights
+def _make_ema_network(network):
+    """Return a DeepFM with the weights of another, under names of their own, and the list of its weights."""
+    ema_network = DeepFM(network.config, dense_dtype=network.dense_dtype)
+    ema_weights = ema_network.trainable_params()
+    for weight, ema_weight in zip(network.trainable_params(), ema_weights):
+        ema_weight.set_data(weight.value().copy())
+        ema_weight.requires_grad = False
+    ema_network.update_parameters_name(EMA_PREFIX)
+    return ema_network, ema_weights
 
 
-def _move_towards(share, average, weight):
-    return ops.assign_add(average, share * (weight - average))
+def _move_towards(fraction, ema_weight, weight):
+    return ops.assign_add(ema_weight, fraction * (weight - ema_weight))
 
 
 def _times(factor, gradient):
@@ -136,15 +136,15 @@ def build_train_step(
 ):
     """Return a cell that takes a batch, updates `network`, a DeepFM, with Adam and returns the loss.
 
-    rank_count: how many processes train together, each with batches of its own.
+    rank_count: the number of processes that train together, each with batches of its own.
     """
     loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
     loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
-    with muted("FusedSparseAdam"):  # which nn.Adam makes, warns of, and does not use for dense gradients
+    with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
     return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
 
 
-def start_at_base_rate(network, positives, row_count):
-    """Set the bias of `network` so that, all else being 0, it predicts the share of clicks in the train rows."""
+def init_bias_to_base_rate(network: DeepFM, positives: int, row_count: int) -> None:
+    """Set the bias of `network` so that, all else being 0, it predicts the click rate of the training set."""
     network.bias.set_data(Tensor([math.log(positives / (row_count - positives))], ms.float32))

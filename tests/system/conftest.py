@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests that train share: the MindRecord of a few generated rows."""
+"""Fixtures of the system tests: the MindRecord of a few generated rows, and the C++ runner."""
+
+import fcntl
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -9,10 +16,37 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory, run):
-    """4,850 train rows or so: the last record of 100 is not whole, and 12 steps of 4 records leave one out."""
+    """About 4,850 rows of training: the last record of 100 is padded, and 12 steps of 4 records leave one out."""
     work = tmp_path_factory.mktemp("data")
     write_rows(work / "train.txt", 6000, seed=2)
     flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
     finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={work}", *flags)
     assert finished.returncode == 0, finished.stderr
     return work / "mindrecord"
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory, worker_id):
+    """A copy of the C++ runner, built with MindSpore Lite for the CPU by the first of the suite's processes."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
+    with (folder / "runner.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "runner").exists():
+            built = build_runner()
+            shutil.copy(built, folder / "runner")
+    return folder / "runner"
+
+
+def build_runner():
+    """Build the C++ runner where scripts/run_infer_310.sh does; return its path."""
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    scripts = [["bash", ROOT / "ascend310_infer" / "build.sh"]]
+    if not environment.get("LITE_HOME"):
+        scripts.insert(0, ["bash", ROOT / "scripts" / "get_mindspore_lite.sh"])
+    for command in scripts:
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        environment.setdefault("LITE_HOME", finished.stdout.strip())
+    return ROOT / "ascend310_infer" / "out" / "main"

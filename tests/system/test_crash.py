@@ -110,15 +110,13 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_the_next_run_resumes(undis
     finished = subprocess.run(
         command(work), capture_output=True, text=True, check=False, preexec_fn=limit_file_size, timeout=100
     )
-    assert_refused(finished, "run the same command again to resume, or delete it")
+    assert_refused(finished, "The work so far is kept in", "run the same command again to resume, or delete it")
     assert not (work / "mindrecord").exists()
     subprocess.run(command(work), check=True, capture_output=True)
     assert digests(work / "mindrecord") == digests(expected / "mindrecord")
 
 
-@pytest.mark.parametrize(
-    "free", ["5m", "17m"]
-)  # too little for the spill; enough for the spill, but not for the shards
+@pytest.mark.parametrize("free", ["5m", "17m"])  # not enough for the spill; enough for it, but not for the shards
 def test_a_full_disk_ends_in_one_line_and_the_next_run_resumes(undisturbed, tmp_path, free):
     expected, _ = undisturbed
     rows = (expected / "train.txt").stat().st_size

@@ -27,14 +27,13 @@ def trained(dataset, run, tmp_path_factory):
 @pytest.mark.parametrize(
     ("script", "flag", "message"),
     [
-        (PREPROCESS, "--data_path=none", "no train.txt, train.txt.gz or dac.tar.gz in none/origin_data or none"),
+        (PREPROCESS, "--data_path=none", "--data_path=none: no such file or folder"),
         (PREPROCESS, "--treshold=3", "unknown argument --treshold; did you mean --threshold?"),
         (TRAIN, "--batch_size=-1", "--batch_size=-1: must be at least 0"),
-        (TRAIN, "--dataset_path=none", "none holds no dataset_meta.json"),
+        (TRAIN, "--dataset_path=none", "--dataset_path=none: no such file or folder"),
         (TRAIN, "--config_path=none.yaml", "--config_path=none.yaml: No such file or directory"),
         (TRAIN, "--device_target=Ascend", "--device_target=Ascend: this machine has no /dev/*davinci[0-9]*"),
         (TRAIN, "--device_target=GPU", "--device_target=GPU: this machine has no /dev/nvidia[0-9]*"),
-        (EVAL, "--checkpoint_path=none", "--checkpoint_path=none: no such file or folder"),
     ],
 )
 def test_a_wrong_flag_is_named_and_nothing_is_written(run, tmp_path, script, flag, message):
@@ -67,6 +66,11 @@ def test_a_raw_file_that_cannot_be_used_is_refused_and_nothing_is_written(run, t
     finished = run(PREPROCESS, f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", cwd=tmp_path)
     assert_refused(finished, message)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_checkpoint_that_does_not_exist_is_named(run, dataset, tmp_path):
+    finished = run(EVAL, f"--dataset_path={dataset}", "--checkpoint_path=none", cwd=tmp_path)
+    assert_refused(finished, "--checkpoint_path=none: no such file or folder")
 
 
 def test_a_missing_shard_is_named(run, dataset, tmp_path):

@@ -242,7 +242,7 @@ def test_a_log_folder_that_is_deleted_ends_in_one_line_and_resume_loses_no_step(
 # Where a run is killed: the n-th call of one of the functions through which training writes.
 KILLED = """
 import os, sys
-import train, src.checkpoint, src.callback, src.training.trainer, src.common.errors
+import train, src.checkpoint, src.callback, src.common.errors
 target = int(os.environ["KILL_AT"])
 calls = 0
 
@@ -258,7 +258,7 @@ def killing(function):
 for module in (src.checkpoint, sys.modules["src.training.run_record"]):
     module.write_json = killing(module.write_json)
 src.callback.append_line = killing(src.callback.append_line)
-src.checkpoint._save_whole = killing(src.checkpoint._save_whole)
+src.checkpoint._save_parameters = killing(src.checkpoint._save_parameters)
 src.checkpoint.ModelFolder._remove_unlisted = killing(src.checkpoint.ModelFolder._remove_unlisted)
 src.common.errors.run_main(train.main)
 """

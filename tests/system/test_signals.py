@@ -89,6 +89,7 @@ def run_again(script, data, work):
     ],
 )
 def test_a_signal_during_the_imports_ends_the_process_in_one_line(tmp_path, script, number):
+    (tmp_path / "checkpoint").mkdir()  # without it the process would end before these imports
     assert stop(script, tmp_path, tmp_path, 0.4, number) < SECONDS_TO_END
 
 

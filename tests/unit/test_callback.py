@@ -3,80 +3,152 @@ import re
 
 import pytest
 
-from src.callback import TrainLogs
-from src.common.errors import UserError
+from src.callback import (
+    Callback,
+    EarlyStopping,
+    LearningRateScheduler,
+    LossLog,
+    NotFinite,
+    ProgressBar,
+    TerminateOnNaN,
+    Upload,
+    ValidationLog,
+    call_hook,
+)
+from src.evaluation.evaluate import Evaluation
+from src.training.learning_rate import LearningRate
+from tests.training import context_of, lines_of
 
-SCORES = {"AUC": 0.75, "log_loss": 0.5, "rows": 10, "eval_time": 0.25}
-
-
-@pytest.fixture
-def logs(tmp_path):
-    """The logs of 2 epochs of 25 steps."""
-    logs = TrainLogs(
-        tmp_path / "loss.log", tmp_path / "auc.log", every=10, rows_per_step=4, steps_per_epoch=25, epochs=2
-    )
-    logs.start(0)
-    return logs
-
-
-def texts(path):
-    """Return the lines of a log without their times."""
-    lines = path.read_text().splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
-    return [line[20:] for line in lines]
+EVALUATION = Evaluation("valid", None, None, {"auc": 0.75, "log_loss": 0.5}, 0.25)
+METRICS = {"auc": 0.75, "log_loss": 0.5}
 
 
-def test_losses_are_logged_at_intervals_and_at_the_end_of_an_epoch(logs, tmp_path):
-    for step in range(1, 51):
-        if logs.is_due(step):
-            logs.add_loss(step, 0.1 * step, 0.01)
-    assert texts(tmp_path / "loss.log") == [
+def test_losses_are_appended_with_time_epoch_and_step(tmp_path):
+    log = LossLog(tmp_path / "loss.log")
+    for step, loss in ((10, 1.0), (11, None), (25, 2.5), (26, 0.123456789)):  # 25 steps an epoch
+        log.on_train_step_end(context_of(cur_step_num=step, loss=loss))
+    lines = (tmp_path / "loss.log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d epoch: ", line) for line in lines)
+    assert lines_of(tmp_path / "loss.log") == [
         "epoch: 1 step: 10, loss is 1",
-        "epoch: 1 step: 20, loss is 2",
         "epoch: 1 step: 25, loss is 2.5",
-        "epoch: 2 step: 10, loss is 3.5",
-        "epoch: 2 step: 20, loss is 4.5",
-        "epoch: 2 step: 25, loss is 5",
+        "epoch: 2 step: 1, loss is 0.1234568",
     ]
 
 
-def test_looks_are_logged_with_the_step_unless_they_end_an_epoch(logs, tmp_path, capsys):
-    logs.add_look(30, SCORES)
-    logs.add_look(50, SCORES)
-    assert texts(tmp_path / "auc.log") == [
+def test_metrics_are_appended_with_the_step_unless_it_ends_an_epoch(tmp_path, capsys):
+    log = ValidationLog(tmp_path / "auc.log")
+    for step in (30, 50):
+        log.on_eval_end(context_of(cur_step_num=step, metrics=METRICS, evaluation=EVALUATION))
+    log.on_eval_end(context_of(cur_step_num=50))  # without a validation set
+    assert lines_of(tmp_path / "auc.log") == [
         "epoch: 2 step: 5 valid AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s",
         "epoch: 2 valid AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s",
     ]
-    assert capsys.readouterr().out.splitlines() == texts(tmp_path / "auc.log")
+    assert capsys.readouterr().out.splitlines() == lines_of(tmp_path / "auc.log")
+
+
+def test_a_log_loses_its_later_lines_only_if_its_own_run_is_resumed(tmp_path):
+    log = LossLog(tmp_path / "loss.log")
+    log.on_train_step_end(context_of(cur_step_num=10, loss=1.0))
+    state = log.state_dict()
+    log.on_train_step_end(context_of(cur_step_num=20, loss=2.0))
+    LossLog(tmp_path / "loss.log").load_state_dict(state, in_place=False)
+    assert len(lines_of(tmp_path / "loss.log")) == 2
+    LossLog(tmp_path / "loss.log").load_state_dict(state, in_place=True)
+    assert lines_of(tmp_path / "loss.log") == ["epoch: 1 step: 10, loss is 1"]
+    LossLog(tmp_path / "loss.log").load_state_dict({"bytes": 10_000}, in_place=True)  # a log that was made anew
+    assert LossLog(tmp_path / "loss.log").state_dict() == state
+    LossLog(tmp_path / "none.log").load_state_dict(state, in_place=True)
+    assert not (tmp_path / "none.log").exists()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run(logs, value):
-    with pytest.raises(UserError, match=f"the loss is {value} at epoch 1 step 10; earlier checkpoints are kept"):
-        logs.add_loss(10, value, 0.01)
-    with pytest.raises(UserError, match=f"the log loss on valid is {value} at epoch 2 step 25"):
-        logs.add_look(50, {**SCORES, "log_loss": value})
+def test_a_loss_or_log_loss_that_is_not_finite_ends_training(value):
+    guard = TerminateOnNaN()
+    with pytest.raises(NotFinite, match=f"the loss is {value} at epoch 1 step 10; earlier checkpoints are kept"):
+        guard.on_train_step_end(context_of(cur_step_num=10, loss=value))
+    with pytest.raises(NotFinite, match=f"the validation log loss is {value} at epoch 2 step 25"):
+        guard.on_eval_end(context_of(cur_step_num=50, metrics={"log_loss": value}))
+    guard.on_train_step_end(context_of(cur_step_num=11))
+    guard.on_eval_end(context_of(cur_step_num=11))
 
 
-def test_what_came_after_a_checkpoint_is_cut_off(logs, tmp_path):
-    logs.add_loss(10, 1, 0.01)
-    sizes = logs.sizes()
-    logs.add_loss(20, 2, 0.01)
-    logs.add_look(25, SCORES)
-    logs.cut(sizes)
-    assert texts(tmp_path / "loss.log") == ["epoch: 1 step: 10, loss is 1"]
-    assert texts(tmp_path / "auc.log") == []
-    logs.cut([10_000, 10_000])  # nothing is there to cut off
-    assert logs.sizes() == sizes
+def test_the_learning_rate_of_each_step_is_that_of_the_schedule_and_of_the_plateaus_so_far():
+    rates = []
+    step = type("Step", (), {"set_learning_rate": staticmethod(rates.append)})
+    scheduler = LearningRateScheduler(LearningRate("plateau", 0.4, total_steps=50, warmup_steps=2, decay_factor=2.0))
+    validations = {3: (METRICS, True), 4: (METRICS, False), 5: ({}, False), 6: (METRICS, False)}
+    for number in range(1, 8):
+        context = context_of(cur_step_num=number, train_network=step)
+        scheduler.on_train_step_begin(context)
+        assert context.original_args().learning_rate == rates[-1]
+        if number in validations:
+            context.original_args().metrics, context.original_args().is_best = validations[number]
+            scheduler.on_eval_end(context)
+    assert rates == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1])
+    resumed = LearningRateScheduler(LearningRate("plateau", 0.4, total_steps=50, decay_factor=2.0))
+    resumed.load_state_dict(scheduler.state_dict(), in_place=True)
+    resumed.on_train_step_begin(context_of(cur_step_num=8, train_network=step))
+    assert rates[-1] == pytest.approx(0.1)
 
 
-def test_a_rank_that_leaves_writing_to_another_only_checks(tmp_path, capsys):
-    logs = TrainLogs(tmp_path / "loss.log", tmp_path / "auc.log", 1, 4, 25, 2, writes=False)
-    logs.start(3)
-    logs.add_loss(4, 1.0, 0.01)
-    logs.add_look(25, SCORES)
-    with pytest.raises(UserError, match="the loss is nan"):
-        logs.add_loss(26, float("nan"), 0.01)
-    logs.close()
-    assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().out == ""
+def test_training_ends_after_validations_in_a_row_without_improvement():
+    stopping, ended = EarlyStopping(2), []
+    for is_best in (True, False, True, False, False):
+        context = context_of(metrics=METRICS, is_best=is_best)
+        stopping.on_eval_end(context)
+        ended.append(context.get_stop_requested())
+    assert ended == [False, False, False, False, True]
+    for patience, ends in ((2, True), (3, False), (0, False)):  # also if it is resumed, unless with more patience
+        resumed, context = EarlyStopping(patience), context_of()
+        resumed.load_state_dict(stopping.state_dict(), in_place=True)
+        resumed.on_train_begin(context)
+        assert context.get_stop_requested() is ends
+
+
+def test_progress_counts_the_rows_of_all_epochs_and_those_that_were_done_before(capsys):
+    with ProgressBar() as progress:
+        progress.on_train_begin(context_of(cur_step_num=48))
+        progress.on_train_step_end(context_of(cur_step_num=49, loss=0.5))
+        progress.on_train_step_end(context_of(cur_step_num=50))
+    line = capsys.readouterr().out
+    assert line.startswith("train: 200 rows in ")  # 2 epochs of 25 steps of 4 rows
+    assert line.endswith(", epoch 2/2, loss 0.5000\n")
+
+
+def test_results_are_published_after_each_checkpoint():
+    calls = []
+    upload = Upload(lambda: calls.append(1))
+    call_hook("before_save", context_of(upload))
+    assert not calls
+    call_hook("after_save", context_of(upload))
+    assert calls == [1]
+
+
+def test_hooks_are_called_in_the_order_of_the_list_and_only_where_there_are_some():
+    import mindspore.train
+
+    calls = []
+
+    class Old(mindspore.train.Callback):
+        """With MindSpore's older names, which are those of training here."""
+
+        def begin(self, run_context):
+            calls.append("old begins")
+
+        def step_end(self, run_context):
+            calls.append("old step ends")
+
+    class New(Callback):
+        def on_train_step_end(self, run_context):
+            calls.append("new step ends")
+
+        def on_eval_begin(self, run_context):
+            calls.append("new evaluates")
+
+    by_instance = mindspore.train.LambdaCallback(on_train_step_end=lambda run_context: calls.append("lambda"))
+    context = context_of(New(), Old(), by_instance)
+    for hook in ("on_train_begin", "on_train_step_end", "on_eval_begin", "on_eval_end", "before_save"):
+        call_hook(hook, context)
+    assert calls == ["old begins", "new step ends", "old step ends", "lambda", "new evaluates"]

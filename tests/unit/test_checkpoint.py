@@ -97,6 +97,23 @@ def test_a_model_json_of_an_older_version_has_the_size_of_the_vocabulary_with_th
     found.check_data(DatasetMeta.load(dataset))
 
 
+def test_a_run_of_the_version_before_can_be_evaluated_but_not_resumed(folder, dataset):
+    path = folder.path / "model.json"
+    content = json.loads(path.read_text())
+    assert content["format_version"] == 3
+    find_checkpoint(folder.path).check_resumable()
+    path.write_text(json.dumps(content | {"format_version": 2}))
+    checkpoint = find_checkpoint(folder.path)
+    assert (checkpoint.file, checkpoint.metrics["log_loss"]) == ("deepfm-2_16.ckpt", 0.4)
+    checkpoint.load_network()
+    checkpoint.check_data(DatasetMeta.load(dataset))
+    with pytest.raises(UserError, match=r"model\.json: training cannot be resumed from a run of an earlier version"):
+        checkpoint.check_resumable()
+    path.write_text(json.dumps(content | {"format_version": 4}))
+    with pytest.raises(UserError, match=r"written by another version of train\.py"):
+        find_checkpoint(folder.path)
+
+
 @pytest.mark.parametrize("size", [0, 100, -1])
 def test_a_checkpoint_that_is_cut_off_is_refused(folder, size):
     path = folder.path / "deepfm-2_16.ckpt"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from src.evaluation.metrics import roc_auc
-from src.report.curves import ROC_POINTS, calibration_groups, roc_points, score_histogram
+from src.report.curves import ROC_POINTS, calibration_groups, prediction_histogram, roc_points
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_calibration_does_not_depend_on_the_order_of_the_rows(rows):
 
 
 def test_the_histogram_holds_every_row_once():
-    edges, clicks, others = score_histogram(np.array([1, 1, 0, 0]), np.array([0.0, 1.0, 0.51, 0.51]))
+    edges, clicks, others = prediction_histogram(np.array([1, 1, 0, 0]), np.array([0.0, 1.0, 0.51, 0.51]))
     assert (edges[0], edges[-1], len(clicks)) == (0, 1, 40)
     assert (clicks[0], clicks[39], others[20]) == (0.5, 0.5, 1.0)  # 0.51 lies in [0.5, 0.525)
     assert (clicks.sum(), others.sum()) == (1, 1)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import math
 
 import mindspore as ms
 import numpy as np
@@ -8,23 +9,11 @@ from mindspore import Tensor, nn, ops
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from tests import oracles
+from tests.networks import make_network
 from tests.plain_deepfm import PlainDeepFM
 
 pytestmark = pytest.mark.usefixtures("seeded")
 SHAPES = [(3, 4, (6, 5, 3)), (3, 4, (6,)), (0, 4, (6, 5)), (3, 4, ()), (0, 1, ()), (1, 1, (2,))]
-
-
-def make_network(dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5, dense_dtype=ms.float32):
-    """Return a small network with weights that are large enough to see, and inputs for it."""
-    config = DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob)
-    network = DeepFM(config, dense_dtype=dense_dtype)
-    random = np.random.default_rng(1)
-    for parameter in network.trainable_params():
-        parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))
-    inputs = [Tensor(random.integers(0, 20, (8, sparse_count)).astype(np.int32))]
-    if dense_count:
-        inputs.append(Tensor(random.normal(0, 1, (8, dense_count)).astype(np.float32)))
-    return network, inputs
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -43,20 +32,20 @@ def test_every_gradient_agrees_with_that_of_the_plain_formula(shape):
     network, inputs = make_network(*shape)
     plain = PlainDeepFM(network, len(hidden_sizes))
     weight = Tensor(np.random.default_rng(2).normal(0, 1, (8, 1)).astype(np.float32))
-    ours, theirs = gradients(network, inputs, weight), gradients(plain, inputs, weight)
+    found, expected = gradients(network, inputs, weight), gradients(plain, inputs, weight)
     if hidden_sizes:
-        first = theirs.pop("weight0")  # [F*D, H], dense fields first
+        first = expected.pop("weight0")  # [F*D, H], dense fields first
         if dense_count:
-            theirs["deep.dense_weight"] = first[: dense_count * 4].reshape(dense_count, 4, -1)
-        theirs["deep.first.weight"] = first[dense_count * 4 :].T
-        theirs["deep.first.bias"] = theirs.pop("offset0")
+            expected["deep.dense_weight"] = first[: dense_count * 4].reshape(dense_count, 4, -1)
+        expected["deep.first.weight"] = first[dense_count * 4 :].T
+        expected["deep.first.bias"] = expected.pop("offset0")
     for layer in range(len(hidden_sizes)):
-        theirs[f"deep.rest.{layer}.weight"] = theirs.pop(f"weight{layer + 1}").T
-        theirs[f"deep.rest.{layer}.bias"] = theirs.pop(f"offset{layer + 1}")
-    assert ours.keys() == theirs.keys()
-    for name, gradient in ours.items():
+        expected[f"deep.rest.{layer}.weight"] = expected.pop(f"weight{layer + 1}").T
+        expected[f"deep.rest.{layer}.bias"] = expected.pop(f"offset{layer + 1}")
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
         assert np.abs(gradient).max() > 0, name
-        np.testing.assert_allclose(gradient, theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 class WeightedSum(nn.Cell):
@@ -120,7 +109,7 @@ def test_prediction_is_the_sigmoid_of_the_logits():
     np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
-def test_input_dropout_takes_numbers_of_embeddings_and_whole_dense_values(seeded):
+def test_input_dropout_drops_embedding_dimensions_and_complete_dense_values(seeded):
     config = DeepFMConfig(20, 3, 2, 4, (6,), embedding_keep_prob=0.5)
     deep = DeepFM(config, dropout_seed=3).deep
     embeddings = Tensor(np.ones((500, 3, 4), np.float32))
@@ -134,7 +123,7 @@ def test_input_dropout_takes_numbers_of_embeddings_and_whole_dense_values(seeded
     assert not np.array_equal(sparse[:, :2], dense)
 
 
-def test_input_dropout_spares_the_factorization_machine_and_evaluation(seeded):
+def test_input_dropout_leaves_the_factorization_machine_and_evaluation_alone(seeded):
     network, inputs = make_network(2, 3, (6,))
     with_dropout = DeepFM(dataclasses.replace(network.config, embedding_keep_prob=0.5))
     for name, parameter in network.parameters_dict().items():
@@ -142,10 +131,10 @@ def test_input_dropout_spares_the_factorization_machine_and_evaluation(seeded):
     expected = network.set_train(False)(*inputs).asnumpy()
     np.testing.assert_allclose(with_dropout.set_train(False)(*inputs).asnumpy(), expected, rtol=1e-6)
     assert np.abs(with_dropout.set_train()(*inputs).asnumpy() - expected).max() > 1e-3
-    for parameter in with_dropout.deep.rest[-1].get_parameters():  # the deep part's output is 0 then
+    for parameter in with_dropout.deep.rest[-1].get_parameters():  # the output of the MLP is 0 then
         parameter.set_data(parameter * 0)
-    without_deep = with_dropout.set_train(False)(*inputs).asnumpy()
-    np.testing.assert_allclose(with_dropout.set_train()(*inputs).asnumpy(), without_deep, rtol=1e-6)
+    without_mlp = with_dropout.set_train(False)(*inputs).asnumpy()
+    np.testing.assert_allclose(with_dropout.set_train()(*inputs).asnumpy(), without_mlp, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -159,3 +148,37 @@ def test_a_folded_network_predicts_the_same_with_fewer_parameters(shape):
     # [N, D, H] becomes [N, H].
     saved = dense_count * (4 - 1) * hidden_sizes[0] if hidden_sizes else 0
     assert sum(parameter.size for parameter in network.get_parameters()) == size - saved
+
+
+def test_a_new_embedding_table_is_normal_with_standard_deviation_0_01():
+    network = DeepFM(DeepFMConfig(20_000, 26, 13, 4, (8,)))
+    for table in (network.linear, network.embedding):
+        values = table.asnumpy().ravel()
+        # A standard deviation estimated from n values has the relative error 1 / sqrt(2 n); five of them are allowed.
+        assert values.std() == pytest.approx(0.01, rel=5 / math.sqrt(2 * values.size))
+        assert abs(values.mean()) < 5 * 0.01 / math.sqrt(values.size)
+        within = (np.abs(values) < 0.01).mean()
+        assert within == pytest.approx(0.6827, abs=5 * math.sqrt(0.6827 * 0.3173 / values.size))
+    dense = np.concatenate([network.dense_linear.asnumpy().ravel(), network.dense_embedding.asnumpy().ravel()])
+    assert dense.std() == pytest.approx(0.01, rel=5 / math.sqrt(2 * dense.size))
+
+
+def test_new_layers_are_uniform_within_the_bound_of_glorot():
+    """Glorot & Bengio 2010: sqrt(6 / (inputs + outputs)).  Inputs of the first layer come from dense fields too."""
+    network = DeepFM(DeepFMConfig(100, 26, 13, 16, (300, 200)))
+    weights = {
+        (39 * 16, 300): np.concatenate(
+            [each.asnumpy().ravel() for each in (network.deep.first.weight, network.deep.dense_weight)]
+        ),
+        (300, 200): network.deep.rest[0].weight.asnumpy().ravel(),
+        (200, 1): network.deep.rest[1].weight.asnumpy().ravel(),
+    }
+    for (inputs, outputs), values in weights.items():
+        bound = math.sqrt(6 / (inputs + outputs))
+        assert values.size == inputs * outputs
+        # The largest of n values lies within 20 bound / n of the bound, except with a probability of exp(-20).
+        assert bound * (1 - 20 / values.size) < np.abs(values).max() <= bound * (1 + 1e-6)
+        # The square of a uniform value has the mean bound^2 / 3 and the variance 4 bound^4 / 45.
+        assert (values**2).mean() == pytest.approx(bound**2 / 3, abs=5 * bound**2 * math.sqrt(4 / 45 / values.size))
+    for layer in (network.deep.first, *network.deep.rest):
+        assert not layer.bias.asnumpy().any()

@@ -17,7 +17,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [*ODD_NAMES, "v1.2/deepfm", "deepfm.v2", "a/../b/c", "new/and/deeper/deepfm"])
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
-def test_the_file_gets_its_name_and_the_suffix_and_nothing_else_is_left(tmp_path, name, file_format):
+def test_the_file_has_its_name_and_the_suffix_and_nothing_else_is_left(tmp_path, name, file_format):
     with ExportTarget(name, file_format) as target:
         target.partial.write_text("content")
         target.commit()
@@ -46,7 +46,7 @@ def test_the_suffix_of_the_format_may_be_given(tmp_path):
         ("plain/deepfm", "is a file, a folder is wanted"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_before_the_work_and_leaves_nothing(tmp_path, name, message):
+def test_an_impossible_name_is_refused_before_the_work_and_nothing_is_left(tmp_path, name, message):
     (tmp_path / "folder.mindir").mkdir()
     (tmp_path / "plain").touch()
     with pytest.raises(UserError, match=message), ExportTarget(name, "MINDIR"):

@@ -18,13 +18,13 @@ from tests.conftest import ROOT
 SIZES = {"vocabulary_size": 50, "sparse_field_count": 4, "dense_field_count": 3, "embedding_size": 2}
 
 
-def test_importing_it_reads_no_flags_and_says_nothing():
+def test_the_import_reads_no_flags_and_prints_nothing():
     code = "import sys; sys.argv = ['x', '--no_such_flag']; import mindspore_hub_conf"
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
-def test_the_network_has_the_sizes_asked_for_and_those_of_criteo_else(cpu):
+def test_the_network_has_the_given_sizes_and_by_default_those_of_criteo(cpu):
     assert create_network("deepfm").config == DeepFMConfig(184_952, 26, 13, 80, (1024, 512, 256, 128))
     network = create_network("deepfm", **SIZES, hidden_sizes=(6,))
     assert network.config == DeepFMConfig(50, 4, 3, 2, (6,))
@@ -38,7 +38,7 @@ def test_other_names_are_not_implemented():
 
 
 @pytest.mark.parametrize("name", ["", "deepfm-1_2.ckpt"])
-def test_it_loads_a_checkpoint_of_ours(seeded, dataset, tmp_path, name):
+def test_a_checkpoint_of_train_py_is_loaded(seeded, dataset, tmp_path, name):
     network = DeepFM(DeepFMConfig(**SIZES, hidden_sizes=(6, 5)))
     folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(DatasetMeta.load(dataset)))
     folder.save(network, 1, 2, {}, {})
@@ -57,7 +57,7 @@ def test_data_of_another_vocabulary_are_refused_if_they_are_named(seeded, datase
         create_network("deepfm", ckpt_file=tmp_path, dataset_path=make_dataset("--threshold=4"))
 
 
-def test_it_loads_a_checkpoint_of_the_model_zoo(cpu, tmp_path):
+def test_a_checkpoint_of_the_model_zoo_is_loaded(cpu, tmp_path):
     sizes = [(3 + 4) * 2, 6, 5, 4, 3, 1]
     weights = {"W_l2": np.ones((53, 1)), "V_l2": np.ones((53, 2))}
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 1):

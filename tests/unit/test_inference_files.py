@@ -118,7 +118,7 @@ def test_predictions_of_a_model_of_other_data_are_refused(predicted, make_datase
         read_outputs(out, folder / "02_labels")
     (out / "data_identity.txt").unlink()
     read_outputs(out, folder / "02_labels")
-    assert capsys.readouterr().err.startswith(f"warning: {out} does not say which data it belongs to")
+    assert capsys.readouterr().err.startswith(f"warning: {out} has no data identity")
 
 
 def test_inputs_of_an_older_version_have_no_identity_and_give_a_warning(predicted, capsys):
@@ -129,7 +129,7 @@ def test_inputs_of_an_older_version_have_no_identity_and_give_a_warning(predicte
     np.testing.assert_array_equal(read_outputs(out, folder / "02_labels")[1], expected)
     warnings = capsys.readouterr().err
     assert warnings.count("\n") == 1
-    assert warnings.startswith(f"warning: {folder}/manifest.json does not say which data it belongs to")
+    assert warnings.startswith(f"warning: {folder}/manifest.json has no data identity")
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.001, 1.001, np.inf])

@@ -13,8 +13,8 @@ def test_warm_up_by_hand():
 
 def test_plateau_by_hand():
     rate = LearningRate("plateau", peak=0.4, total_steps=100, decay_factor=2.0)
-    assert [rate.at(50, decays) for decays in range(4)] == [0.4, 0.2, 0.1, 0.05]
-    assert LearningRate("constant", 0.4, 100).at(50, decays=3) == 0.4
+    assert [rate.at(50, plateau_count) for plateau_count in range(4)] == [0.4, 0.2, 0.1, 0.05]
+    assert LearningRate("constant", 0.4, 100).at(50, plateau_count=3) == 0.4
 
 
 def test_one_cycle_by_hand():

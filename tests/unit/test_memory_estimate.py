@@ -28,14 +28,14 @@ TRAININGS = [
 PREDICTIONS = [(1_000_260, 16, 1000, 0.91), (1_000_260, 80, 1000, 2.58), (1_000_260, 80, 16_000, 2.58)]
 
 
-def test_tables_count_with_gradients_and_moments_in_training():
-    # 50 ids of 5 numbers and one weight: 300 float32 of 4 bytes, of which training holds four copies.
+def test_training_holds_the_gradients_and_moments_of_the_tables():
+    # 50 ids with 5 dimensions and one weight: 300 float32 of 4 bytes, of which training holds four copies.
     assert table_bytes(NetworkSizes(50, 4, 3, 5, (7, 6)), is_training=False) == 1200
     assert table_bytes(NetworkSizes(50, 4, 3, 5, (7, 6)), is_training=True) == 4800
 
 
 @pytest.mark.parametrize("sizes", [(50, 4, 3, 5, (7, 6)), (50, 4, 0, 5, (7,)), (9, 1, 2, 1, (3, 3, 3))])
-def test_the_weights_are_those_of_the_network(cpu, sizes):
+def test_the_parameter_count_is_that_of_the_network(cpu, sizes):
     from src.deepfm import DeepFM, DeepFMConfig
 
     network = DeepFM(DeepFMConfig(*sizes))
@@ -44,20 +44,20 @@ def test_the_weights_are_those_of_the_network(cpu, sizes):
 
 
 @pytest.mark.parametrize("training", TRAININGS)
-def test_a_training_takes_what_was_measured(training):
+def test_the_estimate_of_a_training_is_close_to_the_measured_memory(training):
     ids, size, hidden_sizes, *settings, measured = training
     estimate = training_bytes(NetworkSizes(ids, 39, 13, size, hidden_sizes), *settings) / 2**30
     assert 0.8 < estimate / measured < 1.3
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_a_prediction_takes_what_was_measured(prediction):
+def test_the_estimate_of_a_prediction_is_close_to_the_measured_memory(prediction):
     ids, size, batch_size, measured = prediction
     estimate = prediction_bytes(NetworkSizes(ids, 39, 13, size, SMALL), batch_size) / 2**30
     assert 0.8 < estimate / measured < 1.3
 
 
-def test_more_ids_numbers_units_rows_and_options_take_more():
+def test_more_ids_dimensions_units_rows_and_options_take_more_memory():
     base = {"vocabulary_size": 1000, "sparse_field_count": 5, "dense_field_count": 2, "embedding_size": 4}
     sizes = [NetworkSizes(**base, hidden_sizes=(8,)), NetworkSizes(**base, hidden_sizes=(9,))]
     sizes += [NetworkSizes(**base | {name: value + 1}, hidden_sizes=(8,)) for name, value in base.items()]
@@ -68,8 +68,8 @@ def test_more_ids_numbers_units_rows_and_options_take_more():
     assert training_bytes(sizes[0], 11, 0, 0, 0) > least
 
 
-def test_a_table_of_hashed_ids_by_hand():
-    # 2^31 ids of 8 + 1 numbers of 4 bytes are 72 GiB; weights, two moments and gradients alone are 288 GiB.
+def test_a_table_of_hashed_ids_takes_the_memory_worked_out_by_hand():
+    # 2^31 ids with 8 + 1 float32 of 4 bytes are 72 GiB; weights, two moments and gradients alone are 288 GiB.
     sizes = NetworkSizes(2**31, 3, 0, 8, (2,))
     assert training_bytes(sizes, 2, 0, 0, 0) > 288 * 2**30
     assert prediction_bytes(sizes, 2) > 72 * 2**30

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine can give: cgroups as the kernel shows them, ulimit in a real process, and the rule that refuses."""
+"""The memory that a machine has left: cgroups as the kernel shows them, ulimit in a real process, and the rule."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ def free(tmp_path):
     return [limit.free_bytes for limit in cgroup_limits(tmp_path / "cgroup", tmp_path / "own")]
 
 
-def test_of_cgroups_of_version_2_each_limit_above_the_process_counts(tmp_path):
+def test_each_cgroup_v2_above_the_process_limits_it(tmp_path):
     write(tmp_path, {
         "own": "0::/pod/container",
         "cgroup/pod/memory.max": 8 * GIB, "cgroup/pod/memory.current": 6 * GIB,
@@ -38,12 +38,12 @@ def test_of_cgroups_of_version_2_each_limit_above_the_process_counts(tmp_path):
     assert free(tmp_path) == [1 * GIB, 5 * GIB]
 
 
-def test_in_a_container_the_root_of_the_mount_has_the_limit(tmp_path):
+def test_in_a_container_the_root_of_the_mount_holds_the_limit(tmp_path):
     write(tmp_path, {"own": "0::/", "cgroup/memory.max": 4 * GIB, "cgroup/memory.current": 1 * GIB})
     assert free(tmp_path) == [3 * GIB]
 
 
-def test_of_cgroups_of_version_1_the_memory_controller_counts(tmp_path):
+def test_the_memory_controller_of_cgroup_v1_limits_the_process(tmp_path):
     write(tmp_path, {
         "own": "12:cpu,cpuacct:/job\n5:memory:/job\n0::/",
         "cgroup/memory/memory.limit_in_bytes": 2**63 - 4096, "cgroup/memory/memory.usage_in_bytes": 9 * GIB,
@@ -53,37 +53,37 @@ def test_of_cgroups_of_version_1_the_memory_controller_counts(tmp_path):
     assert free(tmp_path) == [2 * GIB]
 
 
-def test_without_cgroups_there_is_no_limit_of_theirs(tmp_path):
+def test_without_cgroups_there_are_no_limits(tmp_path):
     assert free(tmp_path) == []
     write(tmp_path, {"own": "0::/gone"})
     assert free(tmp_path) == []
 
 
-def test_a_usage_above_the_limit_leaves_nothing(tmp_path):
+def test_usage_above_the_limit_leaves_nothing(tmp_path):
     write(tmp_path, {"own": "0::/", "cgroup/memory.max": 4 * GIB, "cgroup/memory.current": 5 * GIB})
     assert free(tmp_path) == [0]
 
 
-def test_the_address_space_is_that_of_ulimit_less_what_is_mapped():
+def test_the_address_space_is_limited_by_ulimit_less_the_mapped_bytes():
     code = "from src.common.memory_limits import *\nprint(smallest_limit(1, 2 * GIB))"
     command = ["bash", "-c", f'ulimit -v {5 * 2**20}; exec {sys.executable} -c "$0"', code]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert finished.stdout == f"Limit(free_bytes={3 * GIB}, source='ulimit -v')\n"
 
 
-def test_processes_have_the_memory_of_their_machine_between_them():
+def test_processes_share_the_memory_of_their_machine():
     one, four = smallest_limit(1).free_bytes, smallest_limit(4).free_bytes
     assert one <= psutil.virtual_memory().total + psutil.swap_memory().total
     assert four == pytest.approx(one / 4, rel=0.2)  # others use memory, too
 
 
-def test_what_cannot_fit_is_refused_with_advice_and_what_may_fit_is_not(capsys):
+def test_a_task_is_refused_with_advice_only_if_it_cannot_fit(capsys):
     free_bytes = smallest_limit().free_bytes
     with pytest.raises(UserError) as caught:
         check_fits(Work("training", SIZES, int(2 * free_bytes) + GIB), "CPU", training_advice(SIZES))
     assert re.match(
-        r"memory: about [\d,.]+ GiB for training \(table of 1,000,000 x 9: 0.1 GiB\), and this machine can give "
-        r"[\d.]+ GiB more \(.+\); use a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a "
+        r"memory: about [\d,.]+ GiB for training \(table of 1,000,000 x 9: 0.1 GiB\), and this machine has "
+        r"[\d.]+ GiB left \(.+\); use a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a "
         r"larger --threshold or with --max_vocab_size$",
         str(caught.value),
     )
@@ -100,7 +100,7 @@ def test_the_memory_of_another_device_is_not_compared(capsys):
     )
 
 
-def test_ids_of_which_hardly_any_occur_are_called_hashed():
+def test_a_vocabulary_of_which_hardly_any_ids_occur_is_called_hashed():
     assert "--skip_id_convert=0, which numbers them" in training_advice(SIZES, distinct_ids=99_999)
     assert "hashed" not in training_advice(SIZES, distinct_ids=100_000)
     assert training_advice(SIZES, None, process_count=2).startswith("use fewer processes, a smaller --embedding_size")

@@ -17,7 +17,7 @@ SIZES = (7, 6, 5, 4)
 
 @pytest.fixture
 def weights():
-    """The parameters of a small network of the model zoo, and what Adam adds."""
+    """The parameters of a small network of the model zoo, and those of Adam."""
     random = np.random.default_rng(1)
     sizes = [(N + S) * D, *SIZES, 1]
     shapes = {"W_l2": (IDS, 1), "V_l2": (IDS, D), "moment1.V_l2": (IDS, D), "beta1_power": ()}
@@ -52,7 +52,7 @@ def model_zoo(weights, ids, values):
     return logits[:, None] + hidden
 
 
-def test_it_predicts_as_the_model_zoo_did(weights, save):
+def test_the_converted_network_predicts_as_the_model_zoo_did(weights, save):
     network = load_model_zoo(save(weights), dense_field_count=N)
     assert network.config.hidden_sizes == SIZES
     random = np.random.default_rng(2)
@@ -63,7 +63,7 @@ def test_it_predicts_as_the_model_zoo_did(weights, save):
     np.testing.assert_allclose(found.asnumpy(), model_zoo(weights, ids, values), rtol=1e-4, atol=1e-5)
 
 
-def test_a_file_that_lacks_something_is_refused_by_name(weights, save, tmp_path):
+def test_a_file_without_all_parameters_is_refused_and_they_are_named(weights, save, tmp_path):
     del weights["dense_layer_3.bias"], weights["W_l2"]
     with pytest.raises(
         UserError, match=r"not a checkpoint of the model zoo's DeepFM: it lacks W_l2, dense_layer_3\.bias"

@@ -18,7 +18,7 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_missing_folders_are_there_during_the_work_and_go_if_nothing_was_written(tmp_path, kind):
+def test_missing_folders_exist_during_the_work_and_are_removed_if_nothing_was_written(tmp_path, kind):
     path = tmp_path / "a" / "b" / "c"
     with prepared([Output("flag", path, kind)]):
         assert tree(tmp_path) == (["a", "a/b", "a/b/c"] if kind is Kind.FOLDER else ["a", "a/b"])
@@ -29,7 +29,7 @@ def test_missing_folders_are_there_during_the_work_and_go_if_nothing_was_written
 
 
 @pytest.mark.parametrize("kind", [Kind.LOG, Kind.FILE])
-def test_what_a_file_holds_is_left_alone(tmp_path, kind):
+def test_the_content_of_a_file_is_left_alone(tmp_path, kind):
     (tmp_path / "x.log").write_text("before\n")
     with prepared([Output("flag", tmp_path / "x.log", kind)]):
         pass
@@ -49,7 +49,7 @@ def test_what_a_file_holds_is_left_alone(tmp_path, kind):
         ("/proc/none/x.log", Kind.LOG, "--flag=/proc/none/x.log cannot be written: /proc/none: No such file"),
     ],
 )
-def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path, path, kind, message):
+def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path, path, kind, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     outputs = [

@@ -6,9 +6,11 @@ import re
 import pytest
 
 from src.config import DEFAULTS_PATH
+from src.config_reference import COMMAND, describe_settings
 from tests.conftest import ROOT
 from tests.documents import code_blocks
 
+DEFAULTS = re.findall(r"^(\w+): (.*?)\s+# (.*)$", DEFAULTS_PATH.read_text(encoding="utf-8"), re.M)
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_CN.md")}
 
 
@@ -17,12 +19,30 @@ def without_comments(block):
 
 
 @pytest.mark.parametrize("name", READMES)
-def test_the_flags_are_those_of_the_configuration(name):
+def test_the_table_of_flags_agrees_with_the_configuration(name):
     rows = re.findall(r"^\| `--(\w+)` \| `(.*)` \| (.*) \|$", READMES[name], re.M)
-    expected = re.findall(r"^(\w+): (.*?)\s+# (.*)$", DEFAULTS_PATH.read_text(), re.M)
-    if name == "README.md":
-        assert rows == expected
-    assert [row[:2] for row in rows] == [row[:2] for row in expected]
+    expected = {key: (default, meaning) for key, default, meaning in DEFAULTS}
+    assert len(rows) >= 10
+    shown = [key for key, *_ in rows]
+    assert shown == [key for key in expected if key in shown]
+    for key, default, meaning in rows:
+        assert default == expected[key][0]
+        assert name != "README.md" or meaning == expected[key][1]
+
+
+def test_the_reference_of_the_configuration_is_up_to_date():
+    path = ROOT / "docs" / "configuration.md"
+    assert path.read_text(encoding="utf-8") == describe_settings(), f"regenerate it: {COMMAND}"
+
+
+def test_the_reference_has_a_row_for_each_line_of_the_defaults():
+    text = describe_settings()
+    rows = re.findall(r"^\| `--(\w+)` \| `(.*?)` \| (.+?) \| (.+?) \|$", text, re.M)
+    assert [(key, default) for key, default, *_ in rows] == [(key, default) for key, default, _ in DEFAULTS]
+    for (_, _, _, meaning), (_, _, comment) in zip(rows, DEFAULTS, strict=True):
+        assert meaning.startswith(comment)
+    assert {key: allowed for key, _, allowed, _ in rows}["keep_prob"] == "number, more than 0 and at most 1"
+    assert re.findall(r"^## (.*)", text, re.M) == re.findall(r"\n\n# (.*)\n\w", DEFAULTS_PATH.read_text())
 
 
 def test_the_code_structure_names_every_module():

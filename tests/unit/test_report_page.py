@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page is looked at in a real browser."""
+"""The report is opened in a real browser."""
 
 import dataclasses
 import html.parser
@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 
 from src.checkpoint import Checkpoint, DataIdentity, ModelFolder
-from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig
 from src.distributed.process_group import ProcessGroup
-from src.evaluation.evaluate import ScoredSplit
-from src.evaluation.metrics import score
-from src.evaluation.slices import score_values, strongest_fields
+from src.evaluation.evaluate import Evaluation
+from src.evaluation.metrics import compute_metrics
+from src.evaluation.slices import FieldSlices
 from src.report.figures import printable
 from src.report.page import write_report
 from tests.records import read_rows
 
-LOOKS = [
+VALIDATIONS = [
     {"epochs_done": 1.0, "valid": {"auc": 0.71, "log_loss": 0.55}},
     {"epochs_done": 2.0, "valid": {"auc": 0.73, "log_loss": 0.51}},
     {"epochs_done": 3.0, "valid": {"auc": 0.72, "log_loss": 0.52}},
@@ -37,14 +36,15 @@ EVIL = "<script>alert(1)</script>$x^2$\x00&"
 def pages(dataset, tmp_path_factory):
     """Return a function (run, with_split) that writes a report and returns its path."""
     meta = DatasetMeta.load(dataset)
-    _, _, labels = read_rows(dataset, "valid")
+    sparse_ids, _, labels = read_rows(dataset, "valid")
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
-    split = ScoredSplit("valid", labels, probabilities.astype(np.float32), score(labels, probabilities))
-    data = create_dataset(meta, "valid", 50)
-    fields = strongest_fields(data, meta.sparse_fields, ProcessGroup())
-    by_field = score_values(split, data, fields, meta, ProcessGroup())
+    slices = FieldSlices(meta, ProcessGroup(), informative=True)
+    slices.add(sparse_ids, labels)
+    by_field = slices.metrics(probabilities.astype(np.float32))
     first = next(iter(by_field))
     by_field[first] = by_field[first].with_columns(value=by_field[first]["value"].replace("(missing)", EVIL))
+    metrics = compute_metrics(labels, probabilities)
+    evaluation = Evaluation("valid", labels, probabilities.astype(np.float32), metrics, 0.1, by_field)
     network = DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,))
     meta = dataclasses.replace(meta, bad_lines={"too few columns": 3, "bad label": 0})
 
@@ -53,12 +53,12 @@ def pages(dataset, tmp_path_factory):
         if run:
             (folder / "run.json").write_text(json.dumps(run))
         model = ModelFolder(folder, network, DataIdentity.of_dataset(meta))
-        checkpoint = Checkpoint(model, "deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, LOOKS[1]["valid"], {})
+        checkpoint = Checkpoint(model, "deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, VALIDATIONS[1]["valid"], {})
         path = folder / "deeper" / "report.html"
-        write_report(path, split if with_split else None, by_field if with_split else {}, checkpoint, meta)
+        write_report(path, evaluation if with_split else None, checkpoint, meta)
         return path
 
-    write.split = split
+    write.evaluation = evaluation
     return write
 
 
@@ -69,13 +69,13 @@ def run_record():
         "settings": {"seed": 3, "learning_rate": 0.001},
         "versions": {"python": "3.11.7", "mindspore": "2.10.0", "git_commit": None},
         "host": {"name": "host", "system": "Linux", "cores": 2, "device": "CPU", "ranks": 2},
-        "history": LOOKS,
+        "history": VALIDATIONS,
         "losses": LOSSES,
     }
 
 
 @pytest.fixture(scope="module")
-def whole(pages, run_record):
+def report(pages, run_record):
     return pages(run_record)
 
 
@@ -93,21 +93,21 @@ def browser():
 
 
 @pytest.fixture
-def look_at(browser):
-    """Return a function that opens a page: it returns the page of the browser, what was said and what was asked for."""
+def open_page(browser):
+    """Return a function that opens a report: it returns the browser's page, console messages and requested URLs."""
     opened = []
 
-    def look(path, width=1200, scheme="light"):
+    def open_path(path, width=1200, scheme="light"):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         opened.append(page)
-        said, asked = [], []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        messages, requests = [], []
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
-        return page, said, asked
+        return page, messages, requests
 
-    yield look
+    yield open_path
     for page in opened:
         page.close()
 
@@ -127,25 +127,25 @@ class _Ids(html.parser.HTMLParser):
             self.references |= set(re.findall(r"url\(#(.*?)\)", value or ""))
 
 
-def test_ids_are_unique_and_nothing_is_outside(whole):
-    found = _Ids(whole.read_text())
+def test_ids_are_unique_and_nothing_is_outside(report):
+    found = _Ids(report.read_text())
     assert len(found.ids) == len(set(found.ids)) > 100
     assert found.references <= set(found.ids)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_opens_without_a_word_or_a_request(whole, look_at, scheme):
-    page, said, asked = look_at(whole, scheme=scheme)
-    assert said == []
-    assert asked == [whole.as_uri()]
+def test_the_page_opens_without_console_messages_and_requests(report, open_page, scheme):
+    page, messages, requests = open_page(report, scheme=scheme)
+    assert messages == []
+    assert requests == [report.as_uri()]
     picture = matplotlib.image.imread(io.BytesIO(page.screenshot(full_page=True)))[:, :, :3]
     corner = picture[0, 0]
     assert corner.mean() > 0.9 if scheme == "light" else corner.mean() < 0.2
-    assert (np.abs(picture - corner).max(axis=2) > 0.2).mean() > 0.02  # neither blank nor in the page's own colour
+    assert (np.abs(picture - corner).max(axis=2) > 0.2).mean() > 0.02  # not blank
 
 
-def test_every_plot_shows_something_in_the_colours_of_the_page(whole, look_at):
-    page, *_ = look_at(whole, scheme="dark")
+def test_every_plot_is_drawn_in_the_colours_of_the_page(report, open_page):
+    page, *_ = open_page(report, scheme="dark")
     plots = page.locator("svg").all()
     assert len(plots) == 3 + 3 + 6
     for plot in plots:
@@ -155,8 +155,8 @@ def test_every_plot_shows_something_in_the_colours_of_the_page(whole, look_at):
     assert all(plot.get_attribute("role") == "img" and len(plot.get_attribute("aria-label")) > 20 for plot in plots)
 
 
-def test_on_a_phone_only_tables_are_wider_than_the_screen(whole, look_at):
-    page, *_ = look_at(whole, width=360)
+def test_on_a_phone_only_tables_are_wider_than_the_screen(report, open_page):
+    page, *_ = open_page(report, width=360)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     for summary in page.locator("summary").all():
         summary.click()
@@ -165,11 +165,11 @@ def test_on_a_phone_only_tables_are_wider_than_the_screen(whole, look_at):
     assert min(sizes) > 8  # pixels
 
 
-def test_the_colours_stand_out(whole):
+def test_the_colours_stand_out(report):
     # WCAG 2.2: 4.5 : 1 for text, 3 : 1 for graphics.
     names = "page", "panel", "ink", "faint", "line", "first", "second"
     pattern = " ".join(rf"--{name}: (\S+);" for name in names)
-    schemes = re.findall(pattern, whole.read_text())
+    schemes = re.findall(pattern, report.read_text())
     assert len(schemes) == 2
     for page, panel, ink, faint, _, first, second in schemes:
         for ground in (page, panel):
@@ -182,7 +182,7 @@ def contrast(one, other):
     """Return the contrast ratio of two colours #rrggbb, by WCAG 2.2."""
 
     def luminance(color):
-        parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -190,39 +190,39 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_page_says_the_numbers(whole, pages, look_at):
-    page, *_ = look_at(whole)
+def test_the_page_shows_metrics_training_data_and_run(report, pages, open_page):
+    page, *_ = open_page(report)
     text = page.inner_text("body")
-    scores = pages.split.scores
-    for number in (scores["AUC"], scores["log_loss"], scores["calibration"], scores["normalised_entropy"]):
-        assert f"{number:.4f}" in text
-    assert f"95 %: {scores['AUC_interval'][0]:.4f} to {scores['AUC_interval'][1]:.4f}" in text
-    assert "goes from 0.5970 to 0.4200; log loss on valid from 0.5500 to 0.5200." in text
-    assert "The look of the lowest log loss, after 2.00 epochs, has 0.7300." in text
+    metrics = pages.evaluation.metrics
+    for name in ("auc", "log_loss", "calibration", "normalised_entropy", "calibration_error"):
+        assert f"{metrics[name]:.4f}" in text
+    assert f"95 %: {metrics['auc_interval'][0]:.4f} to {metrics['auc_interval'][1]:.4f}" in text
+    assert "goes from 0.5970 to 0.4200; the validation log loss from 0.5500 to 0.5200." in text
+    assert "The one with the lowest log loss, after 2.00 epochs, has 0.7300." in text
     assert "The learning rate of Adam is 0.001." in text
     assert "Malformed lines, left out: 3 (too few columns) of 1,203." in text
     assert "python train.py --seed=3" in text
     assert "CPU, 2 process(es), 2 cores, Linux" in text
     assert "5ee5ee" in text
     assert "git_commit" not in text
-    page.get_by_text("Settings of the training").click()
+    page.get_by_text("Training configuration").click()
     assert "learning_rate\t0.001" in page.inner_text("body")
 
 
-def test_values_of_the_data_are_text_and_nothing_else(whole, look_at):
-    page, said, _ = look_at(whole)
-    assert said == []  # no dialog, no script refused
+def test_values_of_the_data_are_text_and_nothing_else(report, open_page):
+    page, messages, _ = open_page(report)
+    assert messages == []  # no dialog, no script refused
     assert page.locator("script").count() == 0
     assert page.locator("svg text", has_text=printable(EVIL)).count() == 1
     assert printable(EVIL) == "<script>alert(1…"
     assert printable("$\x00\n") == "$��"
 
 
-def test_without_a_split_or_a_run_json_the_page_has_the_rest(pages, run_record, look_at):
-    page, said, _ = look_at(pages(run_record, with_split=False))
-    assert (page.locator("svg").count(), page.locator("#scores").count(), said) == (3, 0, [])
-    page, said, _ = look_at(pages(None))
-    assert (page.locator("svg").count(), page.locator("#training").count(), said) == (9, 0, [])
-    run_record = run_record | {"history": [{**LOOKS[0], "valid": {}}]}
-    page, said, _ = look_at(pages(run_record, with_split=False))
-    assert (page.locator("svg").count(), said) == (2, [])
+def test_without_a_split_or_a_run_json_the_page_has_the_rest(pages, run_record, open_page):
+    page, messages, _ = open_page(pages(run_record, with_split=False))
+    assert (page.locator("svg").count(), page.locator("#metrics").count(), messages) == (3, 0, [])
+    page, messages, _ = open_page(pages(None))
+    assert (page.locator("svg").count(), page.locator("#training").count(), messages) == (9, 0, [])
+    run_record = run_record | {"history": [{**VALIDATIONS[0], "valid": {}}]}
+    page, messages, _ = open_page(pages(run_record, with_split=False))
+    assert (page.locator("svg").count(), messages) == (2, [])

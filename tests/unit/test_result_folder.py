@@ -85,10 +85,13 @@ def test_a_folder_of_other_files_is_no_target_and_an_empty_one_is(tmp_path):
 
 def test_one_run_at_a_time_has_the_folder(tmp_path):
     folder = result_folder(tmp_path)
-    with folder.exclusive("data_path", "--data_path=x"):
-        second = result_folder(tmp_path).exclusive("data_path", "--data_path=x")
-        with pytest.raises(UserError, match="another run is preprocessing"), second:
-            pass
+    again = result_folder(tmp_path).exclusive("data_path", "--data_path=x")
+    with (
+        folder.exclusive("data_path", "--data_path=x"),
+        pytest.raises(UserError, match="another run is preprocessing"),
+        again,
+    ):
+        pass
     with folder.exclusive("data_path", "--data_path=x"):
         pass
     assert names(tmp_path) == []

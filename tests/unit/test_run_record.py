@@ -6,7 +6,7 @@ import pytest
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.training.run_record import RUN_NAME, RunRecord
-from src.training.trainer import TrainState
+from tests.training import context_of
 
 SETTINGS = {"seed": 1, "learning_rate": 0.01, "dataset_path": "data", "output_dir": None, "negative_label": 0}
 
@@ -20,15 +20,21 @@ def meta(dataset):
 def earlier(tmp_path, meta):
     """The folder of a run with two losses, after half an epoch and after one."""
     record = RunRecord(tmp_path, SETTINGS, meta, "CPU")
-    record.add_loss(0.5, 0.7, 0.01)
-    record.add_loss(1.0, 0.6, 0.01)
-    record.write(TrainState())
+    record.on_train_step_end(context_of(cur_step_num=12, loss=0.7))
+    record.on_train_step_end(context_of(cur_step_num=13))  # not logged
+    record.on_train_step_end(context_of(cur_step_num=25, loss=0.6, learning_rate=0.02))
+    record.on_eval_end(context_of(cur_step_num=25, metrics={"auc": 0.7}, learning_rate=0.02))
+    record.before_save(context_of())
     return tmp_path
 
 
-def resume(folder, meta, epochs_done=1.0, **settings):
+def resume(folder, meta, **settings):
     record = RunRecord(folder, {**SETTINGS, **settings}, meta, "CPU")
-    return record, record.go_on_from(folder, epochs_done)
+    return record, record.resume_from(folder)
+
+
+def content_of(folder):
+    return json.loads((folder / RUN_NAME).read_text())
 
 
 def change(folder, key, value):
@@ -37,11 +43,24 @@ def change(folder, key, value):
     (folder / RUN_NAME).write_text(json.dumps(content))
 
 
-def test_the_same_settings_need_no_note_and_losses_after_the_checkpoint_are_dropped(earlier, meta):
-    record, notes = resume(earlier, meta, epochs_done=0.5, output_dir="elsewhere")
+def test_losses_and_validations_are_recorded_with_the_epochs_done_and_the_learning_rate(earlier):
+    content = content_of(earlier)
+    assert content["losses"] == [[0.48, 0.7, 0.01], [1.0, 0.6, 0.02]]
+    assert content["history"] == [
+        {"epoch": 1, "step": 25, "epochs_done": 1.0, "learning_rate": 0.02, "valid": {"auc": 0.7}}
+    ]
+
+
+def test_resuming_with_the_same_settings_needs_no_note_and_drops_the_entries_after_the_checkpoint(earlier, meta):
+    record, notes = resume(earlier, meta, output_dir="elsewhere")
     assert notes == []
-    record.write(TrainState())
-    assert json.loads((earlier / RUN_NAME).read_text())["losses"] == [[0.5, 0.7, 0.01]]
+    assert record.state_dict() == {"losses": 2, "history": 1}
+    record.load_state_dict({"losses": 1, "history": 0}, in_place=True)
+    record.on_train_step_end(context_of(cur_step_num=25, loss=0.5))
+    record.before_save(context_of())
+    content = content_of(earlier)
+    assert content["losses"] == [[0.48, 0.7, 0.01], [1.0, 0.5, 0.01]]
+    assert content["history"] == []
 
 
 def test_a_changed_setting_is_noted_with_both_values(earlier, meta):
@@ -69,5 +88,5 @@ def test_a_missing_or_damaged_record_is_named(earlier, meta, content):
     (earlier / RUN_NAME).unlink()
     if content is not None:
         (earlier / RUN_NAME).write_text(content)
-    with pytest.raises(UserError, match=r"run\.json is missing or damaged"):
+    with pytest.raises(UserError, match=r"run\.json is missing or damaged, so this run cannot be resumed"):
         resume(earlier, meta)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.training.train_step import LossNetwork, build_train_step, start_at_base_rate
+from src.training.train_step import LossNetwork, build_train_step, init_bias_to_base_rate
 from tests import oracles
-from tests.unit.test_deepfm import make_network
+from tests.networks import make_network
 
 pytestmark = pytest.mark.usefixtures("seeded")
 LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)
@@ -56,14 +56,14 @@ def test_gradient_agrees_with_finite_differences():
     }
     weights, arrays, step = weights_of(network), as_arrays(inputs), 1e-5
     for name, values in weights.items():
-        for place in list(np.ndindex(values.shape))[::5]:
+        for index in list(np.ndindex(values.shape))[::5]:
             losses = []
             for sign in (1, -1):
                 moved = values.copy()
-                moved[place] += sign * step
+                moved[index] += sign * step
                 losses.append(oracles.training_loss({**weights, name: moved}, arrays, LABELS.ravel(), 1, 0.02))
             expected = (losses[0] - losses[1]) / (2 * step)
-            assert gradients[name][place] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, place)
+            assert gradients[name][index] == pytest.approx(expected, rel=1e-3, abs=1e-5), (name, index)
 
 
 def test_first_adam_step_moves_each_weight_by_the_rate():
@@ -162,7 +162,7 @@ def test_a_step_that_overflows_changes_nothing_and_the_next_one_counts():
 def test_averaged_weights_are_the_moving_average_of_the_weights():
     network, inputs = make_network(3, 4, (6,), deviation=0.3)
     train_step = build_train_step(network, 0.01, 5e-8, 1e-4, ema_decay=0.5)
-    weights, averages = network.trainable_params(), train_step.averages
+    weights, averages = network.trainable_params(), train_step.ema_weights
     assert len(weights) == len(averages)
     assert all(average.name == f"average.{weight.name}" for weight, average in zip(weights, averages))
     expected = [weight.asnumpy().astype(np.float64) for weight in weights]
@@ -198,7 +198,7 @@ def test_the_learning_rate_can_be_set_between_steps():
 
 def test_the_bias_starts_at_the_base_rate():
     network, inputs = make_network(3, 4, (6,), deviation=0.0)
-    start_at_base_rate(network, positives=250, row_count=1000)
+    init_bias_to_base_rate(network, positives=250, row_count=1000)
     for parameter in network.trainable_params():
         if parameter.name != "bias":
             parameter.set_data(parameter * 0)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints without a training."""
+
+import numpy as np
+from mindspore import Tensor
+
+from src.checkpoint import Checkpoint, ModelFolder, find_checkpoint
+from src.data_identity import DataIdentity
+from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFM, DeepFMConfig
+from src.export.probe_rows import save_probe_rows
+
+
+def save_random_checkpoint(folder, data: DatasetMeta) -> Checkpoint:
+    """Write the files of a training to a folder, with random weights that make the probabilities of rows differ."""
+    config = DeepFMConfig(data.vocabulary_size, len(data.sparse_fields), len(data.dense_fields), 4, (16, 8))
+    network = DeepFM(config)
+    random = np.random.default_rng(1)
+    for parameter in network.trainable_params():
+        parameter.set_data(Tensor(random.normal(0, 0.3, parameter.shape).astype(np.float32)))
+    ModelFolder.create(folder, config, DataIdentity.of_dataset(data)).save(network, 1, 2, {}, {})
+    save_probe_rows(folder, data)
+    return find_checkpoint(folder)

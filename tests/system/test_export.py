@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""export.py: which checkpoint and which rows it takes, and what it leaves behind."""
+
+import shutil
+
+import pytest
+
+import export
+from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta
+from tests.checkpoints import save_random_checkpoint
+from tests.conftest import ROOT
+
+MADE_BY_MINDSPORE = {"rank_0", "kernel_meta"}
+FLAGS = ("--ckpt_file=checkpoint", "--batch_size=100", "--device_target=CPU")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(dataset, tmp_path_factory, cpu):
+    """A folder with a checkpoint for `dataset`."""
+    folder = tmp_path_factory.mktemp("export") / "checkpoint"
+    save_random_checkpoint(folder, DatasetMeta.load(dataset))
+    return folder
+
+
+@pytest.fixture
+def work(checkpoint, tmp_path, monkeypatch):
+    """The working directory, with a copy of the checkpoint."""
+    shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_in(work):
+    return {path.name for path in work.iterdir()} - MADE_BY_MINDSPORE
+
+
+def test_the_command_of_the_model_zoo_exports_without_the_data(work, run):
+    command = ("--ckpt_file=checkpoint", "--file_name=deepfm", "--file_format=MINDIR")
+    finished = run(ROOT / "export.py", *command, cwd=work)
+    assert finished.returncode == 0, finished.stderr
+    assert "exported; compared with the checkpoint on 1,000 probe rows:\n  probabilities differ by" in finished.stdout
+    assert files_in(work) == {"checkpoint", "deepfm.mindir"}
+
+
+def test_checkpoints_of_an_older_training_have_no_probe_rows_and_are_exported(work, capsys):
+    (work / "checkpoint" / "probe_rows.npz").unlink()
+    export.main(FLAGS)
+    assert "compared with the checkpoint on 1,000 probe rows:" in capsys.readouterr().out
+    assert files_in(work) == {"checkpoint", "deepfm.mindir"}
+
+
+def test_validation_rows_are_compared_if_the_data_are_named(work, dataset, capsys):
+    export.main([*FLAGS, f"--dataset_path={dataset}"])
+    count = DatasetMeta.load(dataset).splits["valid"].rows
+    text = f"on 1,000 probe rows and {count} validation rows:\n  probabilities differ by at most "
+    assert text in capsys.readouterr().out
+
+
+def test_other_data_in_the_default_folder_are_noted(work, make_dataset, capsys):
+    (work / "data").mkdir()
+    (work / "data" / "mindrecord").symlink_to(make_dataset("--threshold=4"))
+    export.main(FLAGS)
+    shown = capsys.readouterr().out
+    assert "note: validation rows are not compared: " in shown
+    assert "was trained on other data than data/mindrecord" in shown
+    assert "on 1,000 probe rows:" in shown
+
+
+def test_other_data_are_refused_if_they_are_named(work, make_dataset):
+    with pytest.raises(UserError, match="was trained on other data than"):
+        export.main([*FLAGS, f"--dataset_path={make_dataset('--threshold=4')}"])
+    with pytest.raises(UserError, match="none"):
+        export.main([*FLAGS, "--dataset_path=none"])
+    assert files_in(work) == {"checkpoint"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--ckpt_file=none.ckpt", "--ckpt_file=none.ckpt: no such file or folder"),
+        ("--file_format=AIR", "--file_format=AIR needs an Ascend machine"),
+        ("--file_name=checkpoint/", "must end with the name of a file"),
+    ],
+)
+def test_an_export_that_is_refused_leaves_no_file(work, flag, message):
+    with pytest.raises(UserError, match=message):
+        export.main([*FLAGS, flag])
+    assert files_in(work) == {"checkpoint"}
+
+
+def test_a_file_that_predicts_something_else_is_not_kept(work, dataset, monkeypatch):
+    monkeypatch.setattr("src.export.parity.TOLERANCE", -1.0)
+    (work / "deepfm.mindir").write_text("earlier")
+    with pytest.raises(UserError, match="does not predict as the checkpoint does, so it is not kept"):
+        export.main(FLAGS)
+    assert (work / "deepfm.mindir").read_text() == "earlier"
+    assert files_in(work) == {"checkpoint", "deepfm.mindir"}
