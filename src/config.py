@@ -255,5 +255,5 @@ def _check_columns(config):
 
 def _check_callbacks(config):
     for name in config.callback:
-        if not re.fullmatch(r"[\w.]+:\w+", name):
-            raise ConfigError(f"--callback={name}: must be package.module:Name")
+        if not re.fullmatch(r"[^:\s]+:\w+", name):
+            raise ConfigError(f"--callback={name}: must have the form package.module:Name")

@@ -102,7 +102,7 @@ def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
             folder.discard()
             raise
         if isinstance(error, UserError):
-            kept = f"the parsed rows are kept in {folder.partial}: run with other settings to use them, or delete it"
+            kept = f"the parsed rows are kept in {folder.partial}: use them with other settings, or delete them"
             raise UserError(f"{error}; {kept}") from error
         kept = f"The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
         raise OSError(f"{error}. {kept}") from error

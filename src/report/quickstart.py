@@ -15,7 +15,7 @@ from src.common.flags import Parser
 def parse_arguments(argv=None):
     """Return the flags."""
     parser = Parser(prog="python -m src.report.quickstart", description="Print the summary of a quick start.")
-    parser.add_argument("work", metavar="WORK_FOLDER", type=pathlib.Path, help="the folder of its files")
+    parser.add_argument("work", metavar="WORK_FOLDER", type=pathlib.Path, help="folder of its data and results")
     return parser.parse_args(argv)
 
 

@@ -21,8 +21,9 @@ from src.config import Role, keys_of
 from src.dataset_meta import DatasetMeta
 
 RUN_NAME = "run.json"
+# The position in the data and the meaning of the parameters depend on these: a run cannot be resumed with others.
 FIXED_SETTINGS = keys_of(Role.RUN_IDENTITY)
-# The data are compared by their checksums, so the settings that they were made with need not be.
+# A change of these is not worth a note: they do not influence the weights, or only by the data, which are compared.
 FREE_SETTINGS = keys_of(Role.FREE, Role.PARSED_ROWS, Role.MINDRECORD)
 
 

@@ -95,7 +95,7 @@ def test_callbacks_are_collected_from_repeated_flags_or_from_a_list(tmp_path, li
         ("--device_target=TPU", "--device_target=TPU: must be one of auto, Ascend, GPU, CPU"),
         ("--dataset_path=", "--dataset_path=: must be text that is not empty"),
         ("--config_path=/none.yaml", "--config_path=/none.yaml: No such file or directory"),
-        ("--callback=collections.Counter", "--callback=collections.Counter: must be package.module:Name"),
+        ("--callback=collections.Counter", "--callback=collections.Counter: must have the form package.module:Name"),
         ("train", "unknown argument train"),
     ],
 )

@@ -90,7 +90,7 @@ def hashed_ids(tmp_path):
 
 def test_after_a_refusal_for_memory_the_parsed_rows_are_kept_for_a_run_with_other_settings(tmp_path, capsys):
     flags = hashed_ids(tmp_path)
-    with pytest.raises(UserError, match=f"; the parsed rows are kept in {tmp_path}/mindrecord.partial: run with"):
+    with pytest.raises(UserError, match=f"; the parsed rows are kept in {tmp_path}/mindrecord.partial: use them"):
         main([*flags, "--device_target=CPU"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mindrecord.partial", "train.txt"]
     capsys.readouterr()

@@ -12,7 +12,7 @@ SUFFIXES = (".py", ".sh", ".md", ".yaml", ".cc", ".h", ".j2", ".txt")
 # A pattern, and the word that the field uses.
 BANNED = {
     r"\blook(s|ed)? at\b|looked_at|add_look|_look_if": "validation, evaluation",
-    r"\b(go|goes|going|gone)[ _]on\b|resume_hint": "resume, continue",
+    r"\b(go|goes|going|gone)[ _]on\b|way_on": "resume, continue",
     r"\bon valid\b|\bthe valid split\b|\bvalid rows\b": "validation",
     r"\bshare of\b|_share\b|SHARE\b": "fraction, ratio",
     r"\bplace_of\b|\bplaces\b": "index, position",
