@@ -24,7 +24,9 @@ STEPS = {
     "integers as `bucket`": ["--dense_encoding=bucket"],
     "threshold of 10, not 1": ["--threshold=10"],
     "L2 of 8e-5, not 3e-3": ["--l2_coef=8e-5"],
-    "constant learning rate of 5e-4, not one cycle": ["--lr_schedule=constant", "--learning_rate=5e-4", "--warmup_ratio=0"],
+    "constant learning rate of 5e-4, not one cycle": [
+        *("--lr_schedule=constant", "--learning_rate=5e-4", "--warmup_ratio=0")
+    ],
     "raw weights, not EMA": ["--ema_decay=0"],
     "no dropout of embeddings": ["--embedding_keep_prob=1"],
     "no dropout of hidden units": ["--keep_prob=1"],

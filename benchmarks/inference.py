@@ -2,8 +2,8 @@
 """Latency of an exported DeepFM on the CPU: python benchmarks/inference.py
 
 The default network with random weights, in the C++ runner (MindSpore Lite), in onnxruntime and in MindSpore's graph
-mode, interleaved, with the same number of threads.  For each batch size the milliseconds of a batch and the rows/s, each
-the median of the rounds.  LITE_HOME names MindSpore Lite; without it, scripts/get_mindspore_lite.sh is asked.
+mode, interleaved, with the same number of threads.  For each batch size the milliseconds per batch and the rows/s, as
+medians of the rounds.  LITE_HOME names MindSpore Lite; without it, scripts/get_mindspore_lite.sh is asked.
 """
 
 import argparse

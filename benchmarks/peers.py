@@ -45,7 +45,7 @@ def bucket(name):
 
 
 def number_values(splits, names, least_count):
-    """Return per split ids [n, names], from 1 in each column, and the columns' sizes; rarer values have one id together."""
+    """Return per split ids [n, names], from 1 in each column, and the size of each column; rare values share one id."""
     columns, sizes = {split: [] for split in SPLITS}, []
     for name in names:
         counts = splits["train"][name].value_counts().filter(pl.col("count") >= least_count)
@@ -225,7 +225,7 @@ def best_epoch(epochs, run_epoch, predict, splits):
 
 
 def plain_pytorch(splits, seed):
-    """The model zoo's recipe without this repository's code: integers divided by their largest, B=1000; the best of 5 epochs."""
+    """The model zoo's recipe in PyTorch alone: integers divided by their largest, B=1000; the best of 5 epochs."""
     import torch
     from torch import nn
 

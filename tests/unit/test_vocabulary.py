@@ -49,9 +49,11 @@ def test_the_field_has_a_word_for_it(pattern):
 
 
 def test_the_patterns_find_what_they_are_for():
-    examples = ("one look at valid", "the run goes on", "scores on valid", "share of rows", "place_of(step)", "beside it",
-                "last_whole()", "the commonest value", "octets", "the deep part", "fills up", "the way out",
-                "strongest_fields", "average weights")  # fmt: skip
+    examples = (
+        *("one look at valid", "the run goes on", "scores on valid", "share of rows", "place_of(step)", "beside it"),
+        *("last_whole()", "the commonest value", "octets", "the deep part", "fills up", "the way out"),
+        *("strongest_fields", "average weights"),
+    )
     assert len(examples) == len(BANNED)
     for pattern, example in zip(BANNED, examples):
         assert re.search(pattern, example), pattern
