@@ -33,7 +33,7 @@ def test_every_row_arrives_encoded_in_its_split_and_order(make_dataset, flags):
     oracle = oracles.Encoder(splits["train"], 3, encoding, threshold=3)
     meta = DatasetMeta.load(folder)
     assert meta.bad_lines == {"columns": 1}
-    assert meta.first_bad_lines == [list(bad[0])] == [[1204, "columns"]]
+    assert [tuple(line) for line in meta.first_bad_lines] == bad == [(1204, "columns")]
     assert (meta.lines, meta.vocabulary_size) == (1205, oracle.vocabulary_size)
     for split, rows in splits.items():
         assert (meta.splits[split].rows, meta.splits[split].positives) == (len(rows), sum(row["label"] for row in rows))
@@ -67,7 +67,7 @@ def test_categories_that_are_ids_stay_as_they_are(make_dataset):
     folder = make_dataset("--skip_id_convert=1", "--dense_encoding=log+bucket", content="\n".join(lines))
     meta = DatasetMeta.load(folder)
     sparse_ids, _, _ = read_rows(folder, "train")
-    assert meta.sparse_fields == ["I1", "I2", "I3", "C1", "C2", "C3", "C4"]
+    assert list(meta.sparse_fields) == ["I1", "I2", "I3", "C1", "C2", "C3", "C4"]
     assert set(sparse_ids[:, 3]) == set(range(5))
     assert set(sparse_ids[:, 6]) == {1000}
     assert sparse_ids[:, :3].min() >= 1001  # the ids of the buckets come after those of the categories
