@@ -69,7 +69,7 @@ def test_train_writes_what_the_model_zoos_users_expect(small, run):
         "report       ./report.html",
     ]
     report = (folder / "report.html").read_text()
-    assert "DeepFM on the valid split" in report
+    assert "DeepFM on the validation split" in report
     assert f"<strong>{best['valid']['log_loss']:.4f}</strong>" in report
     assert f"{run_record['losses'][-1][1]:.4f}" in report
 
