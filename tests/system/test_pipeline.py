@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run)
     assert texts[0] != texts[2]
 
 
-def test_without_a_valid_split_it_trains_and_says_so(small, run, tmp_path):
+def test_without_a_validation_set_it_trains_and_says_so(small, run, tmp_path):
     data = small / "data"
     finished = run(
         ROOT / "src" / "preprocess_data.py", f"--data_path={tmp_path}", "--valid_ratio=0", "--dense_encoding=bucket",
@@ -102,7 +102,7 @@ def test_without_a_valid_split_it_trains_and_says_so(small, run, tmp_path):
         ROOT / "train.py", f"--dataset_path={tmp_path / 'mindrecord'}", "--train_epochs=1", *SMALL, cwd=tmp_path
     )
     assert finished.returncode == 0, finished.stderr
-    assert "no valid split, so no scores while training" in finished.stdout
+    assert "no validation set, so no metrics while training" in finished.stdout
     finished = run(ROOT / "eval.py", f"--dataset_path={tmp_path / 'mindrecord'}", *SMALL, cwd=tmp_path)
     assert "'AUC': 0." in finished.stdout
     assert "test AUC: 0." in (tmp_path / "auc.log").read_text()
