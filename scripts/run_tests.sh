@@ -24,6 +24,7 @@ main() {
   for tool in chromium cmake make g++; do install_if_missing "${tool}"; done  # for report.html and the C++ runner
   "${python}" -m ruff check .
   "${python}" -m ruff format --check --quiet .
+  "${python}" -m mypy
   # All tests of a file run in one process: they share fixtures that are slow to make.
   "${python}" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
 }
