@@ -11,12 +11,13 @@ if __name__ == "__main__":
 
 import argparse
 import pathlib
+from collections.abc import Sequence
 
 from src.common.errors import UserError, run_main
 from src.common.flags import Parser
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the flags."""
     parser = Parser(
         prog="python -m src.criteo_like",
@@ -52,7 +53,8 @@ from src.evaluation.metrics import log_loss, roc_auc
 CHUNK_ROWS = 100_000
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the rows; argv: flags, those of the command line if None."""
     arguments = parse_arguments(argv)
     with prepared([Output("out", arguments.out, Kind.FILE)]):
         best = write_rows(arguments.out, arguments.rows, arguments.seed)

@@ -20,12 +20,15 @@ if __name__ == "__main__":
         resume_hint="run the same command again to resume",
     )
 
+from collections.abc import Sequence
+
 from src.common.errors import run_main
 from src.config import load_config
 from src.preprocessing.pipeline import make_records
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the MindRecord folder; argv: flags, those of the command line if None."""
     make_records(load_config(argv))
 
 

@@ -17,7 +17,7 @@ class ConfigError(UserError):
     """A setting that does not exist or has an invalid value."""
 
 
-def run_main(main: Callable[[], None], *, prints_result: bool = False) -> None:
+def run_main(main: Callable[[], object], *, prints_result: bool = False) -> None:
     """Run `main`; on a user's mistake print one line to stderr and exit with status 2.
 
     After a signal the exit status is 128 + the signal's number, as a shell reports a process that a signal ended.
@@ -56,8 +56,9 @@ def _run(main, prints_result):
 
 def report_error(error: BaseException | str) -> int:
     """Print an error to stderr, in one line; return the exit status for it."""
-    is_text = isinstance(error, OSError) and error.strerror and not error.filename
-    text = error.strerror if is_text else str(error) or "out of memory"
+    text = str(error) or "out of memory"
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        text = error.strerror
     print(f"{_in_red('error:')} {' '.join(text.split())}", file=sys.stderr)
     return 2
 

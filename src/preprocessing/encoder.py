@@ -59,7 +59,7 @@ class FeatureEncoder:
         """
         scaled = schema.integer_names if dense_encoding.has_dense_values else []
         scales = tuple(_fit_scale(counts[name].frequent.sort(VALUE), dense_encoding) for name in scaled)
-        kept = {}
+        kept: dict[str, pl.DataFrame] = {}
         if dense_encoding.has_buckets:
             kept.update((name, count_buckets(counts[name].frequent)) for name in schema.integer_names)
         if not schema.categories_are_ids:
@@ -135,7 +135,7 @@ class _Lookup:
 
     def __init__(self, function: Callable[[np.ndarray], np.ndarray], missing: float, dtype: type):
         self._function = function
-        self._table = np.append(function(np.arange(TABLE_ENTRIES)), missing).astype(dtype)
+        self._table: np.ndarray = np.append(function(np.arange(TABLE_ENTRIES)), missing).astype(dtype)
 
     def __call__(self, integers: _Integers) -> pl.Series:
         values = self._table[integers.indices]

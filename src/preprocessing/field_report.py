@@ -64,22 +64,21 @@ def report_fields(
     table = vocabulary.table.with_columns(pl.Series("test", test_counts))
     reports = []
     for name, values in counts.items():
-        report = {"name": name, "distinct": values.distinct, "missing_rate": values.missing / train_rows}
+        report = FieldReport(name, values.distinct, values.missing / train_rows)
         ids = table.filter(field=name)
-        if ids.height:
-            report.update(_report_ids(ids, train_rows, test_rows))
-        reports.append(FieldReport(**report))
+        reports.append(_with_ids(report, ids, train_rows, test_rows) if ids.height else report)
     return tuple(reports)
 
 
-def _report_ids(ids, train_rows, test_rows):
-    report = {"kept": ids.height - 1, "oov_rate_train": ids[COUNT][0] / train_rows}
-    if test_rows:
-        train, test = ids[COUNT].to_numpy() / train_rows, ids["test"].to_numpy() / test_rows
-        frequent = np.abs(train - test)[1 : FREQUENT_IDS + 1].sum()
-        rest = abs((train - test)[FREQUENT_IDS + 1 :].sum() + (train - test)[0])
-        report.update(oov_rate_test=float(test[0]), drift=float(frequent + rest) / 2)
-    return report
+def _with_ids(report: FieldReport, ids: pl.DataFrame, train_rows: int, test_rows: int) -> FieldReport:
+    """Return a report with the statistics of the ids of its field; those of the test set only if there is one."""
+    report = dataclasses.replace(report, kept=ids.height - 1, oov_rate_train=ids[COUNT][0] / train_rows)
+    if not test_rows:
+        return report
+    train, test = ids[COUNT].to_numpy() / train_rows, ids["test"].to_numpy() / test_rows
+    frequent = np.abs(train - test)[1 : FREQUENT_IDS + 1].sum()
+    rest = abs((train - test)[FREQUENT_IDS + 1 :].sum() + (train - test)[0])
+    return dataclasses.replace(report, oov_rate_test=float(test[0]), drift=float(frequent + rest) / 2)
 
 
 def describe_estimate(

@@ -2,15 +2,22 @@
 """Let the stages of a job work at the same time, in threads."""
 
 import collections
+import enum
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 POLL_SECONDS = 0.1
-END = object()
+
+
+class _End(enum.Enum):
+    """The mark behind the last item; an enum, so that a type checker tells it from the items."""
+
+    END = enum.auto()
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
@@ -18,10 +25,11 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
 
     Worth it where both sides release the interpreter's lock most of the time, as zlib, numpy and polars do.
     """
-    waiting, stop = queue.Queue(maxsize=1), threading.Event()
-    failures = []
+    waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+    failures: list[BaseException] = []
 
-    def put(item):
+    def put(item: Item | _End) -> None:
         while not stop.is_set():
             try:
                 waiting.put(item, timeout=POLL_SECONDS)
@@ -29,7 +37,7 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
             except queue.Full:
                 pass
 
-    def read():
+    def read() -> None:
         try:
             for item in items:
                 put(item)
@@ -37,12 +45,12 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
                     return
         except BaseException as error:  # raised where the items are taken
             failures.append(error)
-        put(END)
+        put(_End.END)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        while (item := waiting.get()) is not END:
+        while (item := waiting.get()) is not _End.END:
             yield item
         if failures:
             raise failures[0]
@@ -56,9 +64,9 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], work
 
     An exception of `items` itself is raised after the results of the items before it.
     """
-    failures = []
+    failures: list[Exception] = []
     with ThreadPoolExecutor(workers) as pool:
-        results = collections.deque()
+        results: collections.deque[Future[Result]] = collections.deque()
         try:
             for item in _until_failure(items, failures):
                 results.append(pool.submit(function, item))
@@ -73,7 +81,7 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], work
         raise failures[0]
 
 
-def _until_failure(items, failures):
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
     """Yield the items; append the exception that ends them, if one does, to `failures`."""
     try:
         yield from items

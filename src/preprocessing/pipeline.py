@@ -20,7 +20,7 @@ from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.progress import Progress
-from src.config import AUTO, SETTINGS, Role, keys_of
+from src.config import AUTO, SETTINGS, Config, Role, keys_of
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import FieldReport, IdCounter, describe_dataset, describe_estimate, report_fields
@@ -43,7 +43,7 @@ RESULT_SETTINGS = keys_of(Role.PARSED_ROWS, Role.MINDRECORD)
 UNRECORDED = {key: setting.unrecorded for key, setting in SETTINGS.items() if setting.unrecorded is not None}
 
 
-def make_records(config) -> pathlib.Path:
+def make_records(config: Config) -> pathlib.Path:
     """Make the MindRecord folder of a configuration, unless it is there; describe it and return its path."""
     if config.valid_ratio + config.test_ratio >= 1:
         raise UserError(
@@ -66,7 +66,7 @@ def make_records(config) -> pathlib.Path:
     return folder.path
 
 
-def output_path(config) -> pathlib.Path:
+def output_path(config: Config) -> pathlib.Path:
     """Return the path of the MindRecord folder."""
     if config.output_dir is None:
         return pathlib.Path(config.data_path, "mindrecord")
@@ -78,13 +78,13 @@ def _is_same_path(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def result_settings(config, keys: tuple[str, ...] = RESULT_SETTINGS) -> dict:
+def result_settings(config: Config, keys: tuple[str, ...] = RESULT_SETTINGS) -> dict:
     """Return the settings that a result depends on, by key."""
     settings = {key: getattr(config, key) for key in keys}
     return {key: value for key, value in settings.items() if key not in UNRECORDED or value != UNRECORDED[key]}
 
 
-def preprocess(source: pathlib.Path, folder: ResultFolder, config) -> None:
+def preprocess(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
     """Make the ResultFolder from the raw file; the work of an earlier run that did not finish is used."""
     with _kept_work_is_named(folder):
         if not folder.is_finished():
@@ -118,7 +118,7 @@ def _discarded_if_refused(folder: ResultFolder) -> Iterator[None]:
         raise
 
 
-def _run_stages(source: pathlib.Path, folder: ResultFolder, config) -> None:
+def _run_stages(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
     schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label)
     splits = KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     field_count = config.slot_dim + 2 * config.dense_dim
@@ -157,7 +157,7 @@ def dataset_meta(
     rows: RowSummary,
     split_metas: dict[str, SplitMeta],
     fields: tuple[FieldReport, ...],
-    config,
+    config: Config,
 ) -> DatasetMeta:
     """Return the metadata of the shards and the vocabulary in `folder`."""
     return DatasetMeta(
@@ -177,7 +177,7 @@ def dataset_meta(
     )
 
 
-def check_splits(source: pathlib.Path, split_labels: dict[str, Counter], config) -> None:
+def check_splits(source: pathlib.Path, split_labels: dict[str, Counter], config: Config) -> None:
     """Raise UserError if a split lacks one of the labels: nothing can be learned from it or evaluated on it."""
     is_used = {"train": True, "valid": config.valid_ratio > 0, "test": config.test_ratio > 0}
     for split, labels in split_labels.items():
@@ -210,7 +210,7 @@ def vocabulary_size(rows: RowSummary, encoder: FeatureEncoder) -> int:
     return rows.largest_id + 1 + len(encoder.vocabulary)
 
 
-def check_training_fits(encoder: FeatureEncoder, rows: RowSummary, config) -> None:
+def check_training_fits(encoder: FeatureEncoder, rows: RowSummary, config: Config) -> None:
     """Print the memory that training on the result takes; UserError if it would run on this machine and cannot."""
     device = config.device_target
     if device == AUTO:

@@ -8,12 +8,13 @@ import pathlib
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from src.common.errors import UserError
 
 TEXT_NAME, GZIP_NAME, ARCHIVE_NAME = "train.txt", "train.txt.gz", "dac.tar.gz"
 ARCHIVE_BUFFER_BYTES = 1 << 16
+ByteStream = IO[bytes] | gzip.GzipFile
 COMPRESSION = 2.4  # raw rows are as many times as large as dac.tar.gz
 
 
@@ -61,17 +62,18 @@ def read_chunks(source: pathlib.Path, chunk_bytes: int, skip_bytes: int = 0) -> 
         raise UserError(f"{source} is damaged or truncated: {error}") from error
 
 
-def _skip(stream, byte_count, chunk_bytes):
+def _skip(stream: ByteStream, byte_count: int, chunk_bytes: int) -> None:
     while byte_count > 0 and (data := stream.read(min(byte_count, chunk_bytes))):
         byte_count -= len(data)
 
 
-def _open_text(source: pathlib.Path, file: BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
+def _open_text(source: pathlib.Path, file: IO[bytes], stack: contextlib.ExitStack) -> ByteStream:
     """Return the text in `file`, the open source, as a stream of bytes that `stack` closes."""
     if not source.name.endswith(".tar.gz"):
         return stack.enter_context(gzip.open(file)) if source.suffix == ".gz" else file
     archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|gz", bufsize=ARCHIVE_BUFFER_BYTES))
     for member in archive:
-        if member.isfile() and pathlib.PurePosixPath(member.name).name == TEXT_NAME:
-            return archive.extractfile(member)
+        is_text = member.isfile() and pathlib.PurePosixPath(member.name).name == TEXT_NAME
+        if is_text and (text := archive.extractfile(member)) is not None:
+            return text
     raise UserError(f"{source}: holds no {TEXT_NAME}")

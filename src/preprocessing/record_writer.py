@@ -4,7 +4,7 @@
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from mindspore.mindrecord import FileWriter
@@ -30,8 +30,9 @@ class SplitWriter:
     def __init__(self, folder: pathlib.Path, split: str, rows_per_record: int):
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
         self._shard_records = max(SHARD_ROWS // rows_per_record, 1)
-        self._waiting, self._waiting_rows = [], 0
-        self._shards = []  # futures of ShardFile
+        self._waiting: list[dict[str, np.ndarray]] = []
+        self._waiting_rows = 0
+        self._shards: list[Future[ShardFile]] = []
         self._hasher = ThreadPoolExecutor(max_workers=1)
         self._writer, self._writer_records = None, 0
         self._rows = self._positives = 0

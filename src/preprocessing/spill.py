@@ -118,7 +118,7 @@ class _SpilledChunk:
         file = os.open(self._numbers_path, os.O_RDONLY)
         try:
             for name, array in arrays.items():
-                size = os.preadv(file, [array], self._offsets[name] + start * array.itemsize)
+                size = os.preadv(file, [array.data], self._offsets[name] + start * array.itemsize)
                 if size != array.nbytes:
                     raise OSError(f"{self._numbers_path} is truncated; delete its folder")
         finally:

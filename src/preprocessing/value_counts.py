@@ -29,7 +29,7 @@ def count_values(chunks: Iterable[pl.Series], threshold: int, max_batch: int) ->
 
     chunks: of the column, each with one of the types of raw_columns.py.  max_batch: number of values to count at once.
     """
-    counts_by_dtype = {}
+    counts_by_dtype: dict[pl.DataType, pl.DataFrame] = {}
     for column in _batches(chunks, max_batch):
         counts = column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(pl.len().alias(COUNT).cast(pl.Int64))
         earlier = [counts_by_dtype[column.dtype]] if column.dtype in counts_by_dtype else []
@@ -46,7 +46,8 @@ def count_values(chunks: Iterable[pl.Series], threshold: int, max_batch: int) ->
 
 def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]:
     """Yield the chunks, those of one type concatenated, about max_batch values at a time."""
-    waiting, size = {}, 0
+    waiting: dict[pl.DataType, list[pl.Series]] = {}
+    size = 0
     for chunk in chunks:
         waiting.setdefault(chunk.dtype, []).append(chunk)
         size += len(chunk)
