@@ -18,14 +18,14 @@ from src.checkpoint import Checkpoint, find_checkpoint
 from src.common.errors import UserError, run_main
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
-from src.config import load_config, outputs_of
+from src.config import Config, load_config, outputs_of
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig, DeepFMPredict
 from src.distributed.device import set_up
 from src.export.formats import ExportOptions, as_numpy_function, check_export_options, export_model
 from src.export.parity import ParityRows, compare_exported, predict_all
 from src.export.probe_rows import load_probe_rows
-from src.export.target import ExportTarget
+from src.export.target import export_target
 from src.modelarts.job import open_job
 
 
@@ -36,14 +36,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         export(job.config)
 
 
-def export(config) -> None:
-    """Export the checkpoint of a Config, compare the exported file with it, and keep the file if both agree."""
+def export(config: Config) -> None:
+    """Export the checkpoint of the configuration, compare the exported file with it, and keep it if both agree."""
     if config.ckpt_file is None:
         raise UserError(
             "--ckpt_file is missing: a .ckpt file, or a folder for its best checkpoint; of a job: --checkpoint_url"
         )
     options = ExportOptions(config.file_format, config.batch_size, config.mindir_version)
-    with ExportTarget(config.file_name, config.file_format) as target:
+    with export_target(config.file_name, config.file_format) as target:
         device, _ = set_up(config.device_target, config.device_id)
         check_export_options(options, device)
         checkpoint = find_checkpoint(config.ckpt_file, "--ckpt_file")

@@ -46,7 +46,7 @@ def convert_to_old_version(path: str | os.PathLike) -> None:
     model = _read(path)
     constants = {node.output[0]: node.attribute[0] for node in model.graph.node if node.op_type == "Constant"}
     primitives = {primitive.name: primitive for primitive in model.primitives}
-    converted = []
+    converted: list[mind_ir_pb2.PrimitiveProto] = []
     for node in model.graph.node:
         if not node.op_type.startswith(REFERENCE):
             continue

@@ -2,6 +2,7 @@
 """The path of an exported file: it may hold any characters, and the file appears complete or not at all."""
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import os
@@ -9,6 +10,7 @@ import pathlib
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 
 from src.common.errors import UserError
 from src.common.files import move_into_place
@@ -21,38 +23,12 @@ SECONDS_TO_LOCK = 60  # longer than it takes from the creation of a work folder 
 PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / \ only
 
 
+@dataclasses.dataclass(frozen=True)
 class ExportTarget:
-    """A context manager that makes a work folder in the folder of the target and removes it at the end.
+    """The path of an exported file, and the path in a work folder to write the model to until it is complete."""
 
-    partial: the path in the work folder to write the model to; commit() moves it to `path`.
-    """
-
-    def __init__(self, file_name: str, file_format: str):
-        """file_name: as the user gave it, with or without the suffix of the format.  UserError if it cannot be used."""
-        self.path = _target_path(file_name, file_format)
-        self.partial = None
-        self._file_name = file_name
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                prepared([Output("file_name", str(self.path), Kind.FILE, f"--file_name={self._file_name}")])
-            )
-            self._make_work_folder(stack)
-            self.partial = self._work / f"{PLAIN_STEM}{self.path.suffix}"
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_):
-        self._stack.close()
-
-    def _make_work_folder(self, stack):
-        _remove_abandoned(self.path.parent)
-        self._work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(self.path.parent)))
-        remove = functools.partial(shutil.rmtree, self._work, ignore_errors=True)
-        stack.callback(remove)
-        stack.enter_context(cleaned_up(remove))
-        stack.enter_context(_locked(self._work))
+    path: pathlib.Path
+    partial: pathlib.Path
 
     def commit(self) -> None:
         """Move the finished file to its path, readable for all whom the umask allows."""
@@ -62,7 +38,34 @@ class ExportTarget:
         move_into_place(self.partial, self.path)
 
 
-def _target_path(file_name, file_format):
+@contextlib.contextmanager
+def export_target(file_name: str, file_format: str) -> Iterator[ExportTarget]:
+    """Yield the target of an export; its work folder, next to the file, is removed at the end of the `with` block.
+
+    file_name: as the user gave it, with or without the suffix of the format.  UserError if it cannot be used.
+    """
+    path = _target_path(file_name, file_format)
+    with (
+        prepared([Output("file_name", str(path), Kind.FILE, f"--file_name={file_name}")]),
+        _work_folder(path.parent) as work,
+    ):
+        yield ExportTarget(path, work / f"{PLAIN_STEM}{path.suffix}")
+
+
+@contextlib.contextmanager
+def _work_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a new locked folder in `parent`, which is removed at the end."""
+    _remove_abandoned(parent)
+    work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(parent)))
+    remove = functools.partial(shutil.rmtree, work, ignore_errors=True)
+    try:
+        with cleaned_up(remove), _locked(work):
+            yield work
+    finally:
+        remove()
+
+
+def _target_path(file_name: str, file_format: str) -> pathlib.Path:
     suffix = SUFFIXES[file_format]
     name = os.path.basename(file_name)
     if name in ("", ".", "..", suffix):
@@ -78,7 +81,7 @@ def _target_path(file_name, file_format):
     return pathlib.Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
-def _remove_abandoned(parent):
+def _remove_abandoned(parent: pathlib.Path) -> None:
     """Remove the work folders of exports that were killed; a running export holds the lock of its folder."""
     for folder in parent.glob(f"{WORK_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(folder):
@@ -87,7 +90,7 @@ def _remove_abandoned(parent):
 
 
 @contextlib.contextmanager
-def _locked(folder):
+def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Hold the lock of a folder; OSError if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

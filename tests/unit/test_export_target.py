@@ -6,7 +6,7 @@ import time
 import pytest
 
 from src.common.errors import UserError
-from src.export.target import ExportTarget
+from src.export.target import export_target
 from tests.limits import files_of_at_most
 from tests.odd_paths import ODD_NAMES
 
@@ -19,7 +19,7 @@ def in_a_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [*ODD_NAMES, "v1.2/deepfm", "deepfm.v2", "a/../b/c", "new/and/deeper/deepfm"])
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_the_file_has_its_name_and_the_suffix_and_nothing_else_is_left(tmp_path, name, file_format):
-    with ExportTarget(name, file_format) as target:
+    with export_target(name, file_format) as target:
         target.partial.write_text("content")
         target.commit()
     expected = os.path.normpath(f"{name}.{file_format.lower()}")  # a folder before .. need not exist
@@ -29,7 +29,7 @@ def test_the_file_has_its_name_and_the_suffix_and_nothing_else_is_left(tmp_path,
 
 
 def test_the_suffix_of_the_format_may_be_given(tmp_path):
-    with ExportTarget("deepfm.mindir", "MINDIR") as target:
+    with export_target("deepfm.mindir", "MINDIR") as target:
         target.partial.touch()
         target.commit()
     assert os.listdir() == ["deepfm.mindir"]
@@ -50,7 +50,7 @@ def test_the_suffix_of_the_format_may_be_given(tmp_path):
 def test_an_impossible_name_is_refused_before_the_work_and_nothing_is_left(tmp_path, name, message):
     (tmp_path / "folder.mindir").mkdir()
     (tmp_path / "plain").touch()
-    with pytest.raises(UserError, match=message), ExportTarget(name, "MINDIR"):
+    with pytest.raises(UserError, match=message), export_target(name, "MINDIR"):
         pytest.fail("the work has begun")
     assert sorted(os.listdir()) == ["folder.mindir", "plain"]
 
@@ -58,7 +58,7 @@ def test_an_impossible_name_is_refused_before_the_work_and_nothing_is_left(tmp_p
 def test_a_failed_export_leaves_an_earlier_file_as_it_was_and_removes_new_folders(tmp_path):
     (tmp_path / "old.mindir").write_text("old")
     for name in ("old", "new/deeper/deepfm"):
-        with pytest.raises(RuntimeError), ExportTarget(name, "MINDIR") as target:
+        with pytest.raises(RuntimeError), export_target(name, "MINDIR") as target:
             target.partial.write_text("half")
             raise RuntimeError
     assert os.listdir() == ["old.mindir"]
@@ -67,7 +67,11 @@ def test_a_failed_export_leaves_an_earlier_file_as_it_was_and_removes_new_folder
 
 def test_a_disk_that_is_full_leaves_an_earlier_file_as_it_was(tmp_path):
     (tmp_path / "old.mindir").write_text("old")
-    with files_of_at_most(100), pytest.raises(OSError, match="File too large"), ExportTarget("old", "MINDIR") as target:
+    with (
+        files_of_at_most(100),
+        pytest.raises(OSError, match="File too large"),
+        export_target("old", "MINDIR") as target,
+    ):
         target.partial.write_bytes(bytes(1000))
         target.commit()
     assert os.listdir() == ["old.mindir"]
@@ -81,7 +85,7 @@ def test_work_folders_of_killed_exports_are_removed_and_those_in_use_are_not(tmp
             os.utime(tmp_path / f".deepfm-export-{name}", times=(time.time() - 3600,) * 2)
     running = os.open(tmp_path / ".deepfm-export-running", os.O_RDONLY)
     fcntl.flock(running, fcntl.LOCK_EX)
-    with ExportTarget("deepfm", "MINDIR"):
+    with export_target("deepfm", "MINDIR"):
         pass
     os.close(running)
     assert sorted(os.listdir()) == [".deepfm-export-running", ".deepfm-export-starting"]
@@ -90,7 +94,7 @@ def test_work_folders_of_killed_exports_are_removed_and_those_in_use_are_not(tmp
 def test_the_file_can_be_read_by_all_whom_the_umask_allows(tmp_path):
     earlier = os.umask(0o027)
     try:
-        with ExportTarget("deepfm", "MINDIR") as target:
+        with export_target("deepfm", "MINDIR") as target:
             target.partial.touch(0o400)  # as MindSpore makes it
             target.commit()
     finally:
@@ -101,7 +105,7 @@ def test_the_file_can_be_read_by_all_whom_the_umask_allows(tmp_path):
 def test_a_symbolic_link_is_replaced_and_the_file_that_it_names_stays(tmp_path):
     (tmp_path / "first.mindir").write_text("first")
     (tmp_path / "latest.mindir").symlink_to("first.mindir")
-    with ExportTarget("latest", "MINDIR") as target:
+    with export_target("latest", "MINDIR") as target:
         target.partial.write_text("second")
         target.commit()
     assert (tmp_path / "first.mindir").read_text() == "first"
