@@ -7,6 +7,7 @@ The factors were fitted to the peak resident memory of runs on the CPU with 100,
 
 import dataclasses
 import itertools
+from typing import Protocol
 
 FLOAT_BYTES = 4
 PROCESS_BYTES = int(0.6 * 2**30)  # Python, MindSpore and the readers of the data
@@ -19,9 +20,24 @@ TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 11
 PREDICTION_EMBEDDINGS, PREDICTION_UNITS = 3, 3
 
 
+class HasSizes(Protocol):
+    """The sizes of a DeepFM that its memory depends on: NetworkSizes, or a DeepFMConfig, which has them, too."""
+
+    @property
+    def vocabulary_size(self) -> int: ...
+    @property
+    def sparse_field_count(self) -> int: ...
+    @property
+    def dense_field_count(self) -> int: ...
+    @property
+    def embedding_size(self) -> int: ...
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkSizes:
-    """The sizes of a DeepFM that its memory depends on; a DeepFMConfig has these fields, too."""
+    """The sizes of a network that is not made yet."""
 
     vocabulary_size: int
     sparse_field_count: int
@@ -30,7 +46,7 @@ class NetworkSizes:
     hidden_sizes: tuple[int, ...]
 
 
-def parameter_count(sizes: NetworkSizes) -> int:
+def parameter_count(sizes: HasSizes) -> int:
     """Return the number of weights of a network."""
     rows = sizes.vocabulary_size + sizes.dense_field_count
     inputs = (sizes.sparse_field_count + sizes.dense_field_count) * sizes.embedding_size
@@ -38,13 +54,13 @@ def parameter_count(sizes: NetworkSizes) -> int:
     return 1 + rows * (sizes.embedding_size + 1) + sum((wide + 1) * narrow for wide, narrow in layers)
 
 
-def table_bytes(sizes: NetworkSizes, *, is_training: bool) -> int:
+def table_bytes(sizes: HasSizes, *, is_training: bool) -> int:
     """Return the bytes of the embedding tables; in training with their gradients and both moments of Adam."""
     copies = 4 if is_training else 1
     return copies * FLOAT_BYTES * sizes.vocabulary_size * (sizes.embedding_size + 1)
 
 
-def training_bytes(sizes: NetworkSizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
+def training_bytes(sizes: HasSizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
     """Return the bytes of a process that trains.
 
     batch_size: rows per step of the process.  l2_coef, clip_norm, ema_decay: as in the training; 0 if off.
@@ -54,7 +70,7 @@ def training_bytes(sizes: NetworkSizes, batch_size: int, l2_coef: float, clip_no
     return _process_bytes(sizes, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
 
 
-def prediction_bytes(sizes: NetworkSizes, batch_size: int) -> int:
+def prediction_bytes(sizes: HasSizes, batch_size: int) -> int:
     """Return the bytes of a process that loads a checkpoint to evaluate or to export it."""
     return _process_bytes(sizes, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
 

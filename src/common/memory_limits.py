@@ -8,7 +8,7 @@ import resource
 import psutil
 
 from src.common.errors import UserError
-from src.common.memory_estimate import NetworkSizes, table_bytes
+from src.common.memory_estimate import HasSizes, table_bytes
 
 GIB = 2**30
 TRAINING = "training"
@@ -36,7 +36,7 @@ class Work:
     """A task that is about to run: its name, as "training", and the bytes that each of its processes needs."""
 
     name: str
-    sizes: NetworkSizes
+    sizes: HasSizes
     needed_bytes: int
     process_count: int = 1
 
@@ -68,7 +68,7 @@ def check_fits(work: Work, device: str, advice: str, *, is_planned: bool = False
     print(f"memory: {work}; {(limit.free_bytes + held) / GIB:,.1f} GiB are free", flush=True)
 
 
-def training_advice(sizes: NetworkSizes, distinct_ids: int | None = None, process_count: int = 1) -> str:
+def training_advice(sizes: HasSizes, distinct_ids: int | None = None, process_count: int = 1) -> str:
     """Return how to reduce the memory of a training.
 
     distinct_ids: an upper bound for the distinct ids in the data, if the vocabulary size is only the largest id + 1.
