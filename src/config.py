@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -150,7 +150,7 @@ def outputs_of(command: str) -> tuple[str, ...]:
     return tuple(key for key, each in SETTINGS.items() if command in each.output_of)
 
 
-def load_config(argv: list[str] | None = None, description: str | None = None) -> Config:
+def load_config(argv: Sequence[str] | None = None, description: str | None = None) -> Config:
     """Return the settings that the flags ask for.
 
     argv: as sys.argv[1:], which is read only once if argv is None, as the file of --config_path may be a pipe.

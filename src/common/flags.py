@@ -4,7 +4,8 @@
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from src.common.errors import ConfigError
 from src.common.values import INTS, Values
@@ -29,7 +30,7 @@ class Flag:
 
 
 def parse_flags(
-    flags: dict[str, Flag], argv: list[str] | None, description: str | None
+    flags: dict[str, Flag], argv: Sequence[str] | None, description: str | None
 ) -> tuple[dict[str, object], list[str]]:
     """Return the flags that were given, by key, as text, and the names of those that are unknown.
 
@@ -50,7 +51,7 @@ def parse_flags(
         groups[flag.group].add_argument(
             f"--{key}",
             action="append" if flag.values.is_repeatable else "store",
-            metavar=METAVARS.get(flag.values.type, "TEXT"),
+            metavar=METAVARS.get(flag.values.value_type, "TEXT"),
             help=flag.help_text().replace("%", "%%"),
         )
     given, unknown = parser.parse_known_args(argv)
@@ -60,7 +61,7 @@ def parse_flags(
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises ConfigError on a mistake, so that it ends in one line."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; --help lists the flags")
 
 

@@ -6,23 +6,24 @@ import enum
 import math
 import re
 import typing
-from typing import Any
+from typing import Any, TypeVar
 
 NONE = "none"
 TRUE_WORDS, FALSE_WORDS = ("true", "1"), ("false", "0")
 INTS, TEXTS = tuple[int, ...], tuple[str, ...]
+AnyValues = TypeVar("AnyValues", bound="Values")  # Values or a class made from it
 
 
 @dataclasses.dataclass(frozen=True)
 class Values:
     """The values of one setting.
 
-    type: bool, int, float, str, an enum of str, tuple[int, ...], or tuple[str, ...] for a flag that may be repeated.
+    value_type: bool, int, float, str, an enum of str, tuple[int, ...], or, if a flag may be repeated, tuple[str, ...].
     is_optional: whether "none" stands for None.  choices: all values, if they can be listed.
     at_least, more_than, at_most: bounds of a number, or of each number in a tuple.
     """
 
-    type: Any
+    value_type: Any
     is_optional: bool = False
     choices: tuple[object, ...] = ()
     at_least: float | None = None
@@ -30,7 +31,7 @@ class Values:
     at_most: float | None = None
 
     @classmethod
-    def annotated(cls, annotation: Any, **others: Any):
+    def annotated(cls: type[AnyValues], annotation: Any, **others: Any) -> AnyValues:
         """Return an instance with the type of an annotation, which may end in `| None`.  others: its other fields."""
         types = [each for each in typing.get_args(annotation) if each is not type(None)]
         is_optional = type(None) in typing.get_args(annotation)
@@ -42,7 +43,7 @@ class Values:
     @property
     def is_repeatable(self) -> bool:
         """Whether a flag may be given several times, and a file may hold a list of texts."""
-        return self.type == TEXTS
+        return self.value_type == TEXTS
 
     def parse(self, value: object) -> object:
         """Return a value in the type of the setting.  value: text or parsed YAML.
@@ -51,9 +52,9 @@ class Values:
         """
         if self.is_optional and value == NONE:
             return None
-        converted = CONVERTERS.get(self.type, _to_text)(value)
+        converted = CONVERTERS.get(self.value_type, _to_text)(value)
         self._check(converted)
-        return self.type(converted) if self.type not in CONVERTERS else converted
+        return self.value_type(converted) if self.value_type not in CONVERTERS else converted
 
     def bounds(self) -> str:
         """Return in words the bounds of a number, "" if there are none."""
@@ -64,13 +65,13 @@ class Values:
         """Return in words which values are allowed."""
         if self.choices:
             return ", ".join(map(str, self.choices))
-        words = ", ".join(filter(None, [NAMES[self.type], self.bounds()]))
+        words = ", ".join(filter(None, [NAMES[self.value_type], self.bounds()]))
         return f"{words}, or {NONE}" if self.is_optional else words
 
     def _check(self, value):
         if self.choices and value not in self.choices:
             raise ValueError(f"must be one of {', '.join(map(str, self.choices))}")
-        numbers = value if self.type == INTS else (value,) if self.type in (int, float) else ()
+        numbers = value if self.value_type == INTS else (value,) if self.value_type in (int, float) else ()
         if not all(map(self._is_within_bounds, numbers)):
             raise ValueError(f"must be {self.bounds()}")
 

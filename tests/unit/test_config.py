@@ -183,7 +183,7 @@ def test_raw_rows_without_a_sparse_field_are_refused(flags, is_refused):
 
 def values_at_the_limits(setting: Setting):
     """Yield values of a number as (value, is_allowed): each limit, and the next number beyond and within it."""
-    step = 1 if setting.type in (int, INTS) else 1e-9
+    step = 1 if setting.value_type in (int, INTS) else 1e-9
     if setting.at_least is not None:
         yield from [(setting.at_least, True), (setting.at_least - step, False)]
     if setting.more_than is not None:
@@ -197,7 +197,7 @@ def test_each_range_holds_at_its_limits(key):
     for value, is_allowed in values_at_the_limits(SETTINGS[key]):
         if is_allowed:
             parsed = getattr(load_config([f"--{key}={value!r}"]), key)
-            assert parsed == ((value,) if SETTINGS[key].type == INTS else value)
+            assert parsed == ((value,) if SETTINGS[key].value_type == INTS else value)
         else:
             with pytest.raises(ConfigError, match=re.escape(f"--{key}={value!r}: must be {SETTINGS[key].bounds()}")):
                 load_config([f"--{key}={value!r}"])
@@ -205,7 +205,7 @@ def test_each_range_holds_at_its_limits(key):
 
 def test_every_number_has_a_limit():
     """Without one a negative count would be accepted."""
-    numbers = [key for key, setting in SETTINGS.items() if setting.type in (int, float, INTS)]
+    numbers = [key for key, setting in SETTINGS.items() if setting.value_type in (int, float, INTS)]
     assert [key for key in numbers if not SETTINGS[key].bounds() and not SETTINGS[key].choices] == []
 
 
@@ -225,7 +225,7 @@ def test_every_default_has_the_annotated_type_without_conversion():
     """The file shows a user each value as it is: no number as text, no 1 for 1.0 or True."""
     defaults = yaml.safe_load(DEFAULTS_PATH.read_text())
     for key, setting in SETTINGS.items():
-        in_file = {INTS: list, TEXTS: str, DenseEncoding: str}.get(setting.type, setting.type)
+        in_file = {INTS: list, TEXTS: str, DenseEncoding: str}.get(setting.value_type, setting.value_type)
         assert type(defaults[key]) is in_file, key
         assert not setting.is_optional or "none" in read_help()[key].meaning + str(defaults[key]), key
 
