@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry point of MindSpore Hub: create_network("deepfm") returns the network, with weights if a checkpoint is named."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -10,13 +11,13 @@ from src.deepfm import DeepFM, DeepFMConfig
 from src.export.model_zoo import load_model_zoo
 
 # The sizes of the model zoo's network for Criteo: its 184,965 ids without those of the dense fields.
-CRITEO = {
-    "vocabulary_size": 184_952,
-    "sparse_field_count": 26,
-    "dense_field_count": 13,
-    "embedding_size": 80,
-    "hidden_sizes": (1024, 512, 256, 128),
-}
+CRITEO = DeepFMConfig(
+    vocabulary_size=184_952,
+    sparse_field_count=26,
+    dense_field_count=13,
+    embedding_size=80,
+    hidden_sizes=(1024, 512, 256, 128),
+)
 
 
 def create_network(name: str, *args, **kwargs) -> DeepFM:
@@ -38,7 +39,7 @@ def _create_deepfm(
     ckpt_file: str | os.PathLike | None = None, dataset_path: str | os.PathLike | None = None, **sizes
 ) -> DeepFM:
     if ckpt_file is None:
-        return DeepFM(DeepFMConfig(**CRITEO | sizes))
+        return DeepFM(dataclasses.replace(CRITEO, **sizes))
     path = pathlib.Path(ckpt_file)
     if path.is_file() and not ModelFolder.exists(path.parent):
         return load_model_zoo(path, **sizes)
