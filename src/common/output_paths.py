@@ -42,7 +42,7 @@ def prepared(outputs: Iterable[Output]) -> Iterator[None]:
 
     After the `with` block, created folders that are still empty are removed.
     """
-    created = []
+    created: list[pathlib.Path] = []
     try:
         for output in outputs:
             try:

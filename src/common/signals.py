@@ -68,7 +68,7 @@ class _SignalThread:
         end_by_signal(number, self._resume_hint)
 
 
-_threads = []  # the _SignalThread, once handle_signals() has been called
+_threads: list[_SignalThread] = []  # the _SignalThread, once handle_signals() has been called
 
 
 def handle_signals(resume_hint: str = "", guard: int | None = None) -> None:
