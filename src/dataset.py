@@ -103,5 +103,5 @@ def _padding(data: DatasetMeta, split_meta: SplitMeta, columns: list[str], recor
 
 def _worker_count() -> int:
     """Return the number of reading threads; MindSpore refuses more than there are cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MOST_WORKERS, cores))

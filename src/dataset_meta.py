@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 from src.common.errors import UserError
 from src.common.files import file_sha256, partial_path
@@ -41,14 +42,15 @@ class SplitMeta:
 class DatasetMeta:
     """A MindRecord folder.
 
+    path: the folder itself.  It is not part of the file, which says neither where the data came from nor when: the same
+    rows and settings give the same bytes.
     sparse_fields: the names of the S columns of sparse_ids.  dense_fields: those of the N columns of dense_values.
     dense_scales: center and divisor of each dense field.  bad_lines: their count by reason.  first_bad_lines: of some
     the line number from 1, and the reason.  fields: a dict for each column of the raw rows; see
     field_report.FieldReport.  settings: the part of the configuration that the data depend on.
-    path: the folder itself, set by load().  It is not part of the file, which says neither where the data came from nor
-    when: the same rows and settings give the same bytes.
     """
 
+    path: pathlib.Path = dataclasses.field(compare=False)
     sparse_fields: tuple[str, ...]
     dense_fields: tuple[str, ...]
     vocabulary_size: int
@@ -62,7 +64,6 @@ class DatasetMeta:
     splits: dict[str, SplitMeta]
     fields: tuple[dict, ...]
     settings: dict[str, object]
-    path: pathlib.Path | None = dataclasses.field(default=None, compare=False)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `folder`/dataset_meta.json."""
@@ -83,7 +84,7 @@ class DatasetMeta:
                 for name, split in content.pop("splits").items()
             }
             others = {key: as_tuple(value) for key, value in content.items()}
-            meta = cls(splits=splits, path=path.parent, **others)
+            meta = cls(path=path.parent, splits=splits, **others)
         except FileNotFoundError:
             raise UserError(_missing_message(folder)) from None
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
@@ -117,7 +118,7 @@ class DatasetMeta:
         progress.close()
 
 
-def as_tuple(value: object) -> object:
+def as_tuple(value: Any) -> Any:
     """Return a value of parsed JSON with its lists, nested ones too, as tuples."""
     return tuple(as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
 

@@ -32,8 +32,8 @@ def concatenate(arrays: list[np.ndarray]) -> np.ndarray:
 
 def drop_padding(labels: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return labels and other columns, all [n] or [n, 1], as [m], without the rows whose label is PADDING_LABEL."""
-    labels, *columns = map(np.ravel, (labels, *columns))
-    if any(column.shape != labels.shape for column in columns):
-        raise ValueError(f"{labels.size} labels but {' and '.join(str(column.size) for column in columns)} of others")
+    labels, *others = map(np.ravel, (labels, *columns))
+    if any(column.shape != labels.shape for column in others):
+        raise ValueError(f"{labels.size} labels but {' and '.join(str(column.size) for column in others)} of others")
     real = labels != PADDING_LABEL
-    return labels[real], *(column[real] for column in columns)
+    return labels[real], *(column[real] for column in others)

@@ -53,9 +53,8 @@ def evaluate_split(
     slices: the fields by which the rows are evaluated too; for the other arguments see predict.
     """
     start = time.monotonic()
-    labels, probabilities = predict(
-        predictor, dataset, ranks, split, between_batches=between_batches, add_ids=slices and slices.add
-    )
+    add_ids = None if slices is None else slices.add
+    labels, probabilities = predict(predictor, dataset, ranks, split, between_batches=between_batches, add_ids=add_ids)
     metrics = compute_metrics(labels, probabilities)
     seconds = time.monotonic() - start
     by_field = slices.metrics(probabilities) if slices else {}
@@ -95,4 +94,5 @@ def predict(
     finally:
         progress.close()
         predictor.network.set_train(was_training)
-    return rows.gather()
+    labels, probabilities = rows.gather()
+    return labels, probabilities

@@ -161,6 +161,7 @@ def dataset_meta(
 ) -> DatasetMeta:
     """Return the metadata of the shards and the vocabulary in `folder`."""
     return DatasetMeta(
+        path=folder,
         sparse_fields=tuple(encoder.sparse_names),
         dense_fields=tuple(encoder.dense_names),
         vocabulary_size=vocabulary_size(rows, encoder),
