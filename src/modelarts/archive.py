@@ -28,7 +28,7 @@ def unpack(archive: os.PathLike | str, folder: os.PathLike | str) -> None:
             members = [member for member in opened.infolist() if not member.is_dir()]
             for member in members:
                 _check(archive, member)
-            check_room(folder, sum(member.file_size for member in members), archive)
+            check_room(folder, sum(member.file_size for member in members), str(archive))
             progress = Progress("unpack", len(members), "files", leave=False)
             for member in members:
                 path = pathlib.Path(folder, member.filename)

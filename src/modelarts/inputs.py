@@ -15,7 +15,7 @@ from src.common.files import partial_path, read_json, write_json
 from src.common.locks import try_lock
 from src.dataset_meta import META_NAME
 from src.modelarts.archive import unpack
-from src.modelarts.object_store import Store, StoredFile, is_remote
+from src.modelarts.object_store import Location, Store, StoreAddress, StoredFile
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy, retry
 from src.preprocessing.raw_file import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
 from src.preprocessing.result_folder import identify
@@ -72,18 +72,18 @@ def folder_lock(folder: os.PathLike | str) -> Iterator[None]:
         yield
 
 
-def fetch_data(url: str, store: Store | None, folder: os.PathLike | str) -> JobData:
-    """Fetch the data at `url`, a local path or an address of `store`, and return where they are on this host.
+def fetch_data(source: Location, folder: os.PathLike | str) -> JobData:
+    """Fetch the data at `source` and return where they are on this host.
 
     Files that have to be downloaded or unpacked are in `folder` afterwards, and raw rows in folder/origin_data, where
     preprocessing looks for them.  A second call with the same data downloads and unpacks nothing.
     """
     folder = pathlib.Path(folder)
-    found = _download(url, store, folder / "downloaded") if is_remote(url) else _find_local(pathlib.Path(url))
+    found = _download(source, folder / "downloaded") if isinstance(source, StoreAddress) else _find_local(source)
     if found.kind is DataKind.ZIP:
         found = _find_local(_unpack_once(found.first, folder / "unpacked"))
         if found.kind is DataKind.ZIP:
-            raise UserError(f"{url}: the .zip contains another .zip")
+            raise UserError(f"{source}: the .zip contains another .zip")
     if found.kind is DataKind.RAW:
         _link(folder / RAW_FOLDER, found.first.parent)
         return JobData(folder / RAW_FOLDER, is_raw=True)
@@ -106,11 +106,11 @@ def list_files(url: str, store: Store) -> tuple[str, dict[str, StoredFile]]:
     return parent, {name: file}
 
 
-def _download(url: str, store: Store, folder: pathlib.Path) -> FoundData:
+def _download(address: StoreAddress, folder: pathlib.Path) -> FoundData:
     """Make `folder` hold the files at an address that are the data."""
-    parent, files = list_files(url, store)
-    found = _choose(folder, files, url)
-    LocalCopy(store, parent, folder).update({name: files[name] for name in found.names})
+    parent, files = list_files(address.url, address.store)
+    found = _choose(folder, files, address.url)
+    LocalCopy(address.store, parent, folder).update({name: files[name] for name in found.names})
     return found
 
 

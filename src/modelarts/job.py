@@ -19,7 +19,7 @@ from src.common.locks import exclusive_training
 from src.distributed.environment import read_launcher
 from src.export.probe_rows import PROBE_NAME
 from src.modelarts.inputs import fetch_data, folder_lock, list_files
-from src.modelarts.object_store import Store, is_remote, open_store
+from src.modelarts.object_store import Location, StoreAddress, locate
 from src.modelarts.outputs import ResultsCopy, Uploader
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy
 
@@ -50,14 +50,15 @@ def open_job(config: Any, outputs: Sequence[str], checkpoint_key: str, *, needs_
         if getattr(config, key) is None:
             raise UserError(f"--{key} is missing; a job of ModelArts needs it")
     urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
-    store = open_store(os.environ) if any(map(is_remote, urls)) else None
+    locations = locate(urls, os.environ)
     outputs = [key for key in outputs if getattr(config, key) is not None]
     with folder_lock(config.data_path):
-        changes = _fetch_inputs(config, checkpoint_key, store)
-        copy, folder = _open_results(config, outputs, store)
+        changes = _fetch_inputs(config, checkpoint_key, locations)
+        copy, folder = _open_results(config, outputs, locations[config.train_url])
     changes |= {key: str(folder / getattr(config, key)) for key in outputs}
     if "ckpt_path" in outputs:
-        changes["resume"] = _decide_resume(config, pathlib.Path(changes["ckpt_path"], MODEL_NAME).exists())
+        resume = _decide_resume(config, (folder / config.ckpt_path / MODEL_NAME).exists())
+        config = dataclasses.replace(config, resume=resume)
     config = dataclasses.replace(config, **changes)
     if copy is None or read_launcher().rank not in (None, 0):
         yield Job(config)
@@ -95,16 +96,16 @@ def _decide_resume(config: Any, has_results: bool) -> bool:
     return has_results
 
 
-def _fetch_inputs(config: Any, checkpoint_key: str, store: Store | None) -> dict[str, str]:
+def _fetch_inputs(config: Any, checkpoint_key: str, locations: dict[str, Location]) -> dict[str, str]:
     """Return the settings that name the data and the checkpoint."""
     settings = {}
     if config.data_url is not None:
-        data = fetch_data(config.data_url, store, config.data_path)
+        data = fetch_data(locations[config.data_url], config.data_path)
         folder = _preprocess(config) if data.is_raw else data.folder
         print(f"data: {folder}")
         settings["dataset_path"] = str(folder)
     if config.checkpoint_url is not None:
-        settings[checkpoint_key] = str(_fetch_checkpoint(config.checkpoint_url, store, config.load_path))
+        settings[checkpoint_key] = str(_fetch_checkpoint(locations[config.checkpoint_url], config.load_path))
     return settings
 
 
@@ -115,15 +116,14 @@ def _preprocess(config: Any) -> pathlib.Path:
     return make_records(dataclasses.replace(config, overwrite=True))
 
 
-def _fetch_checkpoint(url: str, store: Store | None, folder: str) -> pathlib.Path:
+def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
     """Return the local file or folder for a checkpoint_url, which may also name the parent of the checkpoint folder."""
-    if not is_remote(url):
-        path = pathlib.Path(url)
-        inner = path / "checkpoint"
-        return inner if (inner / MODEL_NAME).exists() and not (path / MODEL_NAME).exists() else path
-    url = url.rstrip("/")
+    if not isinstance(source, StoreAddress):
+        inner = source / "checkpoint"
+        return inner if (inner / MODEL_NAME).exists() and not (source / MODEL_NAME).exists() else source
+    url = source.url.rstrip("/")
     address, _, name = url.rpartition("/") if url.endswith(".ckpt") else (url, "", "")
-    _, files = list_files(address, store)
+    _, files = list_files(address, source.store)
     index = next((found for found in sorted(files, key=len) if found in (MODEL_NAME, f"checkpoint/{MODEL_NAME}")), None)
     if index is None:
         raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
@@ -131,21 +131,20 @@ def _fetch_checkpoint(url: str, store: Store | None, folder: str) -> pathlib.Pat
     names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
     wanted = [found for found in files if found in names
               or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
-    LocalCopy(store, address, folder).update({found: files[found] for found in wanted})
+    LocalCopy(source.store, address, folder).update({found: files[found] for found in wanted})
     return pathlib.Path(folder, parent, name)
 
 
-def _open_results(config: Any, outputs: Sequence[str], store: Store | None) -> tuple[ResultsCopy | None, pathlib.Path]:
+def _open_results(config: Any, outputs: Sequence[str], location: Location) -> tuple[ResultsCopy | None, pathlib.Path]:
     """Return the ResultsCopy, None if train_url is a local path, and the folder of results."""
     for key in outputs:
         path = pathlib.PurePath(getattr(config, key))
         if path.is_absolute() or ".." in path.parts:
             raise UserError(f"--{key}={path}: with --enable_modelarts=True it must be a path below the results' folder")
-    if not is_remote(config.train_url):
-        folder = pathlib.Path(config.train_url)
-        folder.mkdir(parents=True, exist_ok=True)
-        return None, folder
-    copy = ResultsCopy(store, config.train_url, config.output_path)
+    if not isinstance(location, StoreAddress):
+        location.mkdir(parents=True, exist_ok=True)
+        return None, location
+    copy = ResultsCopy(location.store, location.url, config.output_path)
     if "ckpt_path" in outputs and (copy.folder / config.ckpt_path).is_dir():
         with exclusive_training(copy.folder / config.ckpt_path, {}):
             pass  # otherwise the results here belong to a training that is still running

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from src.common.errors import UserError
 
@@ -212,3 +212,25 @@ def _parts(url: str) -> tuple[str, str]:
 
 
 Store = S3Store | MoxingStore
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreAddress:
+    """An address and the store that it is in."""
+
+    store: Store
+    url: str
+
+    def __str__(self):
+        return self.url
+
+
+Location = pathlib.Path | StoreAddress  # where a folder or a file is: on this host, or in a store
+
+
+def locate(urls: Sequence[str], environment: Mapping[str, str]) -> dict[str, Location]:
+    """Return the Location of each path or address; a store is opened only if there is an address of one."""
+    if not any(map(is_remote, urls)):
+        return {url: pathlib.Path(url) for url in urls}
+    store = open_store(environment)
+    return {url: StoreAddress(store, url) if is_remote(url) else pathlib.Path(url) for url in urls}

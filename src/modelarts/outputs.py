@@ -23,7 +23,8 @@ class ResultsCopy:
     def __init__(self, store: Store, url: str, folder: os.PathLike | str):
         self.store, self.url, self.folder = store, url.rstrip("/"), pathlib.Path(folder)
         self._unsent = self.folder / UNSENT_NAME
-        self._sent = {}  # stamp_of() each file that is in the store, by name; None: not known to be the same as here
+        # stamp_of() each file that is in the store, by name; None: not known to be the same as here
+        self._sent: dict[str, tuple[int, int] | None] = {}
 
     def restore(self, results: Sequence[str]) -> None:
         """Make the folder hold the `results`, files and folders, that earlier starts of the job have uploaded.

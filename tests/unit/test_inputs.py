@@ -10,7 +10,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.modelarts.inputs import JobData, fetch_data, folder_lock
-from src.modelarts.object_store import open_store
+from src.modelarts.object_store import StoreAddress, open_store
 from src.modelarts.transfer import upload
 from tests.file_trees import read_files, write_files, write_zip
 from tests.s3_server import for_a_while
@@ -42,13 +42,13 @@ def test_mindrecord_zip_and_raw_rows_are_recognised(bucket, tmp_path, contents, 
         write_zip(origin / "data.zip", contents)
     else:
         write_files(origin, contents)
-    store, url, folder = open_store(os.environ), str(origin), tmp_path / "cache"
+    source, folder = origin, tmp_path / "cache"
     if remote:
-        url = f"{bucket}/data"
-        upload(store, origin, list(read_files(origin)), url)
+        source = StoreAddress(open_store(os.environ), f"{bucket}/data")
+        upload(source.store, origin, list(read_files(origin)), source.url)
     folder.mkdir()
     for _ in range(2):  # the second time as after a restart
-        data = fetch_data(url, store, folder)
+        data = fetch_data(source, folder)
         assert data.is_raw == (expected is RAW)
         assert read_files(data.folder).items() >= expected.items()
     assert not data.is_raw or data.folder == folder / "origin_data"
@@ -65,7 +65,7 @@ def test_mindrecord_zip_and_raw_rows_are_recognised(bucket, tmp_path, contents, 
 def test_a_folder_without_data_or_with_several_archives_is_refused(tmp_path, contents, message):
     write_files(tmp_path / "origin", contents)
     with pytest.raises(UserError, match=message):
-        fetch_data(str(tmp_path / "origin"), None, tmp_path / "cache")
+        fetch_data(tmp_path / "origin", tmp_path / "cache")
     assert not (tmp_path / "cache" / "unpacked").exists()
 
 
@@ -74,17 +74,17 @@ def test_a_zip_in_a_zip_is_refused(tmp_path):
     (tmp_path / "origin").mkdir()
     write_zip(tmp_path / "origin" / "data.zip", {"inner.zip": inner.read_bytes()})
     with pytest.raises(UserError, match=r"the \.zip contains another \.zip"):
-        fetch_data(str(tmp_path / "origin"), None, tmp_path / "cache")
+        fetch_data(tmp_path / "origin", tmp_path / "cache")
 
 
 def test_changed_data_at_the_same_address_are_downloaded(bucket, tmp_path):
     store = open_store(os.environ)
     write_files(tmp_path / "origin", MINDRECORD)
     upload(store, tmp_path / "origin", list(MINDRECORD), bucket)
-    fetch_data(bucket, store, tmp_path / "cache")
+    fetch_data(StoreAddress(store, bucket), tmp_path / "cache")
     (tmp_path / "origin" / "vocabulary.tsv").write_bytes(b"C2")
     upload(store, tmp_path / "origin", ["vocabulary.tsv"], bucket)
-    data = fetch_data(bucket, store, tmp_path / "cache")
+    data = fetch_data(StoreAddress(store, bucket), tmp_path / "cache")
     assert data == JobData(tmp_path / "cache" / "downloaded", is_raw=False)
     assert (data.folder / "vocabulary.tsv").read_bytes() == b"C2"
 
@@ -92,7 +92,7 @@ def test_changed_data_at_the_same_address_are_downloaded(bucket, tmp_path):
 def fetch_as_a_rank(url, folder):
     """Do as each process of a job does; for multiprocessing."""
     with folder_lock(folder):
-        data = fetch_data(url, open_store(os.environ), folder)
+        data = fetch_data(StoreAddress(open_store(os.environ), url), folder)
     assert (data.folder / "vocabulary.tsv").read_bytes() == MINDRECORD["vocabulary.tsv"]
 
 
