@@ -7,7 +7,7 @@ from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
 from src.common.errors import UserError
-from src.distributed.environment import ALONE, MSRUN, RANK_TABLE, Launcher, clear_other_launchers, read_launcher
+from src.distributed.environment import ALONE, RANK_TABLE, Launcher, clear_other_launchers, read_launcher
 from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
@@ -44,19 +44,20 @@ def _join(launcher: Launcher, target: str) -> None:
             f"RANK_TABLE_FILE={launcher.rank_table}: a rank table is for Ascend, and the device is {target}; "
             "unset RANK_TABLE_FILE to run alone, or start the processes with msrun"
         )
-    if launcher.is_scheduler:
-        check_port(launcher.scheduler, "MS_SCHED_HOST", "MS_SCHED_PORT")
-    elif launcher.kind == MSRUN:
-        wait_for_scheduler(launcher.scheduler, launcher.timeout)
+    scheduler = launcher.scheduler
+    if scheduler is not None and launcher.is_scheduler:
+        check_port(scheduler, "MS_SCHED_HOST", "MS_SCHED_PORT")
+    elif scheduler is not None:
+        wait_for_scheduler(scheduler, launcher.timeout)
     try:
         with joining():
             init()
     except RuntimeError as error:
-        if launcher.kind != MSRUN:
+        if scheduler is None:
             raise
         reason = next(iter(str(error).splitlines()), "").partition(" You can run")[0]
         raise UserError(
-            f"not all of {launcher.count} processes have met at {launcher.scheduler}, {launcher.timeout}: start as "
+            f"not all of {launcher.count} processes have met at {scheduler}, {launcher.timeout}: start as "
             f"many, with the same MS_SCHED_HOST and MS_SCHED_PORT. MindSpore: {reason}"
         ) from error
 
@@ -68,16 +69,16 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> st
     """
     chosen = next(filter(_is_usable, DEVICE_FILES), "CPU") if target == "auto" else target
     check_driver(chosen)
-    device_id = launcher.device_id(device_id) if chosen != "CPU" else None
+    number = launcher.device_id(device_id) if chosen != "CPU" else None
     try:
-        ms.set_device(chosen, device_id)
+        ms.set_device(chosen, number)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"--device_target={chosen} --device_id={device_id}: this machine has no such device that "
+            f"--device_target={chosen} --device_id={number}: this machine has no such device that "
             f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
         ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
-    print(f"device: {chosen}" + (f" {device_id}" if device_id is not None else ""))
+    print(f"device: {chosen}" + (f" {number}" if number is not None else ""))
     return chosen
 
 

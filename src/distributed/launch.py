@@ -99,6 +99,8 @@ def single_process(job: Job) -> list[Command]:
 
 def by_rank_table(job: Job) -> list[Command]:
     """Return a command for each Ascend device of this node in the rank table."""
+    if job.rank_table is None:
+        raise UserError("--rank_table is missing: --launcher=rank_table needs the file")
     devices = read_rank_table(job.rank_table, job.node.rank, job.node.count, job.device_num)
     table = job.rank_table.resolve()
     return [

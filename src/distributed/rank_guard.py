@@ -30,7 +30,7 @@ LOGGED = b"] DISTRIBUTED("  # in every message of MindSpore about its connection
 NOTHING_NEW = b"Topology build timed out., retry"  # a message that MindSpore repeats every half second
 PR_SET_PDEATHSIG = 1
 
-_channels = []  # of a process that has a guard: a socket to it
+_channels: list[socket.socket] = []  # of a process that has a guard: a socket to it
 
 
 def fork(launcher: Launcher) -> int:
@@ -139,7 +139,7 @@ class _Guard:
             self._announcer = None
             return
         if not self._registered and launcher.timeout.is_default:
-            scheduler.check_workers(launcher, waited)
+            scheduler.check_workers(launcher.scheduler, waited)
         missing = f"{launcher.count - self._registered} of {launcher.count}" if self._has_log else launcher.count
         self._announcer.say(f"for {missing} processes at {launcher.scheduler}")
 

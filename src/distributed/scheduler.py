@@ -7,7 +7,7 @@ import socket
 import time
 
 from src.common.errors import UserError
-from src.distributed.environment import SCHEDULER, TIMEOUT_VARIABLE, WORKER, Address, Launcher, Timeout, has_role
+from src.distributed.environment import SCHEDULER, TIMEOUT_VARIABLE, WORKER, Address, Timeout, has_role
 
 GRACE_SECONDS = 15  # for a process on this host to be started
 POLL_SECONDS = 0.3
@@ -21,7 +21,8 @@ class Announcer:
 
     def __init__(self, timeout: Timeout):
         self._timeout, self._start = timeout, time.monotonic()
-        self._last_text, self._last_time = None, self._start
+        self._last_text: str | None = None
+        self._last_time = self._start
 
     def say(self, text: str) -> None:
         """Print that this process waits for `text`, if it is time for it."""
@@ -100,12 +101,12 @@ def wait_for_scheduler(scheduler: Address, timeout: Timeout) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def check_workers(launcher: Launcher, waited: float) -> None:
+def check_workers(scheduler: Address, waited: float) -> None:
     """Raise UserError if a scheduler has waited for so many seconds for workers that nobody has started.
 
     This can be told only if the workers must be on this host.
     """
-    host, port = launcher.scheduler.host, launcher.scheduler.port
+    host, port = scheduler.host, scheduler.port
     if waited > GRACE_SECONDS and _is_loopback(host) and not _is_there(WORKER, port):
         raise UserError(
             f"MS_ROLE={SCHEDULER} MS_SCHED_HOST={host} MS_SCHED_PORT={port}: no process on this host is a worker of "

@@ -56,10 +56,10 @@ class Supervisor:
         scheduler_log: pathlib.Path = pathlib.Path("none"),
     ):
         self._commands, self._logs, self._scheduler_log = commands, logs, scheduler_log
-        self._signals = []
-        self._relayed_bytes = {}  # of each log from which announcements are relayed
+        self._signals: list[int] = []
+        self._relayed_bytes: dict[pathlib.Path, int] = {}  # of each log from which announcements are relayed
         self._ranks: dict[psutil.Process, _Rank] = {}  # all that ever were
-        self._first_ended = []  # ranks: one, or several if they ended at almost the same time
+        self._first_ended: list[int] = []  # ranks: one, or several if they ended at almost the same time
 
     def run(self) -> int:
         """Start all commands and wait until they end; return the exit status.
@@ -78,9 +78,9 @@ class Supervisor:
         if not any(statuses):
             return 0
         stopped = self._last_words()
-        if self._signals or stopped:
-            number = self._signals[0] if self._signals else signal.Signals[STOPPED.match(stopped)[1]]
-            print(stopped or Stopped(number), file=sys.stderr)
+        number = self._signals[0] if self._signals else signal.Signals[stopped[1]] if stopped else 0
+        if number:
+            print(stopped.string if stopped else Stopped(number), file=sys.stderr)
             return 128 + number
         failed = failed or [index for index, status in enumerate(statuses) if status][:1]
         self._show_failures([self._commands[index] for index in failed])
@@ -137,12 +137,12 @@ class Supervisor:
         """Tell whether a signal to one of the ranks, and not to this process, has ended it."""
         return bool(self._first_ended) and self._last_words() is not None
 
-    def _last_words(self):
-        """Return the line in which a rank, or else the scheduler, reports the signal that ended it, or None."""
+    def _last_words(self) -> re.Match[str] | None:
+        """Return the match of the line in which a rank, or else the scheduler, reports the signal that ended it."""
         for log in (*self._logs.values(), self._scheduler_log):
-            lines = [line for line in _lines_of(log) if STOPPED.match(line)]
-            if lines:
-                return lines[-1]
+            found = [match for line in _lines_of(log) if (match := STOPPED.match(line))]
+            if found:
+                return found[-1]
         return None
 
     def _relay_announcements(self):
@@ -163,9 +163,11 @@ class Supervisor:
     def _show_failures(self, commands: Iterable[Command]) -> None:
         """Print the last lines of the failed commands, or of the ranks whose launcher has failed."""
         for command in commands:
-            ranks = [command.rank] if command.rank is not None else self._first_ended or [None]
+            ranks: list[int | None] = [*self._first_ended] or [None]
+            if command.rank is not None:
+                ranks = [command.rank]
             for rank in ranks:
-                path = self._logs.get(rank, command.output)
+                path = command.output if rank is None else self._logs.get(rank, command.output)
                 lines = [line for line in _lines_of(path) if line and not line.startswith(NOISE)]
                 name = "the launcher" if rank is None else f"rank {rank}" if len(self._logs) > 1 else "the run"
                 print(f"error: {name} has failed; the end of {path}:", *lines[-SHOWN_LINES:], sep="\n", file=sys.stderr)
