@@ -16,6 +16,7 @@ from typing import Any
 
 from src.common.errors import UserError
 from src.common.locks import exclusive_training
+from src.config import Config
 from src.distributed.environment import read_launcher
 from src.export.probe_rows import PROBE_NAME
 from src.modelarts.inputs import fetch_data, folder_lock, list_files
@@ -25,18 +26,19 @@ from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy
 
 FAILED_PATIENCE_SECONDS = 30  # for the upload after a job has failed or was stopped
 MODEL_NAME = "model.json"
+URL_KEYS = ("data_url", "train_url", "checkpoint_url")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """The configuration of a job with local paths, and a function to call when there are new results."""
 
-    config: Any
+    config: Config
     publish: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
-def open_job(config: Any, outputs: Sequence[str], checkpoint_key: str, *, needs_data: bool = True) -> Iterator[Job]:
+def open_job(config: Config, outputs: Sequence[str], checkpoint_key: str, *, needs_data: bool = True) -> Iterator[Job]:
     """Give a `with` block the Job, and upload its results; without enable_modelarts the configuration is unchanged.
 
     outputs: the settings that name files or folders to write, which are moved below train_url or output_path.
@@ -46,19 +48,18 @@ def open_job(config: Any, outputs: Sequence[str], checkpoint_key: str, *, needs_
     if not config.enable_modelarts:
         yield Job(config)
         return
+    urls = {key: url for key in URL_KEYS if (url := getattr(config, key)) is not None}
     for key in ("data_url", "train_url") if needs_data else ("train_url",):
-        if getattr(config, key) is None:
+        if key not in urls:
             raise UserError(f"--{key} is missing; a job of ModelArts needs it")
-    urls = [url for url in (config.data_url, config.train_url, config.checkpoint_url) if url is not None]
     locations = locate(urls, os.environ)
     outputs = [key for key in outputs if getattr(config, key) is not None]
     with folder_lock(config.data_path):
         changes = _fetch_inputs(config, checkpoint_key, locations)
-        copy, folder = _open_results(config, outputs, locations[config.train_url])
+        copy, folder = _open_results(config, outputs, locations["train_url"])
     changes |= {key: str(folder / getattr(config, key)) for key in outputs}
     if "ckpt_path" in outputs:
-        resume = _decide_resume(config, (folder / config.ckpt_path / MODEL_NAME).exists())
-        config = dataclasses.replace(config, resume=resume)
+        changes["resume"] = _decide_resume(config, (folder / config.ckpt_path / MODEL_NAME).exists())
     config = dataclasses.replace(config, **changes)
     if copy is None or read_launcher().rank not in (None, 0):
         yield Job(config)
@@ -82,7 +83,7 @@ def _uploading(copy: ResultsCopy) -> Iterator[Uploader]:
     uploader.close(PATIENCE_SECONDS)
 
 
-def _decide_resume(config: Any, has_results: bool) -> bool:
+def _decide_resume(config: Config, has_results: bool) -> bool:
     """Return whether training resumes: yes if there are results of an earlier start, whatever --resume says.
 
     The platform restarts a job with the same flags, so --resume cannot tell a restart from a first start.  A note is
@@ -96,20 +97,20 @@ def _decide_resume(config: Any, has_results: bool) -> bool:
     return has_results
 
 
-def _fetch_inputs(config: Any, checkpoint_key: str, locations: dict[str, Location]) -> dict[str, str]:
-    """Return the settings that name the data and the checkpoint."""
-    settings = {}
-    if config.data_url is not None:
-        data = fetch_data(locations[config.data_url], config.data_path)
+def _fetch_inputs(config: Config, checkpoint_key: str, locations: dict[str, Location]) -> dict[str, Any]:
+    """Return the settings that name the data and the checkpoint.  locations: by the setting that gives the address."""
+    settings: dict[str, Any] = {}
+    if "data_url" in locations:
+        data = fetch_data(locations["data_url"], config.data_path)
         folder = _preprocess(config) if data.is_raw else data.folder
         print(f"data: {folder}")
         settings["dataset_path"] = str(folder)
-    if config.checkpoint_url is not None:
-        settings[checkpoint_key] = str(_fetch_checkpoint(locations[config.checkpoint_url], config.load_path))
+    if "checkpoint_url" in locations:
+        settings[checkpoint_key] = str(_fetch_checkpoint(locations["checkpoint_url"], config.load_path))
     return settings
 
 
-def _preprocess(config: Any) -> pathlib.Path:
+def _preprocess(config: Config) -> pathlib.Path:
     """Return the MindRecord folder of the raw rows in data_path; an old one is replaced, as it can be made again."""
     from src.preprocessing.pipeline import make_records  # here, as few jobs need it
 
@@ -135,7 +136,9 @@ def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
     return pathlib.Path(folder, parent, name)
 
 
-def _open_results(config: Any, outputs: Sequence[str], location: Location) -> tuple[ResultsCopy | None, pathlib.Path]:
+def _open_results(
+    config: Config, outputs: Sequence[str], location: Location
+) -> tuple[ResultsCopy | None, pathlib.Path]:
     """Return the ResultsCopy, None if train_url is a local path, and the folder of results."""
     for key in outputs:
         path = pathlib.PurePath(getattr(config, key))

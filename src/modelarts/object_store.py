@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from src.common.errors import UserError
 
@@ -228,9 +228,9 @@ class StoreAddress:
 Location = pathlib.Path | StoreAddress  # where a folder or a file is: on this host, or in a store
 
 
-def locate(urls: Sequence[str], environment: Mapping[str, str]) -> dict[str, Location]:
-    """Return the Location of each path or address; a store is opened only if there is an address of one."""
-    if not any(map(is_remote, urls)):
-        return {url: pathlib.Path(url) for url in urls}
+def locate(urls: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Location]:
+    """Return the Location of each path or address, by the same keys; a store is opened only if one is needed."""
+    if not any(map(is_remote, urls.values())):
+        return {key: pathlib.Path(url) for key, url in urls.items()}
     store = open_store(environment)
-    return {url: StoreAddress(store, url) if is_remote(url) else pathlib.Path(url) for url in urls}
+    return {key: StoreAddress(store, url) if is_remote(url) else pathlib.Path(url) for key, url in urls.items()}
