@@ -11,30 +11,34 @@ if __name__ == "__main__":
     )
 
 import contextlib
+import pathlib
+from collections.abc import Sequence
 
-from src.checkpoint import find_checkpoint
+from src.checkpoint import Checkpoint, find_checkpoint
 from src.common.errors import UserError, run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared
-from src.config import AUTO, load_config, outputs_of
+from src.config import AUTO, Config, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import dense_dtype, set_up
-from src.evaluation.evaluate import evaluate_split
+from src.distributed.process_group import ProcessGroup
+from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate a checkpoint; argv: flags, those of the command line if None."""
     config = load_config(argv)
     with open_job(config, outputs_of("eval"), "checkpoint_path") as job:
         evaluate(job.config)
 
 
-def evaluate(config):
+def evaluate(config: Config) -> None:
     """Evaluate a checkpoint, and write and print the results."""
     device, ranks = set_up(config.device_target, config.device_id)
     checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
@@ -52,26 +56,26 @@ def evaluate(config):
             write_results(evaluation, checkpoint, data, config)
 
 
-def check_field(name, data):
+def check_field(name: str | None, data: DatasetMeta) -> None:
     """Raise UserError if --by_field names no sparse field of the data; None is accepted."""
     if name is not None and name not in data.sparse_fields:
         raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(data.sparse_fields)}")
 
 
-def outputs(config):
+def outputs(config: Config) -> list[Output]:
     """Return the Outputs of an evaluation."""
     report = [] if config.report_path is None else [Output("report_path", config.report_path, Kind.FILE)]
     return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *report]
 
 
-def check_memory(checkpoint, batch_size, device, ranks):
+def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: ProcessGroup) -> None:
     """Print the memory that the evaluation needs; raise UserError if this machine does not have it."""
     sizes = checkpoint.folder.network_config
     work = Work("evaluation", sizes, prediction_bytes(sizes, batch_size), ranks.local_count())
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
 
 
-def write_results(evaluation, checkpoint, data, config):
+def write_results(evaluation: Evaluation, checkpoint: Checkpoint, data: DatasetMeta, config: Config) -> None:
     """Append to auc.log, write the report, and print the metrics; the last line is for other programs."""
     append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
     if config.by_field is not None:
@@ -84,7 +88,7 @@ def write_results(evaluation, checkpoint, data, config):
     print(result_line(evaluation))
 
 
-def describe(evaluation, checkpoint_path, report_path):
+def describe(evaluation: Evaluation, checkpoint_path: pathlib.Path, report_path: str | None) -> str:
     """Return the summary of an evaluation."""
     metrics, (low, high) = evaluation.metrics, evaluation.metrics["auc_interval"]
     rows, clicks = len(evaluation.labels), int(evaluation.labels.sum())
@@ -98,7 +102,7 @@ def describe(evaluation, checkpoint_path, report_path):
     return "\n".join([*lines, *([f"report       {report_path}"] if report_path is not None else [])])
 
 
-def result_line(evaluation):
+def result_line(evaluation: Evaluation) -> str:
     """Return the metrics as a Python dict with the names of the model zoo."""
     others = dict(evaluation.metrics)
     names = {"AUC": others.pop("auc"), "AUC_interval": others.pop("auc_interval")}

@@ -14,7 +14,7 @@ from src.common.progress import Progress
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
-from src.evaluation.metrics import compute_metrics
+from src.evaluation.metrics import Metrics, compute_metrics
 from src.evaluation.slices import FieldSlices
 
 
@@ -22,14 +22,14 @@ from src.evaluation.slices import FieldSlices
 class Evaluation:
     """The predictions for all rows of a split, and how good they are.
 
-    labels, probabilities: float32 [n].  metrics: those of metrics.compute_metrics.  seconds: of predicting the rows and
-    computing the metrics.  by_field: by the name of a sparse field the frame of FieldSlices.metrics.
+    labels, probabilities: float32 [n].  seconds: of predicting the rows and computing the metrics.
+    by_field: by the name of a sparse field the frame of FieldSlices.metrics.
     """
 
     split: str
     labels: np.ndarray
     probabilities: np.ndarray
-    metrics: dict[str, float]
+    metrics: Metrics
     seconds: float
     by_field: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
 

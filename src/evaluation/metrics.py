@@ -2,6 +2,7 @@
 """Metrics of predicted click probabilities, over all rows at once."""
 
 import math
+from typing import TypedDict
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -11,7 +12,18 @@ CALIBRATION_BINS = 15
 NORMAL_QUANTILE = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 
 
-def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+class Metrics(TypedDict):
+    """The metrics of predictions, each as the function of its name gives it."""
+
+    auc: float
+    auc_interval: list[float]
+    log_loss: float
+    normalised_entropy: float
+    calibration: float
+    calibration_error: float
+
+
+def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Return all metrics by name; they do not depend on the order of the rows.
 
     labels: [n] of 0 or 1.  probabilities: [n] in [0, 1].
