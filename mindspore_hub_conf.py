@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from src.checkpoint import ModelFolder, find_checkpoint
 from src.dataset_meta import DatasetMeta
@@ -20,7 +21,7 @@ CRITEO = DeepFMConfig(
 )
 
 
-def create_network(name: str, *args, **kwargs) -> DeepFM:
+def create_network(name: str, *args: Any, **kwargs: Any) -> DeepFM:
     """Return the network `name`, a cell from sparse_ids int32 [B, S] and dense_values float32 [B, N] to logits [B, 1].
 
     name: "deepfm"; any other name raises NotImplementedError.

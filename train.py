@@ -14,8 +14,12 @@ if __name__ == "__main__":
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator, Sequence
+
+from mindspore.dataset import Dataset
 
 from src.callback import (
+    Callback,
     EarlyStopping,
     LearningRateScheduler,
     LossLog,
@@ -25,40 +29,41 @@ from src.callback import (
     Upload,
     ValidationLog,
 )
-from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
+from src.checkpoint import Checkpoint, DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
 from src.common.errors import run_main
 from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
-from src.config import AUTO, LR_SCALINGS, load_config, outputs_of
+from src.config import AUTO, LR_SCALINGS, Config, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import dense_dtype, set_seed, set_up
-from src.distributed.process_group import AgreedStop
-from src.evaluation.evaluate import evaluate_split
+from src.distributed.process_group import AgreedStop, ProcessGroup
+from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
 from src.training.tensorboard import TensorBoard, check_package
-from src.training.train_step import build_train_step, init_bias_to_base_rate
+from src.training.train_step import TrainStep, build_train_step, init_bias_to_base_rate
 from src.training.trainer import Trainer
 from src.training.user_callbacks import load_callbacks
 from src.training.validation import Validation
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train; argv: flags, those of the command line if None."""
     signals = StopSignals()
     config = load_config(argv)
     with open_job(config, outputs_of("train"), "checkpoint_path") as job:
         train(job.config, signals, job.publish)
 
 
-def train(config, signals, publish):
+def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -> None:
     """Train by the configuration, and report.  publish() is called when there are new results."""
     user_callbacks = load_callbacks(config.callback)
     device, ranks = set_up(config.device_target, config.device_id)
@@ -97,13 +102,13 @@ def train(config, signals, publish):
                 stopped.resume_hint = "the same command with --resume=True resumes from there"
             raise
         if config.report_path is not None:
-            report(config, folder, predictor, validation_data, data, ranks)
+            report(config.report_path, folder, predictor, validation_data, data, ranks)
         if ranks.is_first:
             print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path))
 
 
 @contextlib.contextmanager
-def outputs_held(config, has_validation, ranks):
+def outputs_held(config: Config, has_validation: bool, ranks: ProcessGroup) -> Iterator[None]:
     """Prepare the files that the first rank is going to write and keep other trainings from them, for a `with` block.
 
     has_validation: whether there is a validation set, whose metrics go to a log.
@@ -120,7 +125,7 @@ def outputs_held(config, has_validation, ranks):
         outputs.append(Output("tensorboard_dir", config.tensorboard_dir, Kind.FOLDER))
     with contextlib.ExitStack() as stack:
 
-        def hold():
+        def hold() -> None:
             stack.enter_context(prepared(outputs))
             stack.enter_context(exclusive_training(config.ckpt_path, logs))
 
@@ -128,7 +133,7 @@ def outputs_held(config, has_validation, ranks):
         yield
 
 
-def check_memory(config, data, device, ranks):
+def check_memory(config: Config, data: DatasetMeta, device: str, ranks: ProcessGroup) -> None:
     """Print the memory that training will take, and refuse more than this machine has."""
     sizes, processes = network_config(config, data), ranks.local_count()
     needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
@@ -137,7 +142,7 @@ def check_memory(config, data, device, ranks):
     ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
 
 
-def create_validation_data(config, data, ranks):
+def create_validation_data(config: Config, data: DatasetMeta, ranks: ProcessGroup) -> Dataset | None:
     """Return the dataset of the validation set; None if it is not to be evaluated or has no rows."""
     if config.do_eval and data.splits["valid"].rows:
         return create_dataset(data, "valid", config.batch_size, ranks=ranks)
@@ -146,18 +151,20 @@ def create_validation_data(config, data, ranks):
     return None
 
 
-def network_config(config, data):
+def network_config(config: Config, data: DatasetMeta) -> DeepFMConfig:
     """Return the DeepFMConfig: sizes from the data, the rest from the settings of the same names."""
-    sizes = {
-        "vocabulary_size": data.vocabulary_size,
-        "sparse_field_count": len(data.sparse_fields),
-        "dense_field_count": len(data.dense_fields),
-    }
-    names = {field.name for field in dataclasses.fields(DeepFMConfig)} - sizes.keys()
-    return DeepFMConfig(**sizes, **{name: getattr(config, name) for name in names})
+    return DeepFMConfig(
+        vocabulary_size=data.vocabulary_size,
+        sparse_field_count=len(data.sparse_fields),
+        dense_field_count=len(data.dense_fields),
+        embedding_size=config.embedding_size,
+        hidden_sizes=config.hidden_sizes,
+        keep_prob=config.keep_prob,
+        embedding_keep_prob=config.embedding_keep_prob,
+    )
 
 
-def create_train_step(config, data, device, ranks):
+def create_train_step(config: Config, data: DatasetMeta, device: str, ranks: ProcessGroup) -> TrainStep:
     """Return the TrainStep of a new network, which differs between the ranks in its dropout alone."""
     network = DeepFM(network_config(config, data), config.seed + ranks.rank, dense_dtype(config.convert_dtype, device))
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
@@ -167,7 +174,7 @@ def create_train_step(config, data, device, ranks):
     )  # fmt: skip
 
 
-def create_schedule(config, steps_per_epoch, rank_count):
+def create_schedule(config: Config, steps_per_epoch: int, rank_count: int) -> LearningRate:
     """Return the LearningRate schedule, scaled with the number of devices."""
     total_steps = config.train_epochs * steps_per_epoch
     return LearningRate(
@@ -179,13 +186,15 @@ def create_schedule(config, steps_per_epoch, rank_count):
     )
 
 
-def create_logs(config):
+def create_logs(config: Config) -> list[Callback]:
     """Return the callbacks that log losses and metrics, and end a training that diverges."""
     logs = [LossLog(config.loss_file_name), TerminateOnNaN(), ValidationLog(config.eval_file_name), ProgressBar()]
     return logs if config.tensorboard_dir is None else [*logs, TensorBoard(config.tensorboard_dir)]
 
 
-def create_evaluate(predictor, validation_data, ranks, stop):
+def create_evaluate(
+    predictor: DeepFMPredict, validation_data: Dataset | None, ranks: ProcessGroup, stop: AgreedStop
+) -> Callable[[], Evaluation] | None:
     """Return a function that evaluates the validation set; None if there is none.
 
     stop: an AgreedStop, which can end an evaluation between two batches.
@@ -195,7 +204,9 @@ def create_evaluate(predictor, validation_data, ranks, stop):
     return functools.partial(evaluate_split, "valid", predictor, validation_data, ranks, between_batches=stop.check)
 
 
-def open_run(config, data, train_step, record, ranks):
+def open_run(
+    config: Config, data: DatasetMeta, train_step: TrainStep, record: RunRecord, ranks: ProcessGroup
+) -> tuple[ModelFolder, dict | None, bool]:
     """Create a run, or resume one; return its ModelFolder, the state to start from or None, and whether it is resumed.
 
     A new run may start from the checkpoint of another one, as if it were that one.
@@ -216,7 +227,7 @@ def open_run(config, data, train_step, record, ranks):
     return checkpoint.folder, checkpoint.state, True
 
 
-def restore(checkpoint, data, train_step, record):
+def restore(checkpoint: Checkpoint, data: DatasetMeta, train_step: TrainStep, record: RunRecord) -> None:
     """Load a Checkpoint into the train step and the RunRecord of a run on the same data; say so."""
     checkpoint.check_data(data)
     checkpoint.check_resumable()
@@ -226,7 +237,7 @@ def restore(checkpoint, data, train_step, record):
     print(f"resuming from {checkpoint.path}, after step {checkpoint.state['step']}")
 
 
-def create_folder(config, data, ranks):
+def create_folder(config: Config, data: DatasetMeta, ranks: ProcessGroup) -> ModelFolder:
     """Return the ModelFolder of a new run."""
     contents = config.ckpt_path, network_config(config, data), DataIdentity.of_dataset(data)
     if not ranks.is_first:
@@ -234,8 +245,15 @@ def create_folder(config, data, ranks):
     return ModelFolder.create(*contents, overwrite=config.overwrite, keep=config.keep_checkpoint_max)
 
 
-def report(config, folder, predictor, validation_data, data, ranks):
-    """Write report.html on the training and on its best checkpoint.
+def report(
+    path: str,
+    folder: ModelFolder,
+    predictor: DeepFMPredict,
+    validation_data: Dataset | None,
+    data: DatasetMeta,
+    ranks: ProcessGroup,
+) -> None:
+    """Write the report on the training and on its best checkpoint.
 
     The network of `predictor` gets the weights of that: training is over, and memory may not suffice for a second one.
     """
@@ -244,10 +262,10 @@ def report(config, folder, predictor, validation_data, data, ranks):
     ranks.barrier()  # until the first one has saved the last checkpoint
     best = find_checkpoint(folder.path)
     load_into(predictor.network, best.path)
-    report_on(best, data, "valid", ranks, config.report_path, predictor=predictor, dataset=validation_data)
+    report_on(best, data, "valid", ranks, path, predictor=predictor, dataset=validation_data)
 
 
-def describe(step, rows_per_step, best, report_path):
+def describe(step: int, rows_per_step: int, best: Checkpoint, report_path: str | None) -> str:
     """Return the summary of a training of so many steps, of which `best` is the best Checkpoint."""
     metrics = f": valid AUC {best.metrics['auc']:.4f}, log loss {best.metrics['log_loss']:.4f}" if best.metrics else ""
     lines = [

@@ -4,6 +4,7 @@
 import math
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 import mindspore.train
 from mindspore.train import RunContext
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from src.common.errors import UserError
 from src.common.files import append_line, size_of
 from src.common.progress import Progress, epoch_and_step
+from src.distributed.process_group import AgreedStop
 
 
 class Callback(mindspore.train.Callback):
@@ -72,25 +74,32 @@ def _function(owner, name):
     return getattr(method, "__func__", method)
 
 
-class LearningRateScheduler(Callback):
-    """Sets the learning rate of each step by a LearningRate schedule, as `learning_rate`, and counts its plateaus."""
+class Schedule(Protocol):
+    """A function of the step and of the number of plateaus, as src.training.learning_rate.LearningRate is one."""
 
-    def __init__(self, schedule):
+    def at(self, step: int, plateau_count: int) -> float:
+        """Return the learning rate of a step, counted from 0, after that many validations without improvement."""
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate of each step by a schedule, as `learning_rate`, and counts its plateaus."""
+
+    def __init__(self, schedule: Schedule):
         self._schedule = schedule
         self._plateau_count = 0
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         return {"plateau_count": self._plateau_count}
 
-    def load_state_dict(self, state, *, in_place):
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         self._plateau_count = state["plateau_count"]
 
-    def on_train_step_begin(self, run_context):
+    def on_train_step_begin(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         params.learning_rate = self._schedule.at(params.cur_step_num - 1, self._plateau_count)
         params.train_network.set_learning_rate(params.learning_rate)
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.metrics and not params.is_best:
             self._plateau_count += 1
@@ -104,10 +113,10 @@ class LogFile(Callback):
     def __init__(self, path: os.PathLike | str):
         self._path = path
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         return {"bytes": size_of(self._path)}
 
-    def load_state_dict(self, state, *, in_place):
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         if in_place and size_of(self._path) > state["bytes"]:
             os.truncate(self._path, state["bytes"])
 
@@ -115,7 +124,7 @@ class LogFile(Callback):
 class LossLog(LogFile):
     """Appends the losses to loss.log, in the format of the model zoo."""
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             epoch, step = epoch_and_step(params.cur_step_num, params.batch_num)
@@ -125,7 +134,7 @@ class LossLog(LogFile):
 class ValidationLog(LogFile):
     """Appends the metrics of each validation to auc.log, in the format of the model zoo, and prints them."""
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if not params.metrics:
             return
@@ -142,18 +151,17 @@ class ProgressBar(Callback):
     rank_zero_only = True
 
     def __init__(self):
-        self._progress, self._text = None, ""
+        self._progress, self._text = Progress("train", 0, disable=True), ""  # until training begins
 
     def __exit__(self, *error):
-        if self._progress is not None:
-            self._progress.close()
+        self._progress.close()
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         total = params.epoch_num * params.batch_num * params.rows_per_step
         self._progress = Progress("train", total, done=params.cur_step_num * params.rows_per_step)
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             epoch, _ = epoch_and_step(params.cur_step_num, params.batch_num)
@@ -168,12 +176,12 @@ class NotFinite(UserError):
 class TerminateOnNaN(Callback):
     """Ends a training of which a logged loss, or the log loss of a validation, is not finite, by NotFinite."""
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             self._check(params.loss, "loss", params)
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.metrics:
             self._check(params.metrics["log_loss"], "validation log loss", params)
@@ -194,16 +202,16 @@ class EarlyStopping(Callback):
         self._patience = patience
         self._without_improvement = 0
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         return {"without_improvement": self._without_improvement}
 
-    def load_state_dict(self, state, *, in_place):
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         self._without_improvement = state["without_improvement"]
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: RunContext) -> None:
         self._stop_if_exhausted(run_context)
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.metrics:
             self._without_improvement = 0 if params.is_best else self._without_improvement + 1
@@ -217,14 +225,13 @@ class EarlyStopping(Callback):
 class StopOnSignal(Callback):
     """Ends training by Stopped after the step in which a signal has come, on all ranks after the same one."""
 
-    def __init__(self, stop):
-        """stop: an AgreedStop."""
+    def __init__(self, stop: AgreedStop):
         self._stop = stop
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: RunContext) -> None:
         self._stop.begin()
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         self._stop.check()
 
 
@@ -233,8 +240,8 @@ class Upload(Callback):
 
     rank_zero_only = True
 
-    def __init__(self, publish: Callable):
+    def __init__(self, publish: Callable[[], object]):
         self._publish = publish
 
-    def after_save(self, run_context):
+    def after_save(self, run_context: RunContext) -> None:
         self._publish()

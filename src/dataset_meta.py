@@ -63,7 +63,7 @@ class DatasetMeta:
     first_bad_lines: tuple
     splits: dict[str, SplitMeta]
     fields: tuple[dict, ...]
-    settings: dict[str, object]
+    settings: dict[str, Any]
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `folder`/dataset_meta.json."""

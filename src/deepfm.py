@@ -72,7 +72,7 @@ class DeepFM(nn.Cell):
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
-    def construct(self, sparse_ids, dense_values=None):
+    def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
         first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
         embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
@@ -150,7 +150,9 @@ class MLP(nn.Cell):
         self.matmul = ops.MatMul()
         self.sum = ops.ReduceSum()
 
-    def construct(self, embeddings, dense_values=None, dense_embedding=None):
+    def construct(
+        self, embeddings: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
+    ) -> Tensor:
         step = self._next_step() if (self.has_dropout or self.has_input_dropout) and self.training else 0
         inputs = self.reshape(embeddings, (-1, self.sparse_width))  # [B, S * D]
         if self.has_input_dropout:
@@ -190,7 +192,7 @@ class DeepFMPredict(nn.Cell):
         self.sigmoid = ops.Sigmoid()
         self.set_train(False)
 
-    def construct(self, *inputs):
+    def construct(self, *inputs: Tensor) -> Tensor:
         return self.sigmoid(self.network(*inputs))
 
 

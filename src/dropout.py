@@ -32,7 +32,7 @@ class Dropout(nn.Cell):
         self.xor = ops.BitwiseXor()
         self.right_shift = ops.RightShift()
 
-    def construct(self, hidden, step):
+    def construct(self, hidden: Tensor, step: Tensor | int) -> Tensor:
         if not self.training:
             return hidden
         step_factor, first, second = self.factors

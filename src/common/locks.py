@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from src.common.errors import UserError
@@ -54,7 +54,7 @@ def temporary_lock(path: os.PathLike | str) -> Iterator[BinaryIO | None]:
 
 
 @contextlib.contextmanager
-def exclusive_training(folder: os.PathLike | str, logs: dict[str, os.PathLike | str]) -> Iterator[None]:
+def exclusive_training(folder: os.PathLike | str, logs: Mapping[str, os.PathLike | str]) -> Iterator[None]:
     """Lock a checkpoint folder and log files for a `with` block; UserError if another training has locked one of them.
 
     logs: path by flag; a log that is new and still empty at the end is removed.

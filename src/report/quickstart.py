@@ -6,13 +6,15 @@ from src.distributed.entry_point import enter
 if __name__ == "__main__":
     enter()
 
+import argparse
 import pathlib
+from collections.abc import Sequence
 
 from src.common.errors import UserError, run_main
 from src.common.flags import Parser
 
 
-def parse_arguments(argv=None):
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the flags."""
     parser = Parser(prog="python -m src.report.quickstart", description="Print the summary of a quick start.")
     parser.add_argument("work", metavar="WORK_FOLDER", type=pathlib.Path, help="folder of its data and results")
@@ -32,7 +34,8 @@ from src.dataset_meta import DatasetMeta
 TEST_LINE = re.compile(r" test AUC: (\S+), log_loss: (\S+), ")  # of eval.py in auc.log
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the summary; argv: flags, those of the command line if None."""
     print(summarise(parse_arguments(argv).work))
 
 

@@ -11,6 +11,7 @@ import sys
 
 import mindspore as ms
 import numpy as np
+from mindspore.train import RunContext
 
 from src.callback import Callback
 from src.common.errors import UserError
@@ -56,8 +57,8 @@ class RunRecord(Callback):
                 "ranks": rank_count,
             },
         }
-        self._history = []  # a dict for each validation, or each epoch if there is no validation set
-        self._losses = []  # [epochs done, loss, learning rate] of each logged step
+        self._history: list[dict] = []  # a dict for each validation, or each epoch if there is no validation set
+        self._losses: list[list[float]] = []  # [epochs done, loss, learning rate] of each logged step
 
     def resume_from(self, folder: os.PathLike | str) -> list[str]:
         """Take over losses and history from the run.json in a folder; return a note on each setting that differs.
@@ -82,18 +83,18 @@ class RunRecord(Callback):
         self._losses, self._history = losses, history
         return [f"--{key}={current[key]} from here on; it was {settings[key]}" for key in changed]
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         return {"losses": len(self._losses), "history": len(self._history)}
 
-    def load_state_dict(self, state, *, in_place):
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         del self._losses[state["losses"] :], self._history[state["history"] :]
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             self._losses.append([params.cur_step_num / params.batch_num, params.loss, params.learning_rate])
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         step = params.cur_step_num
         self._history.append(
@@ -106,7 +107,7 @@ class RunRecord(Callback):
             }
         )
 
-    def before_save(self, run_context):
+    def before_save(self, run_context: RunContext) -> None:
         write_json(self._path, {**self._content, "history": self._history, "losses": self._losses})
 
 

@@ -4,6 +4,8 @@
 import contextlib
 import time
 
+from mindspore.train import RunContext
+
 from src.callback import Callback, NotFinite, call_hook
 from src.checkpoint import ModelFolder
 from src.common.progress import epoch_and_step
@@ -22,7 +24,9 @@ class SaveCheckpoint(Callback):
 
     def __init__(self, folder: ModelFolder, every_steps: int = 0, every_seconds: float = 0):
         self._folder, self._every_steps, self._every_seconds = folder, every_steps, every_seconds
-        self._context = self._params = self._saved_step = self._saved_time = None
+        self._context = self._params = None
+        self._saved_step: int | None = None
+        self._saved_time = time.monotonic()
         self._is_validated = False  # but model.json does not say so yet
 
     def __exit__(self, kind, error, traceback):
@@ -35,26 +39,27 @@ class SaveCheckpoint(Callback):
         elif isinstance(error, OSError):
             raise OSError(f"{error}; {self._rescue()}") from error
 
-    def on_train_begin(self, run_context):
-        self._context, self._params = run_context, run_context.original_args()
+    def on_train_begin(self, run_context: RunContext) -> None:
+        params = run_context.original_args()
+        self._context, self._params = run_context, params
         self._saved_time = time.monotonic()
         # A run that is resumed has its checkpoint already.
-        self._saved_step = self._params.steps_done if self._folder.checkpoints else None
+        self._saved_step = params.steps_done if self._folder.checkpoints else None
 
-    def on_eval_begin(self, run_context):
+    def on_eval_begin(self, run_context: RunContext) -> None:
         self._save_if_new(is_validated=False)
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         self._is_validated = True
 
-    def on_train_step_end(self, run_context):
-        step, seconds = self._params.steps_done, time.monotonic() - self._saved_time
+    def on_train_step_end(self, run_context: RunContext) -> None:
+        step, seconds = run_context.original_args().steps_done, time.monotonic() - self._saved_time
         if self._is_validated:
             self._add_metrics()
         elif (self._every_steps and step % self._every_steps == 0) or 0 < self._every_seconds <= seconds:
             self._save_if_new()
 
-    def on_train_end(self, run_context):
+    def on_train_end(self, run_context: RunContext) -> None:
         self._save_if_new()
 
     def _save_if_new(self, is_validated=True):

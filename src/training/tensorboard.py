@@ -6,6 +6,9 @@ import os
 import pathlib
 import platform
 import time
+from typing import Any
+
+from mindspore.train import RunContext
 
 from src.callback import Callback
 from src.common.errors import UserError
@@ -26,14 +29,15 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: os.PathLike | str):
         self._folder = pathlib.Path(folder)
-        self._path = self._writer = None
+        self._path: pathlib.Path | None = None
+        self._writer: Any = None  # a RecordWriter, once training begins
 
     def __exit__(self, *error):
         if self._writer is not None:
             with contextlib.suppress(OSError):  # the write that failed has said so
                 self._writer.close()
 
-    def on_train_begin(self, run_context):
+    def on_train_begin(self, run_context: RunContext) -> None:
         check_package(self._folder)
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -49,12 +53,12 @@ class TensorBoard(Callback):
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(self._event(wall_time=time.time(), step=first_step, session_log=start))
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             self._add(params.cur_step_num, {"train/loss": params.loss, "train/learning_rate": params.learning_rate})
 
-    def on_eval_end(self, run_context):
+    def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.metrics:
             tags = {"auc": "AUC"}  # as it has always been shown

@@ -24,7 +24,7 @@ class LossNetwork(nn.Cell):
     rank_count: the number of processes with a batch each; the mean of their losses is the loss of all their rows.
     """
 
-    def __init__(self, network, l2_coef, l2_on="tables", rank_count=1):
+    def __init__(self, network: DeepFM, l2_coef: float, l2_on: str = "tables", rank_count: int = 1):
         super().__init__(auto_prefix=False)
         self.network = network
         self.rank_count = rank_count
@@ -36,7 +36,7 @@ class LossNetwork(nn.Cell):
         self.gather = ops.Gather()
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> Tensor:
         labels = batch[-1]  # [B, 1]
         logits = self.network(*batch[:-1])  # [B, 1]
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
@@ -67,7 +67,14 @@ class TrainStep(nn.TrainOneStepCell):
     moving average, faster in the first steps, which are far off.  0 for none: then `ema_network` is that network.
     """
 
-    def __init__(self, loss_network, optimizer, clip_norm=0.0, loss_scale=1.0, ema_decay=0.0):
+    def __init__(
+        self,
+        loss_network: LossNetwork,
+        optimizer: nn.Optimizer,
+        clip_norm: float = 0.0,
+        loss_scale: float = 1.0,
+        ema_decay: float = 0.0,
+    ):
         super().__init__(loss_network, optimizer, sens=loss_scale)
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
@@ -77,9 +84,9 @@ class TrainStep(nn.TrainOneStepCell):
             self.ema_weights = ParameterTuple(ema_weights)
         self.inverse_scale = 1 / loss_scale
         self.for_each = ops.HyperMap()
-        self._learning_rate = None
+        self._learning_rate: float | None = None
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> Tensor:
         loss = self.network(*batch)
         sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
         gradients = self.grad(self.network, self.weights)(*batch, sensitivity)

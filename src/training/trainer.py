@@ -10,6 +10,7 @@ from mindspore.dataset import Dataset
 
 from src.callback import call_hook, has_hook
 from src.common.signals import Stopped
+from src.distributed.process_group import ProcessGroup
 from src.training.train_step import TrainStep
 
 
@@ -38,7 +39,7 @@ class Trainer:
         self,
         train_step: TrainStep,
         epochs: int,
-        ranks,
+        ranks: ProcessGroup,
         callbacks: Sequence[ms.train.Callback],
         rows_per_step: int,
         log_every: int = 100,
@@ -54,7 +55,9 @@ class Trainer:
             [(hook, name) for name, each in self._callbacks.items() if has_hook(each, hook)]
             for hook in ("on_train_step_begin", "on_train_step_end", "on_train_epoch_end")
         )
-        self._pending = []  # the calls (hook, name of the callback) that the last step still needs
+        self._pending: list[
+            tuple[str, str]
+        ] = []  # the calls (hook, name of the callback) that the last step still needs
         self._params = Parameters(steps_done=0)
         self._context = mindspore.train.RunContext(self._params)
 

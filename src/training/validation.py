@@ -3,7 +3,10 @@
 
 from collections.abc import Callable
 
+from mindspore.train import RunContext
+
 from src.callback import Callback, call_hook
+from src.evaluation.evaluate import Evaluation
 
 METRICS = ("auc", "log_loss", "normalised_entropy", "calibration")  # those of a checkpoint in model.json
 
@@ -15,18 +18,18 @@ class Validation(Callback):
     on_eval_end of all callbacks.
     """
 
-    def __init__(self, evaluate: Callable | None, every_steps: int = 0):
+    def __init__(self, evaluate: Callable[[], Evaluation] | None, every_steps: int = 0):
         """evaluate: a function that returns the Evaluation; None without a validation set: then `metrics` is empty."""
         self._evaluate, self._every_steps = evaluate, every_steps
-        self._best_log_loss = None
+        self._best_log_loss: float | None = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         return {"best_log_loss": self._best_log_loss}
 
-    def load_state_dict(self, state, *, in_place):
+    def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         self._best_log_loss = state["best_log_loss"]
 
-    def on_train_step_end(self, run_context):
+    def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         step, steps_per_epoch = params.cur_step_num, params.batch_num
         if step % (self._every_steps or steps_per_epoch) == 0 or step % steps_per_epoch == 0:

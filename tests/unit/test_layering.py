@@ -118,10 +118,3 @@ def test_importing_does_nothing():
     code = "import sys; sys.argv = ['x', '--no_such_flag']; import " + ", ".join(sorted(MODULES))
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
-
-
-def test_every_file_names_its_licence():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in tracked:
-        if name.endswith((".py", ".sh", ".yaml", ".toml")):
-            assert "SPDX-License-Identifier: Apache-2.0" in "".join((ROOT / name).open().readlines()[:2]), name
