@@ -26,7 +26,7 @@ class SaveCheckpoint(Callback):
         self._folder, self._every_steps, self._every_seconds = folder, every_steps, every_seconds
         self._context = self._params = None
         self._saved_step: int | None = None
-        self._saved_time = time.monotonic()
+        self._saved_time = 0.0  # until training begins
         self._is_validated = False  # but model.json does not say so yet
 
     def __exit__(self, kind, error, traceback):
