@@ -78,6 +78,11 @@ def test_a_rank_table_gives_each_rank_of_the_node_its_device(tmp_path):
     assert [str(command.output) for command in (first, second)] == ["log2", "log3"]
 
 
+def test_a_launcher_by_rank_table_needs_the_file():
+    with pytest.raises(UserError, match="--rank_table is missing: --launcher=rank_table needs the file"):
+        by_rank_table(Job(SCRIPT, "log{rank}", 2))
+
+
 def test_mpirun_starts_all_ranks_with_a_log_of_their_own_and_on_one_node_only(tmp_path):
     [command] = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
     assert command.arguments[0] == "mpirun"
