@@ -7,6 +7,7 @@ if __name__ == "__main__":
     enter(
         "Evaluate a checkpoint on the complete test set.",
         needs=("dataset_path", "checkpoint_path"),
+        split="test",
         distributed=True,
     )
 
@@ -15,7 +16,7 @@ import pathlib
 from collections.abc import Sequence
 
 from src.checkpoint import Checkpoint, find_checkpoint
-from src.common.errors import UserError, run_main
+from src.common.errors import run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
@@ -44,7 +45,7 @@ def evaluate(config: Config) -> None:
     checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
-    check_field(config.by_field, data)
+    data.check_field(config.by_field)
     with contextlib.ExitStack() as stack:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
         check_memory(checkpoint, config.batch_size, device, ranks)
@@ -54,12 +55,6 @@ def evaluate(config: Config) -> None:
         evaluation = evaluate_split("test", DeepFMPredict(network), test_data, ranks, slices=slices)
         if ranks.is_first:
             write_results(evaluation, checkpoint, data, config)
-
-
-def check_field(name: str | None, data: DatasetMeta) -> None:
-    """Raise UserError if --by_field names no sparse field of the data; None is accepted."""
-    if name is not None and name not in data.sparse_fields:
-        raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(data.sparse_fields)}")
 
 
 def outputs(config: Config) -> list[Output]:

@@ -8,6 +8,7 @@ if __name__ == "__main__":
         "Train DeepFM on a MindRecord folder.",
         needs=("dataset_path",),
         may_read=("checkpoint_path",),
+        split="train",
         distributed=True,
     )
 

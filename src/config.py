@@ -6,7 +6,6 @@ Config is the table of what each setting can be and what depends on it; default_
 
 import dataclasses
 import enum
-import os
 import pathlib
 import re
 import typing
@@ -164,24 +163,6 @@ def load_config(argv: Sequence[str] | None = None, description: str | None = Non
 
 
 _command_line: list[Config] = []  # the Config of sys.argv, once it is loaded
-
-
-def check_inputs(config: Config, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError if an input of a command is missing: it takes seconds to import what would find out later.
-
-    needed: keys of the settings that name the inputs; "auto" stands for ckpt_path.  optional: those of inputs that may
-    be missing unless a user has named them.  A job downloads its inputs first.
-    """
-    if config.enable_modelarts:
-        return
-    defaults = load_config([])
-    for key in [*needed, *(key for key in optional if getattr(config, key) != getattr(defaults, key))]:
-        path, expected = getattr(config, key), read_help()[key].meaning
-        if path is None:
-            raise ConfigError(f"--{key} is missing; expected: {expected}")
-        path = config.ckpt_path if path == AUTO else path
-        if not os.path.exists(path):
-            raise ConfigError(f"--{key}={path}: no such file or folder; expected: {expected}")
 
 
 def _load(argv, description):

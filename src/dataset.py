@@ -6,7 +6,6 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
-from src.common.errors import UserError
 from src.dataset_meta import PADDING_LABEL, DatasetMeta, SplitMeta
 from src.distributed.process_group import ProcessGroup
 
@@ -27,7 +26,7 @@ def create_dataset(
     """
     ranks = ranks or ProcessGroup()
     split_meta = data.splits[split]
-    records_per_batch = _records_per_batch(data, split, batch_size, ranks.count if shuffle else None)
+    records_per_batch = data.records_per_batch(split, batch_size, training_ranks=ranks.count if shuffle else None)
     records_per_step = records_per_batch * ranks.count
     if ranks.rank == 0:
         data.check_content(split)
@@ -64,27 +63,6 @@ class _Unpack:
 
     def __call__(self, records):
         return records.view(self._dtype).reshape(-1, self._width)
-
-
-def _records_per_batch(data: DatasetMeta, split: str, batch_size: int, training_ranks: int | None) -> int:
-    rows = data.rows_per_record
-    if batch_size == 0:
-        raise UserError("--batch_size=0 is for export.py alone")
-    if batch_size % rows:
-        raise UserError(
-            f"--batch_size={batch_size} cannot be made of records of {rows} rows; use a multiple of {rows}, "
-            f"or preprocess with a --line_per_sample that divides {batch_size}"
-        )
-    records = data.splits[split].records
-    if not records:
-        raise UserError(f"the {split} split has no rows; preprocess with --{split}_ratio above 0")
-    if training_ranks and batch_size * training_ranks > records * rows:
-        largest = records // training_ranks * rows
-        raise UserError(
-            f"--batch_size={batch_size}: the {split} split has {records} records of {rows} rows; "
-            f"use a multiple of {rows} up to {largest}, or preprocess with a smaller --line_per_sample"
-        )
-    return batch_size // rows
 
 
 def _padding(data: DatasetMeta, split_meta: SplitMeta, columns: list[str], records_per_step: int) -> dict:

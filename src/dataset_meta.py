@@ -117,6 +117,34 @@ class DatasetMeta:
             progress.advance(file.bytes)
         progress.close()
 
+    def records_per_batch(self, split: str, batch_size: int, *, training_ranks: int | None = None) -> int:
+        """Return the number of records in a batch; UserError if the records of a split cannot make such batches.
+
+        training_ranks: the processes that train together, each of which needs a full batch; None: batches are padded.
+        """
+        rows, records = self.rows_per_record, self.splits[split].records
+        if batch_size == 0:
+            raise UserError("--batch_size=0 is for export.py alone")
+        if batch_size % rows:
+            raise UserError(
+                f"--batch_size={batch_size} cannot be made of records of {rows} rows; use a multiple of {rows}, "
+                f"or preprocess with a --line_per_sample that divides {batch_size}"
+            )
+        if not records:
+            raise UserError(f"the {split} split has no rows; preprocess with --{split}_ratio above 0")
+        if training_ranks and batch_size * training_ranks > records * rows:
+            largest = records // training_ranks * rows
+            raise UserError(
+                f"--batch_size={batch_size}: the {split} split has {records} records of {rows} rows; "
+                f"use a multiple of {rows} up to {largest}, or preprocess with a smaller --line_per_sample"
+            )
+        return batch_size // rows
+
+    def check_field(self, name: str | None) -> None:
+        """Raise UserError if --by_field names no sparse field; None is accepted."""
+        if name is not None and name not in self.sparse_fields:
+            raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(self.sparse_fields)}")
+
 
 def as_tuple(value: Any) -> Any:
     """Return a value of parsed JSON with its lists, nested ones too, as tuples."""

@@ -9,6 +9,7 @@ def enter(
     *,
     needs: tuple[str, ...] = (),
     may_read: tuple[str, ...] = (),
+    split: str | None = None,
     distributed: bool = False,
     resume_hint: str = "",
 ) -> None:
@@ -17,7 +18,7 @@ def enter(
     The standard streams become safe, signals end the process in one line, and the environment says which launcher has
     started it.  Only the first milliseconds of the interpreter itself, before this call, are out of reach.
     description: of the command, for --help; None if it does not take the flags of src.config.
-    needs, may_read: the settings that name its inputs, as check_inputs takes them.
+    needs, may_read, split: its inputs, as check_inputs takes them.
     distributed: whether the entry point may be one of several processes, each on a device of its own.
     resume_hint: how to resume after a signal.
     """
@@ -47,14 +48,18 @@ def enter(
     clear_other_launchers(launcher)
     handle_signals(resume_hint, guard)
     if description is not None:
-        run_main(lambda: _check_command_line(description, needs, may_read, distributed))
+        run_main(lambda: _check_command_line(description, needs, may_read, split, distributed))
 
 
-def _check_command_line(description, needs, may_read, uses_device):
+def _check_command_line(description, needs, may_read, split, distributed):
     from src.common.accelerators import check_driver
-    from src.config import check_inputs, load_config
+    from src.config import load_config
+    from src.input_checks import check_inputs, check_urls
 
     config = load_config(description=description)
-    if uses_device:
+    if distributed:
         check_driver(config.device_target)
-    check_inputs(config, needs, may_read)
+    if not config.enable_modelarts:
+        check_inputs(config, needs, may_read, split=split)
+    elif distributed:  # of these commands a job can be made
+        check_urls(config, needs_data="dataset_path" in needs)

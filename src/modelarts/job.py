@@ -19,6 +19,7 @@ from src.common.locks import exclusive_training
 from src.config import Config
 from src.distributed.environment import read_launcher
 from src.export.probe_rows import PROBE_NAME
+from src.input_checks import check_urls
 from src.modelarts.inputs import fetch_data, folder_lock, list_files
 from src.modelarts.object_store import Location, StoreAddress, locate
 from src.modelarts.outputs import ResultsCopy, Uploader
@@ -49,9 +50,7 @@ def open_job(config: Config, outputs: Sequence[str], checkpoint_key: str, *, nee
         yield Job(config)
         return
     urls = {key: url for key in URL_KEYS if (url := getattr(config, key)) is not None}
-    for key in ("data_url", "train_url") if needs_data else ("train_url",):
-        if key not in urls:
-            raise UserError(f"--{key} is missing; a job of ModelArts needs it")
+    check_urls(config, needs_data=needs_data)
     locations = locate(urls, os.environ)
     outputs = [key for key in outputs if getattr(config, key) is not None]
     with folder_lock(config.data_path):

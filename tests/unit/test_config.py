@@ -15,7 +15,6 @@ from src.config import (
     Config,
     Role,
     Setting,
-    check_inputs,
     keys_of,
     load_config,
     outputs_of,
@@ -269,44 +268,6 @@ def test_a_file_of_defaults_without_a_key_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("src.config.DEFAULTS_PATH", path)
     with pytest.raises(ConfigError, match=r"default_config\.yaml has no line for batch_size"):
         load_config([])
-
-
-@pytest.fixture
-def inputs(tmp_path, monkeypatch):
-    """The current folder, with a MindRecord folder and a checkpoint."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "records").mkdir()
-    (tmp_path / "deepfm-1_9.ckpt").touch()
-
-
-@pytest.mark.parametrize(
-    ("needed", "optional", "flags", "refused"),
-    [
-        (["dataset_path"], [], ["--dataset_path=records"], None),
-        (["dataset_path"], [], [], "--dataset_path=./data/mindrecord: no such file or folder"),
-        (
-            ["dataset_path"],
-            [],
-            ["--dataset_path=deepfm-1_9.ckpt/records"],
-            "--dataset_path=deepfm-1_9.ckpt/records: no",
-        ),
-        ([], ["dataset_path"], [], None),
-        ([], ["dataset_path"], ["--dataset_path=other"], "--dataset_path=other: no such file or folder"),
-        (["ckpt_file"], [], [], "--ckpt_file is missing; expected: checkpoint"),
-        (["ckpt_file"], [], ["--ckpt_file=deepfm-1_9.ckpt"], None),
-        (["checkpoint_path"], [], [], "--checkpoint_path=./checkpoint: no such file or folder"),
-        (["checkpoint_path"], [], ["--ckpt_path=."], None),
-        (["checkpoint_path"], [], ["--ckpt_path=.", "--checkpoint_path=other"], "--checkpoint_path=other: no such"),
-        ([], ["checkpoint_path"], ["--ckpt_path=new"], None),
-        (["dataset_path", "ckpt_file"], [], ["--enable_modelarts=True"], None),
-    ],
-)
-def test_inputs_that_are_missing_are_named(inputs, needed, optional, flags, refused):
-    if refused is None:
-        check_inputs(load_config(flags), needed, optional)
-    else:
-        with pytest.raises(ConfigError, match=f"^{re.escape(refused)}"):
-            check_inputs(load_config(flags), needed, optional)
 
 
 def test_flags_of_the_command_line_are_read_once(monkeypatch):

@@ -25,7 +25,15 @@ SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hu
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
 LAYERS = [
     {"src.common"},
-    {"src.config", "src.dataset_meta", "src.data_identity", "src.dropout", "src.deepfm", "src.distributed"},
+    {
+        "src.config",
+        "src.input_checks",
+        "src.dataset_meta",
+        "src.data_identity",
+        "src.dropout",
+        "src.deepfm",
+        "src.distributed",
+    },
     {"src.dataset", "src.preprocessing"},
     {"src.evaluation", "src.checkpoint", "src.click_model"},
     {"src.export", "src.training", "src.callback", "src.criteo_like"},

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the inputs that flags name, made before MindSpore is imported, which takes seconds."""
+
+import os
+
+from src.common.errors import ConfigError
+from src.config import AUTO, Config, read_help
+from src.dataset_meta import DatasetMeta
+
+
+def check_inputs(
+    config: Config, needed: tuple[str, ...], optional: tuple[str, ...] = (), *, split: str | None = None
+) -> None:
+    """Raise UserError if an input of a command is missing, or if the data do not suit its flags.
+
+    needed: keys of the settings that name the inputs; "auto" stands for ckpt_path.  optional: those of inputs that may
+    be missing unless a user has named them.  split: the split whose batches the command reads, None if it reads none.
+    """
+    named = [key for key in optional if str(getattr(config, key)) != read_help()[key].default]
+    for key in [*needed, *named]:
+        _check_path(config, key)
+        if key == "dataset_path":
+            _check_data(DatasetMeta.load(config.dataset_path), config, split)
+
+
+def check_urls(config: Config, *, needs_data: bool) -> None:
+    """Raise ConfigError if an address that a job of ModelArts needs is missing; a job downloads its inputs from there.
+
+    needs_data: False for a command that also runs without data.
+    """
+    for key in ("data_url", "train_url") if needs_data else ("train_url",):
+        if getattr(config, key) is None:
+            raise ConfigError(f"--{key} is missing; a job of ModelArts needs it")
+
+
+def _check_path(config, key):
+    path, expected = getattr(config, key), read_help()[key].meaning
+    if path is None:
+        raise ConfigError(f"--{key} is missing; expected: {expected}")
+    path = config.ckpt_path if path == AUTO else path
+    if not os.path.exists(path):
+        raise ConfigError(f"--{key}={path}: no such file or folder; expected: {expected}")
+
+
+def _check_data(data, config, split):
+    if split is not None:
+        data.records_per_batch(split, config.batch_size, training_ranks=1 if split == "train" else None)
+        data.check_field(config.by_field)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs that are missing, and data that do not suit the flags."""
+
+import re
+
+import pytest
+
+from src.common.errors import ConfigError, UserError
+from src.config import load_config
+from src.input_checks import check_inputs, check_urls
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a checkpoint and a folder that holds no data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "deepfm-1_9.ckpt").touch()
+
+
+@pytest.mark.parametrize(
+    ("needed", "optional", "flags", "refused"),
+    [
+        (("dataset_path",), (), [], "--dataset_path=./data/mindrecord: no such file or folder"),
+        (("dataset_path",), (), ["--dataset_path=deepfm-1_9.ckpt/a"], "--dataset_path=deepfm-1_9.ckpt/a: no such"),
+        (("dataset_path",), (), ["--dataset_path=empty"], "empty holds no dataset_meta.json; --dataset_path names"),
+        ((), ("dataset_path",), [], None),
+        ((), ("dataset_path",), ["--dataset_path=other"], "--dataset_path=other: no such file or folder"),
+        ((), ("dataset_path",), ["--dataset_path=empty"], "empty holds no dataset_meta.json"),
+        (("ckpt_file",), (), [], "--ckpt_file is missing; expected: checkpoint"),
+        (("ckpt_file",), (), ["--ckpt_file=deepfm-1_9.ckpt"], None),
+        (("checkpoint_path",), (), [], "--checkpoint_path=./checkpoint: no such file or folder"),
+        (("checkpoint_path",), (), ["--ckpt_path=."], None),
+        (("checkpoint_path",), (), ["--ckpt_path=.", "--checkpoint_path=other"], "--checkpoint_path=other: no such"),
+        ((), ("checkpoint_path",), ["--ckpt_path=new"], None),
+    ],
+)
+def test_missing_inputs_are_named(folder, needed, optional, flags, refused):
+    if refused is None:
+        check_inputs(load_config(flags), needed, optional)
+    else:
+        with pytest.raises(UserError, match=f"^{re.escape(refused)}"):
+            check_inputs(load_config(flags), needed, optional)
+
+
+# The folder `dataset` has records of 50 rows, of which the training split has about 20, and three integers.
+@pytest.mark.parametrize(
+    ("split", "flags", "refused"),
+    [
+        ("train", ["--batch_size=100"], None),
+        ("train", ["--batch_size=75"], "--batch_size=75 cannot be made of records of 50 rows; use a multiple of 50"),
+        ("train", ["--batch_size=0"], "--batch_size=0 is for export.py alone"),
+        ("train", ["--batch_size=50000"], "--batch_size=50000: the train split has"),
+        ("test", ["--batch_size=50000"], None),  # evaluation pads its batches
+        ("test", ["--batch_size=75"], "--batch_size=75 cannot be made of records of 50 rows"),
+        ("test", ["--batch_size=100", "--by_field=I3"], None),
+        (
+            "test",
+            ["--batch_size=100", "--by_field=I4"],
+            "--by_field=I4: the sparse fields of these data are I1, I2, I3",
+        ),
+        (None, ["--batch_size=75"], None),
+    ],
+)
+def test_data_that_do_not_suit_the_flags_are_refused(dataset, split, flags, refused):
+    config = load_config([f"--dataset_path={dataset}", *flags])
+    if refused is None:
+        check_inputs(config, ("dataset_path",), split=split)
+    else:
+        with pytest.raises(UserError, match=f"^{re.escape(refused)}"):
+            check_inputs(config, ("dataset_path",), split=split)
+
+
+def test_a_job_needs_addresses():
+    job = ["--enable_modelarts=True"]
+    for flags, needs_data, missing in (
+        (["--data_url=a", "--train_url=b"], True, None),
+        (["--train_url=b"], True, "data_url"),
+        (["--train_url=b"], False, None),
+        (["--data_url=a"], False, "train_url"),
+    ):
+        if missing is None:
+            check_urls(load_config([*job, *flags]), needs_data=needs_data)
+        else:
+            with pytest.raises(ConfigError, match=f"^--{missing} is missing; a job of ModelArts needs it$"):
+                check_urls(load_config([*job, *flags]), needs_data=needs_data)
