@@ -88,9 +88,9 @@ def run_again(script, data, work):
         ("src/criteo_like.py", signal.SIGTERM),
     ],
 )
-def test_a_signal_during_the_imports_ends_the_process_in_one_line(tmp_path, script, number):
-    (tmp_path / "checkpoint").mkdir()  # without it the process would end before these imports
-    assert stop(script, tmp_path, tmp_path, 0.4, number) < SECONDS_TO_END
+def test_a_signal_during_the_imports_ends_the_process_in_one_line(data, tmp_path, script, number):
+    (tmp_path / "checkpoint").mkdir()  # without it, or without data, the process would end before these imports
+    assert stop(script, data, tmp_path, 0.4, number) < SECONDS_TO_END
 
 
 @pytest.mark.slow
