@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from src.common.errors import UserError
-from src.common.files import check_room, file_digest, partial_path, read_json, size_of, write_json
+from src.common.files import check_room, file_digest, move_into_place, partial_path, read_json, size_of, write_json
 from src.common.progress import Progress
 from src.modelarts.object_store import Store, StoredFile, StoreError
 
@@ -92,7 +92,7 @@ class LocalCopy:
             verify(url, self._store.head(url), partial)
 
         retry(download_once, PATIENCE_SECONDS, pause)
-        partial.replace(path)
+        move_into_place(partial, path)
 
     def _has(self, name):
         path = self.folder / name
