@@ -12,7 +12,7 @@
 // [B, N]; its output is probabilities float32 [B, 1].
 class DeepFmModel {
  public:
-  // Throws Error if the model cannot be read or has other inputs.
+  // Throws Error if the model or the configuration file cannot be read, or if the model has other inputs.
   explicit DeepFmModel(const Options &options);
 
   size_t BatchRows() const { return batch_rows_; }

@@ -11,6 +11,8 @@ struct Options {
   std::string output_path = "./result_Files";
   std::string device_target = "Ascend";
   int device_id = 0;
+  std::string precision_mode = "preferred_fp32";
+  std::string config_file;  // settings of MindSpore Lite; empty for none
   int threads = 2;
   int warmup = 1;
   bool help = false;

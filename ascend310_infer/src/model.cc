@@ -8,6 +8,7 @@
 
 #include "include/api/context.h"
 
+#include "config_file.h"
 #include "error.h"
 
 namespace {
@@ -18,12 +19,22 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options &options) {
   if (options.device_target == "Ascend") {
     auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
     ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
-    ascend->SetPrecisionMode("enforce_origin");  // otherwise the runtime computes in float16
+    ascend->SetPrecisionMode(options.precision_mode);
     context->MutableDeviceInfo().push_back(ascend);
   } else {
     context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
   }
   return context;
+}
+
+// Gives the settings of a configuration file to a model that is not built yet.
+void LoadConfigFile(const std::string &path, mindspore::Model *model) {
+  CheckConfigFile(path);
+  const mindspore::Status status = model->LoadConfig(path);
+  if (status.IsError()) {
+    throw Error(Text("--config_file=", path, ": MindSpore Lite refuses it (", status.GetErrDescription(),
+                     "); GLOG_v=2 shows its own log"));
+  }
 }
 
 // Returns the index of an input: the one of this name or, as converters rename inputs, the only one of its type.
@@ -44,6 +55,9 @@ size_t FindInput(const std::vector<mindspore::MSTensor> &inputs, const std::stri
 DeepFmModel::DeepFmModel(const Options &options) {
   if (!std::ifstream(options.mindir_path)) {
     throw Error(Text(options.mindir_path, ": cannot be read"));
+  }
+  if (!options.config_file.empty()) {
+    LoadConfigFile(options.config_file, &model_);
   }
   const mindspore::Status status = model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options));
   if (status.IsError()) {

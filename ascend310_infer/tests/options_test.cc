@@ -27,6 +27,8 @@ TEST(options, defaults_are_those_of_the_usage) {
   CHECK_EQUAL(options.output_path, "./result_Files");
   CHECK_EQUAL(options.device_target, "Ascend");
   CHECK_EQUAL(options.device_id, 0);
+  CHECK_EQUAL(options.precision_mode, "preferred_fp32");
+  CHECK_EQUAL(options.config_file, "");
   CHECK_EQUAL(options.threads, 2);
   CHECK_EQUAL(options.warmup, 1);
   CHECK_EQUAL(options.help, false);
@@ -35,13 +37,16 @@ TEST(options, defaults_are_those_of_the_usage) {
 TEST(options, every_argument_is_read) {
   const Options options =
       Parse({"--warmup=0", "--threads=4", "--device_id=7", "--device_target=CPU", "--output_path=out",
-             "--input1_path=values", "--input0_path=ids=1", "--mindir_path=a=b.mindir"});
+             "--input1_path=values", "--input0_path=ids=1", "--mindir_path=a=b.mindir", "--config_file=lite.ini",
+             "--precision_mode=enforce_origin"});
   CHECK_EQUAL(options.mindir_path, "a=b.mindir");
   CHECK_EQUAL(options.input0_path, "ids=1");
   CHECK_EQUAL(options.input1_path, "values");
   CHECK_EQUAL(options.output_path, "out");
   CHECK_EQUAL(options.device_target, "CPU");
   CHECK_EQUAL(options.device_id, 7);
+  CHECK_EQUAL(options.precision_mode, "enforce_origin");
+  CHECK_EQUAL(options.config_file, "lite.ini");
   CHECK_EQUAL(options.threads, 4);
   CHECK_EQUAL(options.warmup, 0);
 }
@@ -78,9 +83,24 @@ TEST(options, the_device_target_is_one_of_two) {
               "--device_target=GPU: must be Ascend or CPU");
 }
 
+TEST(options, the_precision_mode_is_one_that_the_runtime_and_the_usage_know) {
+  const std::vector<std::string> modes = {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin",
+                                          "preferred_optimal"};  // of AscendDeviceInfo in include/api/context.h
+  for (const std::string &mode : modes) {
+    const Options options = Parse({"--mindir_path=a", "--input0_path=b", "--precision_mode=" + mode});
+    CHECK_EQUAL(options.precision_mode, mode);
+    CHECK_EQUAL(std::string(kUsage).find(mode) != std::string::npos, true);
+  }
+  for (const std::string mode : {"", "fp32", "must_keep_origin_dtype", "ENFORCE_FP32"}) {
+    CHECK_ERROR(Parse({"--mindir_path=a", "--input0_path=b", "--precision_mode=" + mode}),
+                "--precision_mode=" + mode +
+                    ": must be one of enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin, preferred_optimal");
+  }
+}
+
 TEST(options, the_usage_lists_every_argument) {
   for (const std::string name : {"mindir_path", "input0_path", "input1_path", "output_path", "device_target",
-                                 "device_id", "threads", "warmup"}) {
+                                 "device_id", "precision_mode", "config_file", "threads", "warmup"}) {
     CHECK_EQUAL(std::string(kUsage).find("\n  --" + name + " ") != std::string::npos, true);
   }
 }

@@ -2,7 +2,10 @@
 """The C++ runner with the real MindSpore Lite of the CPU; its parts alone are tested in tests/unit/test_runner.py."""
 
 import dataclasses
+import os
+import pathlib
 import subprocess
+import sys
 
 import mindspore as ms
 import numpy as np
@@ -13,6 +16,7 @@ from src.data_identity import DataIdentity, read_text_digest
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.export.formats import ExportOptions, export_model
 from src.export.mindir import convert_to_old_version, rename_inputs_and_outputs
+from tests.conftest import ROOT
 
 ROW_COUNTS = {"a.bin": 10, "b.bin": 3}
 IDENTITY = DataIdentity("ab12", ("C1", "C2", "C3"), ("I1", "I2"), "log", ((2.5, 0.75), (1.0, 2.0)), 20)
@@ -173,8 +177,57 @@ def test_models_that_the_runtime_cannot_run_are_refused(refuse, files, predictor
     refuse("the model's input sparse_ids does not take sparse ids, int32 [B, S]", model="floats.mindir")
 
 
+def test_a_configuration_file_is_read_and_the_precision_mode_has_no_effect_on_cpu(call, files):
+    (files / "lite.ini").write_text("# of Ascend\n[ascend_context]\nop_select_impl_mode=high_precision\n")
+    assert call().returncode == 0
+    expected = output_of(files)
+    finished = call("--config_file=lite.ini", "--precision_mode=enforce_fp16")
+    assert (finished.returncode, output_of(files)) == (0, expected)
+
+
+def test_configuration_files_that_the_runtime_cannot_use_are_refused(refuse, files):
+    refuse("--config_file=none.ini: cannot be read as a file", "--config_file=none.ini")
+    (files / "text.ini").write_text("[ascend_context]\nhigh_precision\n")
+    refuse("text.ini line 2: high_precision: must be [section] or key=value", "--config_file=text.ini")
+    (files / "long.ini").write_text("[ascend_context]\n" + "# too many lines\n" * 200_000)
+    refuse("--config_file=long.ini: MindSpore Lite refuses it (", "--config_file=long.ini")
+
+
 def test_arguments_are_checked_and_listed(refuse, call):
     refuse("unknown argument --batch; --help lists the arguments", "--batch=3")
+    refuse("--precision_mode=fp32: must be one of enforce_fp32, preferred_fp32, enforce_fp16,", "--precision_mode=fp32")
     finished = call("--help")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.startswith("usage: main --mindir_path=FILE")
+
+
+# Where the official package has the libraries of the wheel; all others are in runtime/lib.
+OFFICIAL_FOLDERS = {
+    "libmindspore_glog.so.0": "runtime/third_party/glog",
+    "libdnnl.so.2": "runtime/third_party/dnnl",
+    "libmindspore_converter.so": "tools/converter/lib",
+    "libmslite_converter_plugin.so": "tools/converter/lib",
+}
+
+
+def test_with_the_official_layout_the_libraries_of_all_its_folders_are_found(tmp_path):
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    download = ["bash", ROOT / "scripts" / "get_mindspore_lite.sh"]
+    wheel = pathlib.Path(subprocess.check_output(download, env={**os.environ, "PATH": path}, text=True).strip())
+    home, build = tmp_path / "mindspore-lite", tmp_path / "build"
+    for library in (wheel / "lib").glob("*.so*"):
+        folder = home / OFFICIAL_FOLDERS.get(library.name, "runtime/lib")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / library.name).symlink_to(library)
+    (home / "runtime/lib/libmindspore-lite.so").symlink_to(wheel / "lib/libmindspore-extendrt_python.so")
+    (home / "runtime/include").symlink_to(wheel / "include")
+    (home / "runtime/third_party/securec").mkdir()  # holds a static library only
+    options = (f"-DLITE_HOME={home}", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_UNITY_BUILD=ON")
+    for command in (["cmake", "-S", ROOT / "ascend310_infer", "-B", build, *options], ["cmake", "--build", build]):
+        subprocess.run(command, check=True, capture_output=True)
+    dynamic = subprocess.check_output(["readelf", "--dynamic", build / "main"], text=True)
+    [rpath] = [line for line in dynamic.splitlines() if "(RPATH)" in line]
+    folders = ("runtime/lib", "tools/converter/lib", "runtime/third_party/glog", "runtime/third_party/dnnl")
+    assert rpath.partition("[")[2].rstrip("]").split(":") == [str(home / folder) for folder in folders]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    assert subprocess.check_output([build / "main", "--help"], env=environment, text=True).startswith("usage: main")
