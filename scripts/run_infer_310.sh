@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Predict the test split with the C++ runner and MindSpore Lite, and compute the AUC of the predictions.
-# usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS [DEVICE_ID]
-# for example: bash scripts/run_infer_310.sh deepfm.mindir /data/mindrecord y 0
+# usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH NEED_PREPROCESS [DEVICE_ID] [--flag=value ...]
+# for example: bash scripts/run_infer_310.sh deepfm.mindir /data/mindrecord y 0 --precision_mode=enforce_fp16
 # NEED_PREPROCESS: y to write the test split to preprocess_Result/, n to use the files there.  DEVICE_ID: default 0.
+# Flags, such as --precision_mode, --config_file and --threads, are passed on to the runner.
 # LITE_HOME names MindSpore Lite.  With DEVICE_TARGET=CPU no Ascend is needed, and without LITE_HOME it is downloaded.
 # The AUC is written to acc.log, predictions to result_Files/, and all other output to infer.log.
 set -euo pipefail
@@ -45,8 +46,10 @@ evaluate() {
 }
 
 main() {
-  (( $# == 3 || $# == 4 )) || usage
-  local mindir="$1" dataset="$2" need_preprocess="$3" device_id="${4:-0}" target="${DEVICE_TARGET:-Ascend}"
+  split_arguments "$@"
+  (( ${#positional[@]} == 3 || ${#positional[@]} == 4 )) || usage
+  local mindir="${positional[0]}" dataset="${positional[1]}" need_preprocess="${positional[2]}"
+  local device_id="${positional[3]:-0}" target="${DEVICE_TARGET:-Ascend}"
   [[ -f "${mindir}" ]] || { echo "error: MINDIR_PATH ${mindir}: no such file" >&2; usage; }
   check_folder "${dataset}" DATASET_PATH
   [[ "${need_preprocess}" =~ ^[yn]$ ]] || { echo "error: NEED_PREPROCESS ${need_preprocess}: must be y or n" >&2; usage; }
@@ -66,7 +69,7 @@ main() {
   local inputs=(--input0_path=./preprocess_Result/00_sparse_ids)
   [[ ! -d preprocess_Result/01_dense_values ]] || inputs+=(--input1_path=./preprocess_Result/01_dense_values)
   step "infer" "${project}/ascend310_infer/out/main" --mindir_path="${mindir}" "${inputs[@]}" \
-    --output_path=./result_Files --device_target="${target}" --device_id="${device_id}"
+    --output_path=./result_Files --device_target="${target}" --device_id="${device_id}" "${flags[@]}"
   local times
   times="$(tail -n 1 infer.log)"
   echo "${times}"

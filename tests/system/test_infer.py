@@ -67,6 +67,12 @@ def test_predictions_are_those_of_the_checkpoint_and_their_auc_is_printed(inferr
     assert float(auc) == pytest.approx(roc_auc_score(labels, expected), abs=1e-6)
 
 
+def test_flags_are_passed_on_to_the_runner(inferred, dataset, tmp_path):
+    (tmp_path / "preprocess_Result").symlink_to(inferred / "preprocess_Result")
+    finished = infer(tmp_path, "--precision_mode=fp32", inferred / "model.mindir", dataset, "n", "--threads=1")
+    assert_refused(finished, "error: --precision_mode=fp32: must be one of enforce_fp32, preferred_fp32,")
+
+
 def test_a_terminal_shows_the_progress_of_the_runner(inferred, dataset):
     controller, terminal = pty.openpty()
     infer(inferred, "model.mindir", dataset, "n", stderr=terminal)
@@ -107,6 +113,8 @@ def test_the_script_shows_the_warning_of_a_model_without_identity(inferred, data
         (["model.mindir", "none", "y"], "error: DATASET_PATH none: no such folder"),
         (["model.mindir", "data", "yes"], "error: NEED_PREPROCESS yes: must be y or n"),
         (["model.mindir", "data", "y", "x"], "error: DEVICE_ID x: must be a whole number"),
+        (["model.mindir", "data", "--threads=1"], ""),
+        (["model.mindir", "data", "--threads=1", "yes"], "error: NEED_PREPROCESS yes: must be y or n"),
     ],
 )
 def test_wrong_arguments_end_in_the_usage(tmp_path, arguments, message):
