@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -199,6 +200,11 @@ def test_arguments_are_checked_and_listed(refuse, call):
     finished = call("--help")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.startswith("usage: main --mindir_path=FILE")
+    usage = re.findall(r"^  (--\w+) ((?:.*\n)(?:     .*\n)*)", finished.stdout, re.M)
+    defaults = {name: "".join(re.findall(r"\(default: (.*)\)", text)) for name, text in usage}
+    table = (ROOT / "docs" / "export.md").read_text().partition("| flag of the runner |")[2].partition("\n\n")[0]
+    assert defaults == dict(re.findall(r"^\| `(--\w+)` \| `?(.*?)`? ?\| ", table, re.M))
+    assert len(defaults) == 10
 
 
 # Where the official package has the libraries of the wheel; all others are in runtime/lib.
