@@ -26,7 +26,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
-from src.dropout import Dropout
+from src.dropout import create_dropout, create_step_counter
 
 EMBEDDING_DEVIATION = 0.01
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
@@ -48,10 +48,17 @@ class DeepFMConfig:
 class DeepFM(nn.Cell):
     """Maps sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
-    dense_dtype: float32 or float16, in which the dense layers multiply; everything else is float32.
+    dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
+    target: the device, "CPU", "GPU" or "Ascend", which decides how dropout draws its masks.
     """
 
-    def __init__(self, config: DeepFMConfig, dropout_seed: int = 0, dense_dtype: ms.Type = ms.float32):
+    def __init__(
+        self,
+        config: DeepFMConfig,
+        dropout_seed: int = 0,
+        dense_dtype: ms.Type = ms.float32,
+        target: str = "CPU",
+    ):
         super().__init__()
         self.config, self.dense_dtype = config, dense_dtype
         self.has_dense_fields = config.dense_field_count > 0
@@ -63,7 +70,7 @@ class DeepFM(nn.Cell):
             self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_mlp:
-            self.deep = MLP(config, dropout_seed, dense_dtype)
+            self.deep = MLP(config, dropout_seed, dense_dtype, target)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.square = ops.Square()
@@ -118,7 +125,7 @@ class MLP(nn.Cell):
     for all by fold(); then [B, N] is multiplied by [N, H] instead of [B, N * D] by [N * D, H].
     """
 
-    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type):
+    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type, target: str):
         super().__init__()
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
@@ -134,15 +141,20 @@ class MLP(nn.Cell):
         self.has_input_dropout = config.embedding_keep_prob < 1
         if self.has_dropout or self.has_input_dropout:
             self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # counted for dropout
+            self.count = create_step_counter(target)
         if self.has_dropout:
             self.dropouts = nn.CellList(
-                [Dropout(size, config.keep_prob, dropout_seed, layer) for layer, size in enumerate(config.hidden_sizes)]
+                [
+                    create_dropout(target, size, config.keep_prob, dropout_seed, layer)
+                    for layer, size in enumerate(config.hidden_sizes)
+                ]
             )
         if self.has_input_dropout:
+            settings = (config.embedding_keep_prob, dropout_seed)
             layer = len(config.hidden_sizes)  # the first index after those of the hidden layers
-            self.sparse_dropout = Dropout(self.sparse_width, config.embedding_keep_prob, dropout_seed, layer)
-        if self.has_input_dropout and config.dense_field_count:
-            self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
+            self.sparse_dropout = create_dropout(target, self.sparse_width, *settings, layer)
+            if config.dense_field_count:
+                self.dense_dropout = create_dropout(target, config.dense_field_count, *settings, layer + 1)
         self.is_folded = False
         self.reshape = ops.Reshape()
         self.cast = ops.Cast()
@@ -180,7 +192,7 @@ class MLP(nn.Cell):
         return self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
 
     def _next_step(self):
-        return ops.assign_add(self.step, Tensor([1], ms.int32))
+        return self.count(self.step, Tensor([1], ms.int32))
 
 
 class DeepFMPredict(nn.Cell):

@@ -6,7 +6,7 @@ import pathlib
 import re
 import tempfile
 
-import pytest
+import mindspore as ms
 from mindspore import Tensor, nn
 
 # %7(equiv_2_CNode_397) = PrimFunc_Cast(%6, I64(35)) ...
@@ -23,13 +23,14 @@ def compiled_graph(cell: nn.Cell, *inputs: Tensor) -> list[str]:
 
     The backend then looks for kernels.  If the CPU has none for an operator, that is no error here.
     """
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MS_DEV_SAVE_GRAPHS", "1")
-        environment.setenv("MS_DEV_SAVE_GRAPHS_PATH", folder)
+    with tempfile.TemporaryDirectory() as folder:
+        ms.set_context(save_graphs=1, save_graphs_path=folder)  # MS_DEV_SAVE_GRAPHS is read before the first graph only
         try:
             cell.compile(*inputs)
         except RuntimeError as error:
             if "Unsupported op" not in str(error):
                 raise
+        finally:
+            ms.set_context(save_graphs=0)
         [path] = pathlib.Path(folder).glob("*_validate_*.ir")
         return path.read_text(encoding="utf-8").splitlines()
