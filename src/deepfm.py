@@ -73,9 +73,8 @@ class DeepFM(nn.Cell):
             self.deep = MLP(config, dropout_seed, dense_dtype, target)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
-        self.square = ops.Square()
         self.mul = ops.Mul()
-        self.half = Tensor(0.5, ms.float32)  # old runtimes can multiply tensors only
+        self.minus_half = Tensor(-0.5, ms.float32)  # old runtimes can multiply tensors only
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
@@ -83,19 +82,25 @@ class DeepFM(nn.Cell):
         first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
         embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
-        sum_of_squares = self.sum(self.square(embeddings), 1)  # [B, D]
+        sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
-            sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
-        second_order = self.mul(self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1), self.half)
+            squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
+            sum_of_squares = sum_of_squares + squares
+        # In this order the gradients add up as (g * e + g * e) + ..., rounded as 2 * g * e + ... is.
+        difference = sum_of_squares - self._square(sum_of_vectors)
+        second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
         logits = self.bias + first_order + second_order
         if self.has_dense_fields and self.has_mlp:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
         elif self.has_mlp:
             logits = logits + self.deep(embeddings)
         return logits
+
+    def _square(self, values):
+        return self.mul(values, values)  # the gradient of ops.Square is a power, which takes longer
 
     def fold(self) -> None:
         """Precompute the projection of the dense fields, to predict with weights that no longer change."""
