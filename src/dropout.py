@@ -8,7 +8,7 @@ Here the same seed gives the same run, and a run resumes exactly.
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
-from mindspore.ops.auto_generate.gen_ops_prim import DropoutExt
+from mindspore.ops.auto_generate import DropoutExt
 
 FIRST_FACTOR, SECOND_FACTOR, STEP_FACTOR = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 SHIFT = 15
