@@ -20,7 +20,7 @@ main() {
   check_number "${device_num}" DEVICE_NUM
   check_target "${target}"
   check_folder "${dataset}" DATASET_PATH
-  [[ -z "${rank_table}" ]] || launcher=(--launcher=rank_table --rank_table="${rank_table}")
+  [[ -z "${rank_table}" ]] || launcher+=(--rank_table="${rank_table}")
   launch_ranks "${device_num}" "${target}" "${dataset}" "${launcher[@]}"
 }
 
