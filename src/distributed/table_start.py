@@ -78,9 +78,12 @@ def start_as_msrun(launcher: Launcher) -> tuple[Launcher, subprocess.Popen | Non
     rank, count, device_id = launcher.rank, launcher.count, launcher.device_id(0)
     if rank is None or launcher.rank_table is None:
         raise ValueError(f"{launcher.kind} is no launcher by rank table")
-    table = read_rank_table(launcher.rank_table.value)
-    if table.rank_count != count:
-        raise UserError(f"{table.path}: the nodes have {table.rank_count} devices, RANK_SIZE says {count}")
+    try:
+        table = read_rank_table(launcher.rank_table.value)
+        if table.rank_count != count:
+            raise UserError(f"{table.path}: the nodes have {table.rank_count} devices, RANK_SIZE says {count}")
+    except UserError as error:
+        raise UserError(f"{error}; start the processes with msrun, in ModelArts by MA_RUN_METHOD=msrun") from error
     node, local_rank = divmod(rank, table.devices_per_server)
     device_ids = table.servers[node].device_ids
     if device_id not in (local_rank, device_ids[local_rank]):
