@@ -52,7 +52,10 @@ def find_node(table: RankTable, device_num: int) -> Node:
     if own and node.rank not in own:
         raise UserError(f"NODE_RANK={node.rank}: {path} names this host as node {own[0]}; correct one of them")
     if count > 1 and node.master_host != table.master_host:
-        print(f"note: MASTER_ADDR={node.master_host} takes precedence over the server_id {table.master_host} in {path}")
+        print(
+            f"note: MASTER_ADDR={node.master_host} takes precedence over the server_id {table.master_host} in {path}",
+            flush=True,
+        )
     return node
 
 
@@ -64,7 +67,8 @@ def find_devices(table: RankTable, node: Node) -> dict[str, str]:
     if chosen != wanted:
         print(
             f"note: the ranks of this node take the devices {chosen}, not {wanted} as in {table.path}: "
-            f"{VISIBLE_DEVICES} must ascend, and takes precedence if it is set"
+            f"{VISIBLE_DEVICES} must ascend, and takes precedence if it is set",
+            flush=True,
         )
     return variables
 
