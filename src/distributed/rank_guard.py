@@ -38,8 +38,8 @@ _channels: list[socket.socket] = []  # of a process that has a guard: a socket t
 def fork(launcher: Launcher, own_scheduler: subprocess.Popen | None = None) -> int:
     """Fork; return the process id of the guard in the child.  In the guard this call does not return.
 
-    own_scheduler: the process of the scheduler if this one has started it; the guard ends it when the child has failed,
-    and otherwise waits for its end.
+    own_scheduler: the scheduler if this process has started it, with a pipe for its output; the guard ends it when the
+    child has failed, and otherwise waits for its end.
     """
     set_joining_defaults(launcher)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -81,6 +81,14 @@ def _tell(state):
         channel.send(state)
 
 
+def _relay_announcements(output):
+    """Print which processes a scheduler waits for; the rest of its output would hide that of the rank."""
+    for line in output:
+        if line.startswith(scheduler.ANNOUNCEMENT.encode()):
+            with contextlib.suppress(OSError):
+                os.write(1, line)
+
+
 class _Guard:
     """Watches the process `child`, which reports its state over the socket `channel`.
 
@@ -98,6 +106,8 @@ class _Guard:
     ):
         self._launcher, self._child, self._channel = launcher, child, channel
         self._own_scheduler = own_scheduler
+        if own_scheduler is not None:
+            threading.Thread(target=_relay_announcements, args=[own_scheduler.stdout], daemon=True).start()
         self._channel.setblocking(False)
         self._announcer, self._since = None, None  # while the child is joining the others
         self._connection = None  # to the scheduler, meanwhile

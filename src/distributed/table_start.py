@@ -115,8 +115,6 @@ def _start_scheduler(environment: dict[str, str]) -> subprocess.Popen:
     """
     command, parent = [sys.executable, *sys.orig_argv[1:]], os.getpid()
     return subprocess.Popen(
-        command,
-        env=environment,
-        start_new_session=True,
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
         preexec_fn=lambda: end_with_parent(parent),  # noqa: PLW1509
-    )
+    )  # fmt: skip
