@@ -100,13 +100,13 @@ def create_job(script: list[str], log: str, device_num: int, rank_table: str | N
     return Job(script, log, device_num, node, environment | find_devices(table, node))
 
 
-def single_process(job: Job) -> list[Command]:
+def single_process(job: Job) -> Command:
     """Return the command of one process without launcher."""
-    return [Command([PYTHON, "-u", *job.script], job.environment | variables_of_single_process(), job.logs[0], rank=0)]
+    return Command([PYTHON, "-u", *job.script], job.environment | variables_of_single_process(), job.logs[0], rank=0)
 
 
-def by_msrun(job: Job) -> list[Command]:
-    """Return the one command that starts all ranks of this node by msrun; their logs become links to those of msrun."""
+def by_msrun(job: Job) -> Command:
+    """Return the command that starts all ranks of this node by msrun; their logs become links to those of msrun."""
     scheduler = find_scheduler(job.node)
     read_timeout()  # names the variable if it is invalid
     for rank, log in job.logs.items():
@@ -121,7 +121,7 @@ def by_msrun(job: Job) -> list[Command]:
         f"--cluster_time_out={job.environment.get(TIMEOUT_VARIABLE) or DEFAULT_TIMEOUT_SECONDS}",
         f"--tail_worker_log={job.rank_count}",  # the number of no rank, so that msrun shows no log
     ]  # fmt: skip
-    return [Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")]
+    return Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")
 
 
 def find_scheduler(node: Node) -> Address:
@@ -134,8 +134,8 @@ def find_scheduler(node: Node) -> Address:
     return scheduler
 
 
-def by_mpirun(job: Job) -> list[Command]:
-    """Return the one command that starts all ranks by OpenMPI, each with its output in its log."""
+def by_mpirun(job: Job) -> Command:
+    """Return the command that starts all ranks by OpenMPI, each with its output in its log."""
     if job.node.count > 1:
         raise UserError("LAUNCHER=mpirun is for one node; use msrun for several")
     for log in job.logs.values():
@@ -143,10 +143,10 @@ def by_mpirun(job: Job) -> list[Command]:
     mpirun = ["mpirun", *(["--allow-run-as-root"] if os.getuid() == 0 else []), "-n", str(job.rank_count)]
     redirect = f'exec "$@" > {job.log_of(f"${{{OMPI_RANK}}}")} 2>&1'
     redirected = ["bash", "-c", redirect, "bash", PYTHON, "-u", *job.script]
-    return [Command([*mpirun, *redirected], job.environment, job.log_of(0).with_name("mpirun.log"))]
+    return Command([*mpirun, *redirected], job.environment, job.log_of(0).with_name("mpirun.log"))
 
 
-LAUNCHERS: dict[str, Callable[[Job], list[Command]]] = {"msrun": by_msrun, "mpirun": by_mpirun}
+LAUNCHERS: dict[str, Callable[[Job], Command]] = {"msrun": by_msrun, "mpirun": by_mpirun}
 
 
 def find_free_port() -> int:

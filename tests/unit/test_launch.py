@@ -21,7 +21,7 @@ def work(tmp_path, monkeypatch):
 
 
 def test_a_single_process_gets_rank_0_and_its_log():
-    [command] = single_process(Job(SCRIPT, "out/run.log", environment={"HOME": "/root"}))
+    command = single_process(Job(SCRIPT, "out/run.log", environment={"HOME": "/root"}))
     assert command.arguments == ["python", "-u", "train.py", "--seed=2"]
     assert command.environment == {"HOME": "/root", "RANK_ID": "0"}
     assert (command.output, command.rank) == (pathlib.Path("out/run.log"), 0)
@@ -39,7 +39,7 @@ def test_msrun_gets_the_ranks_the_scheduler_and_the_timeout(tmp_path):
     (tmp_path / "log1").mkdir()
     (tmp_path / "log1" / "output.log").write_text("of an earlier run")
     job = Job(SCRIPT, "log{rank}/output.log", 2, Node(0, 2, "127.0.0.1", port), {"MS_TOPO_TIMEOUT": "30"})
-    [command] = by_msrun(job)
+    command = by_msrun(job)
     assert command.rank is None
     assert command.environment == {"MS_TOPO_TIMEOUT": "30"}
     assert command.arguments[0] == "msrun"
@@ -53,7 +53,7 @@ def test_msrun_gets_the_ranks_the_scheduler_and_the_timeout(tmp_path):
 
 @pytest.mark.parametrize(("node", "expected"), [(Node(1, 2, "192.0.2.1"), 8118), (Node(1, 2, "192.0.2.1", 9000), 9000)])
 def test_a_later_node_meets_the_first_one_at_the_port_of_msrun_unless_another_is_given(node, expected):
-    [command] = by_msrun(Job(SCRIPT, "log{rank}", 1, node))
+    command = by_msrun(Job(SCRIPT, "log{rank}", 1, node))
     assert {f"--master_port={expected}", "--master_addr=192.0.2.1", "--cluster_time_out=600"} <= set(command.arguments)
 
 
@@ -90,7 +90,7 @@ def test_a_rank_table_becomes_the_command_line_of_msrun_and_the_visible_devices(
     tmp_path, nodes, hosts, expected, devices
 ):
     table = write_rank_table(tmp_path / "table.json", nodes, hosts)
-    [command] = by_msrun(create_job(SCRIPT, "log{rank}", len(nodes[0]), str(table)))
+    command = by_msrun(create_job(SCRIPT, "log{rank}", len(nodes[0]), str(table)))
     flags = dict(argument.split("=", 1) for argument in command.arguments if argument.startswith("--"))
     names = ("--worker_num", "--local_worker_num", "--master_addr", "--node_rank")
     assert [flags[name] for name in names] == expected
@@ -99,7 +99,7 @@ def test_a_rank_table_becomes_the_command_line_of_msrun_and_the_visible_devices(
 
 
 def test_mpirun_starts_all_ranks_with_a_log_of_their_own_and_on_one_node_only(tmp_path):
-    [command] = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
+    command = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
     assert command.arguments[0] == "mpirun"
     assert command.arguments[command.arguments.index("-n") + 1] == "3"
     assert 'exec "$@" > log${OMPI_COMM_WORLD_RANK}/output.log 2>&1' in command.arguments
