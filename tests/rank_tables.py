@@ -4,14 +4,19 @@
 import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 
 
-def write_rank_table(path: pathlib.Path, nodes: list[list[int]]) -> pathlib.Path:
-    """Write a rank table of format 1.0; return its path.  nodes: for each node the device ids of its ranks."""
+def write_rank_table(path: pathlib.Path, nodes: list[list[int]], hosts: Sequence[str] = ()) -> pathlib.Path:
+    """Write a rank table of format 1.0; return its path.
+
+    nodes: for each node the device ids of its ranks.  hosts: the server_id of each node, by default 192.0.2.1, ...,
+    addresses that no host has.
+    """
     ranks = itertools.count()
     server_list = [
         {
-            "server_id": f"10.0.0.{node}",
+            "server_id": hosts[node] if hosts else f"192.0.2.{node + 1}",
             "device": [
                 {"device_id": str(device), "device_ip": f"192.1.{node}.{device}", "rank_id": str(next(ranks))}
                 for device in devices

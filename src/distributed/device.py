@@ -24,7 +24,7 @@ def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
     chosen = select_device(target, device_id, launcher)
     if launcher.kind is None:
         return chosen, ProcessGroup()
-    _join(launcher, chosen)
+    _join(launcher)
     ranks = ProcessGroup(get_rank(), get_group_size())
     print(f"rank {ranks.rank} of {ranks.count}")
     if ranks.count > 1:
@@ -37,13 +37,10 @@ def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
     return chosen, ranks
 
 
-def _join(launcher: Launcher, target: str) -> None:
+def _join(launcher: Launcher) -> None:
     """Meet the other processes of a Launcher; UserError if that is impossible."""
-    if launcher.kind == RANK_TABLE and target != "Ascend":
-        raise UserError(
-            f"RANK_TABLE_FILE={launcher.rank_table}: a rank table is for Ascend, and the device is {target}; "
-            "unset RANK_TABLE_FILE to run alone, or start the processes with msrun"
-        )
+    if launcher.kind == RANK_TABLE:  # enter() has not been called
+        raise UserError(f"{launcher.rank_table}: MindSpore {ms.__version__} needs msrun; start the processes with that")
     scheduler = launcher.scheduler
     if scheduler is not None and launcher.is_scheduler:
         check_port(scheduler, "MS_SCHED_HOST", "MS_SCHED_PORT")

@@ -28,23 +28,27 @@ def enter(
     from src.common.console import fill_closed_streams, protect_streams, use_utf8_paths
     from src.common.errors import run_main
     from src.common.signals import handle_signals
-    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_other_launchers, read_launcher
+    from src.distributed.environment import ALONE, MPIRUN, MSRUN, RANK_TABLE, clear_other_launchers, read_launcher
 
     fill_closed_streams()
     use_utf8_paths()
     protect_streams()
-    guard, launcher = None, ALONE
+    guard, launcher, own_scheduler = None, ALONE, None
 
     def read():
-        nonlocal launcher
+        nonlocal launcher, own_scheduler
         launcher = read_launcher()
+        if launcher.kind == RANK_TABLE:
+            from src.distributed.table_start import start_as_msrun
+
+            launcher, own_scheduler = start_as_msrun(launcher)
 
     if distributed:
         run_main(read)
     if launcher.kind in (MSRUN, MPIRUN):
         from src.distributed import rank_guard
 
-        guard = rank_guard.fork(launcher)
+        guard = rank_guard.fork(launcher, own_scheduler)
     clear_other_launchers(launcher)
     handle_signals(resume_hint, guard)
     if description is not None:

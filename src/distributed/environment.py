@@ -2,9 +2,9 @@
 """Environment variables of launchers: the only module that reads them, and that sets them for other processes.
 
 msrun, or a script in its place, sets MS_* for each process; mpirun sets OMPI_COMM_WORLD_*; launchers that use a rank
-table, as ModelArts does, set RANK_TABLE_FILE, RANK_SIZE, RANK_ID and DEVICE_ID or ASCEND_DEVICE_ID.  Users of scripts/
-set NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT.  Variables may also be left over from something else: those that
-have no effect are ignored, and an empty one counts as unset.
+table, as ModelArts does, set RANK_TABLE_FILE, RANK_SIZE, RANK_ID and DEVICE_ID or ASCEND_DEVICE_ID.  Users set
+NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT.  Variables may also be left over from something else: those that have
+no effect are ignored, and an empty one counts as unset.
 """
 
 import os
@@ -15,14 +15,18 @@ from src.common.errors import UserError
 
 MSRUN, MPIRUN, RANK_TABLE = "msrun", "mpirun", "rank table"
 WORKER, SCHEDULER = "MS_WORKER", "MS_SCHED"
-OMPI_PREFIX = "OMPI_"  # of all variables of OpenMPI
 OMPI_RANK = "OMPI_COMM_WORLD_RANK"
-RANK_VARIABLES = ("RANK_SIZE", "RANK_ID", "DEVICE_ID")  # of every launcher
-VARIABLES = {  # that tell the launchers apart
-    MSRUN: ("MS_ROLE", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_NUM", "MS_NODE_ID"),
-    RANK_TABLE: ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH"),
+RANK_VARIABLES = ("RANK_SIZE", "RANK_ID", "DEVICE_ID")
+PLATFORM_DEVICE = "ASCEND_DEVICE_ID"  # set by ModelArts in jobs, but in notebooks as well
+RANK_TABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH")  # the second one is MindSpore's older name
+VARIABLES = {  # that each launcher sets
+    MSRUN: ("MS_ROLE", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_NUM", "MS_NODE_ID", *RANK_VARIABLES),
+    MPIRUN: (),
+    RANK_TABLE: (*RANK_TABLES, *RANK_VARIABLES, PLATFORM_DEVICE),
 }
-LAUNCHER_VARIABLES = (*RANK_VARIABLES, *VARIABLES[MSRUN], *VARIABLES[RANK_TABLE], "ASCEND_DEVICE_ID")
+PREFIXES = {MSRUN: "MS_SCHED_", MPIRUN: "OMPI_"}  # of further variables
+LAUNCHER_VARIABLES = tuple(sorted({name for names in VARIABLES.values() for name in names}))
+VISIBLE_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"  # of CANN, which numbers these devices from 0; they must ascend
 TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_SECONDS = "MS_TOPO_TIMEOUT", 600  # MindSpore's; msrun sets it to 600, too
 LARGEST_PORT = 65535
 HOW_TO_RUN_ALONE = "unset it to run alone"
@@ -69,7 +73,8 @@ class Launcher:
     kind: MSRUN, MPIRUN or RANK_TABLE; None if the process runs alone.  rank: 0 to count - 1; None if it is not known
     before the processes have met.  device: the variable that holds the device id, None if there is none.
     scheduler: the address at which the processes of MSRUN meet.  is_scheduler: whether this process serves there.
-    rank_table: path of the file, of RANK_TABLE only.  timeout: for which the processes wait for each other.
+    rank_table: the variable that holds the path of the file, of RANK_TABLE only.  timeout: for which the processes wait
+    for each other.
     """
 
     kind: str | None = None
@@ -78,15 +83,18 @@ class Launcher:
     device: Variable | None = None
     scheduler: Address | None = None
     is_scheduler: bool = False
-    rank_table: str | None = None
+    rank_table: Variable | None = None
     timeout: Timeout = Timeout()
 
-    def device_id(self, default: int) -> int | None:
-        """Return the id of the device, None if MindSpore chooses it.  default: the id if no launcher gives one."""
+    def device_id(self, flag: int) -> int | None:
+        """Return the id of the device, None if MindSpore chooses it.
+
+        flag: --device_id; if it is not 0, the user has set it, and a process that runs alone uses it.
+        """
         if self.kind == MSRUN:
             return None
-        if self.device is None:
-            return default
+        if self.device is None or (self.kind is None and flag):
+            return flag
         if not self.device.value.isdecimal():
             raise UserError(f"{self.device}: must be the number of one device; set it to that, or unset it")
         return int(self.device.value)
@@ -120,31 +128,39 @@ def read_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
         )
     if _number(given, "OMPI_COMM_WORLD_SIZE", 1, least=1) > 1:
         return _read_mpirun(given)
-    if "RANK_TABLE_FILE" in given and _number(given, "RANK_SIZE", 1, least=1) > 1:
-        return _read_rank_table(given)
-    return Launcher(device=_first(given, "ASCEND_DEVICE_ID"))
+    table = _first(given, *RANK_TABLES)
+    if table is not None and _number(given, "RANK_SIZE", 1, least=1) > 1:
+        return _read_rank_table(given, table)
+    return Launcher(device=_first(given, PLATFORM_DEVICE) if "RANK_ID" in given else None)
 
 
 def clear_other_launchers(launcher: Launcher, environment: MutableMapping[str, str] = os.environ) -> None:
     """Remove the variables that would make MindSpore assume another Launcher than this one, and the empty ones.
 
-    With RANK_TABLE_FILE left over, for example, MindSpore would not number the devices of this node from 0.
+    With RANK_TABLE_FILE left over, for example, MindSpore would not number the devices of this node from 0, and would
+    take its deprecated graph engine for a process that runs alone.
     """
-    unwanted = [name for kind, names in VARIABLES.items() if kind != launcher.kind for name in names]
-    unwanted += [name for name in environment if name.startswith(OMPI_PREFIX) and launcher.kind != MPIRUN]
-    unwanted += [name for name in LAUNCHER_VARIABLES if not environment.get(name, "").strip()]
-    unwanted += RANK_VARIABLES if launcher.kind is None else ()
-    for name in unwanted:
-        environment.pop(name, None)
+    own: tuple[str, ...] = ()
+    if launcher.kind is not None:
+        own = tuple(name for name in environment if _is_of(launcher.kind, name))
+    elif launcher.device is not None:
+        own = "RANK_ID", launcher.device.name  # with both, the device is known again
+    for name in _launcher_variables(environment):
+        if name not in own or not environment[name].strip():
+            del environment[name]
 
 
 def without_launcher(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return a copy of the environment without the variables of launchers."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name not in LAUNCHER_VARIABLES and not name.startswith(OMPI_PREFIX)
-    }
+    variables = _launcher_variables(environment)
+    return {name: value for name, value in environment.items() if name not in variables}
+
+
+def replace_launcher(variables: Mapping[str, str], environment: MutableMapping[str, str] = os.environ) -> None:
+    """Remove the variables of all launchers, and set these."""
+    for name in _launcher_variables(environment):
+        del environment[name]
+    environment.update(variables)
 
 
 def variables_of_single_process() -> dict[str, str]:
@@ -152,9 +168,36 @@ def variables_of_single_process() -> dict[str, str]:
     return {"RANK_ID": "0"}
 
 
-def variables_of_rank_table(path: os.PathLike | str, rank: int, count: int, device_id: int) -> dict[str, str]:
-    """Return the variables to set for a rank that is started by a rank table."""
-    return {"RANK_TABLE_FILE": str(path), "RANK_SIZE": str(count), "RANK_ID": str(rank), "DEVICE_ID": str(device_id)}
+def variables_of_scheduler(scheduler: Address, count: int) -> dict[str, str]:
+    """Return the variables that msrun sets for the scheduler of `count` ranks."""
+    return {
+        "MS_ROLE": SCHEDULER, "MS_SCHED_HOST": scheduler.host, "MS_SCHED_PORT": str(scheduler.port),
+        "MS_WORKER_NUM": str(count), "RANK_SIZE": str(count), "RANK_ID": "0",
+    }  # fmt: skip
+
+
+def variables_of_worker(scheduler: Address, count: int, rank: int, local_rank: int) -> dict[str, str]:
+    """Return the variables that msrun sets for a rank.  local_rank: its number among those of its node."""
+    return {
+        **variables_of_scheduler(scheduler, count),
+        "MS_ROLE": WORKER, "MS_NODE_ID": str(rank), "RANK_ID": str(rank), "DEVICE_ID": str(local_rank),
+    }  # fmt: skip
+
+
+def choose_devices(device_ids: Sequence[int], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variable that makes MindSpore number these devices of this host from 0, in ascending order.
+
+    What the user has set remains, as only he knows the ids inside a container; UserError if it names fewer devices.
+    """
+    given = environment.get(VISIBLE_DEVICES, "").strip()
+    if not given:
+        return {VISIBLE_DEVICES: ",".join(map(str, sorted(device_ids)))}
+    if len(given.split(",")) < len(device_ids):
+        raise UserError(
+            f"{VISIBLE_DEVICES}={given}: this node has {len(device_ids)} ranks in the rank table; name as many "
+            "devices, or unset it for those of the table"
+        )
+    return {VISIBLE_DEVICES: given}
 
 
 def find_rank(environment: Mapping[str, str] = os.environ) -> int | None:
@@ -196,16 +239,43 @@ def set_joining_defaults(launcher: Launcher, environment: MutableMapping[str, st
         environment[name] = environment.get(name) or value
 
 
-def read_node(environment: Mapping[str, str] = os.environ) -> Node:
-    """Return the Node that NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT describe; UserError if they are invalid."""
+def read_node(environment: Mapping[str, str] = os.environ, default: Node = Node()) -> Node:
+    """Return the Node that NODE_NUM, NODE_RANK, MASTER_ADDR and MASTER_PORT describe; UserError if they are invalid.
+
+    default: of variables that are not set.
+    """
     given = _given(environment)
-    count = _number(given, "NODE_NUM", 1, least=1)
-    both = f"NODE_NUM is {count}; set both, or unset both to run alone"
-    rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
-    port = None
-    if "MASTER_PORT" in given:
-        port = _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
-    return Node(rank, count, given.get("MASTER_ADDR", Node.master_host), port)
+    count, rank = _number(given, "NODE_NUM", default.count, least=1), default.rank
+    if "NODE_RANK" in given:
+        both = f"NODE_NUM is {count}; set both, or unset both to run alone"
+        rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
+    return Node(rank, count, given.get("MASTER_ADDR", default.master_host), _read_port(given))
+
+
+def has_node_rank(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the user has set NODE_RANK."""
+    return "NODE_RANK" in _given(environment)
+
+
+def read_master(default: Address, environment: Mapping[str, str] = os.environ) -> Address:
+    """Return the Address that MASTER_ADDR and MASTER_PORT set; default: of variables that are not set."""
+    given = _given(environment)
+    return Address(given.get("MASTER_ADDR", default.host), _read_port(given) or default.port)
+
+
+def _read_port(given: Mapping[str, str]) -> int | None:
+    if "MASTER_PORT" not in given:
+        return None
+    return _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
+
+
+def _is_of(launcher: str, name: str) -> bool:
+    return name in VARIABLES[launcher] or (launcher in PREFIXES and name.startswith(PREFIXES[launcher]))
+
+
+def _launcher_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of all variables of launchers in an environment."""
+    return [name for name in environment if any(_is_of(launcher, name) for launcher in VARIABLES)]
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
@@ -238,17 +308,17 @@ def _read_mpirun(given: Mapping[str, str]) -> Launcher:
     return Launcher(MPIRUN, rank, count, device=device, timeout=read_timeout(given))
 
 
-def _read_rank_table(given: Mapping[str, str]) -> Launcher:
-    _need(given, "RANK_TABLE_FILE", ["RANK_ID"], "start the processes with msrun")
+def _read_rank_table(given: Mapping[str, str], table: Variable) -> Launcher:
+    _need(given, table.name, ["RANK_ID"], "start the processes with msrun")
     count = _number(given, "RANK_SIZE")
     rank = _number(given, "RANK_ID", largest=count - 1)
-    device, table = _first(given, "DEVICE_ID", "ASCEND_DEVICE_ID"), given["RANK_TABLE_FILE"]
+    device = _first(given, "DEVICE_ID", PLATFORM_DEVICE)
     if device is None:
         raise UserError(
-            f"RANK_TABLE_FILE={table} and RANK_SIZE={count} are set, but neither DEVICE_ID nor ASCEND_DEVICE_ID: unset "
-            "RANK_TABLE_FILE to run alone, or set DEVICE_ID to the device of this rank"
+            f"{table} and RANK_SIZE={count} are set, but neither DEVICE_ID nor {PLATFORM_DEVICE}: unset {table.name} "
+            "to run alone, or set DEVICE_ID to the device of this rank"
         )
-    return Launcher(RANK_TABLE, rank, count, device=device, rank_table=table)
+    return Launcher(RANK_TABLE, rank, count, device=device, rank_table=table, timeout=read_timeout(given))
 
 
 def _need(given: Mapping[str, str], name: str, others: Sequence[str], fix: str) -> None:

@@ -3,6 +3,7 @@
 
 Each rank writes to its own log.  NODE_NUM and NODE_RANK tell how many nodes there are and which one this is,
 MASTER_ADDR and MASTER_PORT where their ranks meet, MS_TOPO_TIMEOUT for how many seconds they wait for each other (600).
+A rank table tells the same: MindSpore no longer starts by it, so it is translated, and no rank sees it.
 """
 
 import os
@@ -30,18 +31,17 @@ from src.distributed.environment import (
     Node,
     read_node,
     read_timeout,
-    variables_of_rank_table,
     variables_of_single_process,
     without_launcher,
 )
 from src.distributed.rank_table import read_rank_table
-from src.distributed.scheduler import check_port, find_host, is_own_address
+from src.distributed.scheduler import DEFAULT_PORT, check_port, find_host, is_own_address
 from src.distributed.supervisor import Command, Supervisor
+from src.distributed.table_start import find_devices, find_node
 
 PYTHON = "python"  # of the PATH, as msrun takes it
 MSRUN_LOGS = pathlib.Path("msrun_log")
 SCHEDULER_LOG = MSRUN_LOGS / "scheduler.log"
-DEFAULT_PORT = 8118  # msrun's
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Job:
     """A script and its flags, to be run on `device_num` devices of each node; device_num 0: as one process alone.
 
     log: path of a rank's log, with {rank} for its number.  environment: without the variables of launchers, which a
-    rank gets from the launcher that starts it now, not from the shell.  rank_table: the file, of that launcher.
+    rank gets from the launcher that starts it now, not from the shell.
     """
 
     script: list[str]
@@ -57,7 +57,6 @@ class Job:
     device_num: int = 0
     node: Node = field(default_factory=Node)
     environment: dict[str, str] = field(default_factory=dict)
-    rank_table: pathlib.Path | None = None
 
     @property
     def rank_count(self) -> int:
@@ -81,41 +80,33 @@ def main() -> None:
     parser.add_argument("--log", required=True, help="log file of a rank; {rank} stands for its number")
     parser.add_argument("--device_num", type=int, default=0, help="ranks on this node; 0: one process without launcher")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="msrun", help="launcher of the ranks (default: msrun)")
-    parser.add_argument("--rank_table", type=pathlib.Path, help="rank table file, for --launcher=rank_table")
+    parser.add_argument("--rank_table", help="rank table file, for --launcher=msrun")
     parser.add_argument("script", nargs=argparse.REMAINDER, help="Python script and its flags")
     arguments = parser.parse_args()
-    node = read_node() if arguments.device_num else Node()
-    job = Job(
-        arguments.script, arguments.log, arguments.device_num, node, without_launcher(), arguments.rank_table
-    )  # fmt: skip
+    job = create_job(arguments.script, arguments.log, arguments.device_num, arguments.rank_table)
     start = LAUNCHERS[arguments.launcher] if job.device_num else single_process
     sys.exit(Supervisor(start(job), job.logs, SCHEDULER_LOG).run())
 
 
-def single_process(job: Job) -> list[Command]:
+def create_job(script: list[str], log: str, device_num: int, rank_table: str | None) -> Job:
+    """Return the Job on this node, as the variables and the rank table, if there is one, describe it."""
+    environment = without_launcher()
+    if not device_num:
+        return Job(script, log, environment=environment)
+    if rank_table is None:
+        return Job(script, log, device_num, read_node(), environment)
+    table = read_rank_table(rank_table)
+    node = find_node(table, device_num)
+    return Job(script, log, device_num, node, environment | find_devices(table, node))
+
+
+def single_process(job: Job) -> Command:
     """Return the command of one process without launcher."""
-    return [Command([PYTHON, "-u", *job.script], job.environment | variables_of_single_process(), job.logs[0], rank=0)]
+    return Command([PYTHON, "-u", *job.script], job.environment | variables_of_single_process(), job.logs[0], rank=0)
 
 
-def by_rank_table(job: Job) -> list[Command]:
-    """Return a command for each Ascend device of this node in the rank table."""
-    if job.rank_table is None:
-        raise UserError("--rank_table is missing: --launcher=rank_table needs the file")
-    devices = read_rank_table(job.rank_table, job.node.rank, job.node.count, job.device_num)
-    table = job.rank_table.resolve()
-    return [
-        Command(
-            [PYTHON, "-u", *job.script],
-            job.environment | variables_of_rank_table(table, device.rank, job.rank_count, device.device_id),
-            job.log_of(device.rank),
-            device.rank,
-        )
-        for device in devices
-    ]
-
-
-def by_msrun(job: Job) -> list[Command]:
-    """Return the one command that starts all ranks of this node by msrun; their logs become links to those of msrun."""
+def by_msrun(job: Job) -> Command:
+    """Return the command that starts all ranks of this node by msrun; their logs become links to those of msrun."""
     scheduler = find_scheduler(job.node)
     read_timeout()  # names the variable if it is invalid
     for rank, log in job.logs.items():
@@ -130,7 +121,7 @@ def by_msrun(job: Job) -> list[Command]:
         f"--cluster_time_out={job.environment.get(TIMEOUT_VARIABLE) or DEFAULT_TIMEOUT_SECONDS}",
         f"--tail_worker_log={job.rank_count}",  # the number of no rank, so that msrun shows no log
     ]  # fmt: skip
-    return [Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")]
+    return Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")
 
 
 def find_scheduler(node: Node) -> Address:
@@ -143,8 +134,8 @@ def find_scheduler(node: Node) -> Address:
     return scheduler
 
 
-def by_mpirun(job: Job) -> list[Command]:
-    """Return the one command that starts all ranks by OpenMPI, each with its output in its log."""
+def by_mpirun(job: Job) -> Command:
+    """Return the command that starts all ranks by OpenMPI, each with its output in its log."""
     if job.node.count > 1:
         raise UserError("LAUNCHER=mpirun is for one node; use msrun for several")
     for log in job.logs.values():
@@ -152,14 +143,10 @@ def by_mpirun(job: Job) -> list[Command]:
     mpirun = ["mpirun", *(["--allow-run-as-root"] if os.getuid() == 0 else []), "-n", str(job.rank_count)]
     redirect = f'exec "$@" > {job.log_of(f"${{{OMPI_RANK}}}")} 2>&1'
     redirected = ["bash", "-c", redirect, "bash", PYTHON, "-u", *job.script]
-    return [Command([*mpirun, *redirected], job.environment, job.log_of(0).with_name("mpirun.log"))]
+    return Command([*mpirun, *redirected], job.environment, job.log_of(0).with_name("mpirun.log"))
 
 
-LAUNCHERS: dict[str, Callable[[Job], list[Command]]] = {
-    "msrun": by_msrun,
-    "mpirun": by_mpirun,
-    "rank_table": by_rank_table,
-}
+LAUNCHERS: dict[str, Callable[[Job], Command]] = {"msrun": by_msrun, "mpirun": by_mpirun}
 
 
 def find_free_port() -> int:

@@ -14,6 +14,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -27,14 +28,19 @@ POLL_SECONDS = 0.2
 JOINING, JOINED = b"j", b"d"
 REGISTERED = re.compile(rb"Currently registered node number: (\d+)")  # as MindSpore's scheduler logs it
 LOGGED = b"] DISTRIBUTED("  # in every message of MindSpore about its connections
-NOTHING_NEW = b"Topology build timed out., retry"  # a message that MindSpore repeats every half second
+NOTHING_NEW = re.compile(rb"Topology build timed out., retry|Cluster currently has \d+ alive nodes")  # again and again
+SCHEDULER_SECONDS = 20  # for a scheduler when its ranks have ended; it needs up to 6
 PR_SET_PDEATHSIG = 1
 
 _channels: list[socket.socket] = []  # of a process that has a guard: a socket to it
 
 
-def fork(launcher: Launcher) -> int:
-    """Fork; return the process id of the guard in the child.  In the guard this call does not return."""
+def fork(launcher: Launcher, own_scheduler: subprocess.Popen | None = None) -> int:
+    """Fork; return the process id of the guard in the child.  In the guard this call does not return.
+
+    own_scheduler: the scheduler if this process has started it, with a pipe for its output; the guard ends it when the
+    child has failed, and otherwise waits for its end.
+    """
     set_joining_defaults(launcher)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     guard = os.getpid()
@@ -43,10 +49,8 @@ def fork(launcher: Launcher) -> int:
     child = os.fork()
     if child:
         child_end.close()
-        os._exit(_Guard(launcher, child, own_end, errors).run())
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != guard:  # it ended before this process could ask to end with it
-        os._exit(1)
+        os._exit(_Guard(launcher, child, own_end, errors, own_scheduler).run())
+    end_with_parent(guard)
     own_end.close()
     if errors is not None:
         os.dup2(errors[1], 2)
@@ -54,6 +58,13 @@ def fork(launcher: Launcher) -> int:
             os.close(end)
     _channels.append(child_end)
     return guard
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the system kill this process when its parent, the process of this id, ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before this process could ask to end with it
+        os._exit(1)
 
 
 @contextlib.contextmanager
@@ -70,14 +81,33 @@ def _tell(state):
         channel.send(state)
 
 
+def _relay_announcements(output):
+    """Print which processes a scheduler waits for; the rest of its output would hide that of the rank."""
+    for line in output:
+        if line.startswith(scheduler.ANNOUNCEMENT.encode()):
+            with contextlib.suppress(OSError):
+                os.write(1, line)
+
+
 class _Guard:
     """Watches the process `child`, which reports its state over the socket `channel`.
 
     errors: the two ends of the pipe that replaces stderr of a scheduler; None for a worker.
+    own_scheduler: the scheduler, if this process has started it.
     """
 
-    def __init__(self, launcher: Launcher, child: int, channel: socket.socket, errors: tuple[int, int] | None):
+    def __init__(
+        self,
+        launcher: Launcher,
+        child: int,
+        channel: socket.socket,
+        errors: tuple[int, int] | None,
+        own_scheduler: subprocess.Popen | None,
+    ):
         self._launcher, self._child, self._channel = launcher, child, channel
+        self._own_scheduler = own_scheduler
+        if own_scheduler is not None:
+            threading.Thread(target=_relay_announcements, args=[own_scheduler.stdout], daemon=True).start()
         self._channel.setblocking(False)
         self._announcer, self._since = None, None  # while the child is joining the others
         self._connection = None  # to the scheduler, meanwhile
@@ -104,11 +134,13 @@ class _Guard:
             except UserError as error:
                 os.kill(self._child, signal.SIGKILL)
                 os.waitpid(self._child, 0)
+                self._end_scheduler(0)
                 return report_error(error)
 
     def _end(self, status):
         if self._pump is not None:
             self._pump.join()
+        self._end_scheduler(0 if status else SCHEDULER_SECONDS)
         if not os.WIFSIGNALED(status):
             return os.WEXITSTATUS(status)
         number = os.WTERMSIG(status)
@@ -118,6 +150,14 @@ class _Guard:
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return 128 + number
+
+    def _end_scheduler(self, seconds):
+        """Wait so many seconds until the scheduler that this process has started ends by itself, and end it then."""
+        if self._own_scheduler is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._own_scheduler.wait(seconds)
+            self._own_scheduler.kill()
+            self._own_scheduler.wait()
 
     def _watch(self):
         """Read the state of the child, and check whether the processes that it waits for can still come."""
@@ -175,6 +215,6 @@ class _Guard:
                 found = REGISTERED.search(line)
                 self._has_log |= LOGGED in line
                 self._registered = int(found[1]) if found else self._registered
-                if NOTHING_NEW not in line:
+                if not NOTHING_NEW.search(line):
                     with contextlib.suppress(OSError):
                         os.write(1 if line.startswith(b"[WARNING]") else 2, line)

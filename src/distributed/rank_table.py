@@ -17,40 +17,59 @@ VERSION = "1.0"
 DEVICE_KEYS = ("device_id", "device_ip", "rank_id")
 
 
-@dataclass(frozen=True, order=True)
-class RankedDevice:
-    """A device of a node, and its rank."""
+@dataclass(frozen=True)
+class Server:
+    """A node: its address, and its devices in the order of their ranks."""
 
-    rank: int
-    device_id: int
-
-
-def read_rank_table(
-    path: os.PathLike | str, node_rank: int, node_count: int, devices_per_node: int
-) -> list[RankedDevice]:
-    """Return the devices of node number `node_rank`, in the order of their ranks.
-
-    Raises UserError unless the table is complete and has `devices_per_node` devices on each of `node_count` nodes.
-    """
-    servers = _read_servers(path)
-    if len(servers) != node_count:
-        raise UserError(f"{path}: server_list has {len(servers)} nodes, NODE_NUM says {node_count}")
-    nodes = [_read_devices(path, index, server) for index, server in enumerate(servers)]
-    for index, devices in enumerate(nodes):
-        _check_devices(path, index, devices, devices_per_node)
-    return nodes[node_rank]
+    host: str
+    device_ids: tuple[int, ...]
 
 
-def _check_devices(path: os.PathLike | str, index: int, devices: list[RankedDevice], expected_count: int) -> None:
-    """Raise UserError unless node number `index` has the expected devices and ranks."""
-    server, first = f"{path}: server_list[{index}]", index * expected_count
-    if len(devices) != expected_count:
-        raise UserError(f"{server} has {len(devices)} devices, DEVICE_NUM says {expected_count} per node")
-    if len({device.device_id for device in devices}) != expected_count:
-        raise UserError(f"{server} names a device_id twice")
-    ranks = [device.rank for device in devices]
-    if ranks != list(range(first, first + expected_count)):
-        raise UserError(f"{server} has the rank_ids {ranks}; they must be {first} to {first + expected_count - 1}")
+@dataclass(frozen=True)
+class RankTable:
+    """The nodes of a table, each with as many devices; the ranks count the devices of the first one, then the next."""
+
+    path: str
+    servers: tuple[Server, ...]
+
+    @property
+    def devices_per_server(self) -> int:
+        """The number of devices of each node."""
+        return len(self.servers[0].device_ids)
+
+    @property
+    def rank_count(self) -> int:
+        """The number of devices of all nodes."""
+        return self.devices_per_server * len(self.servers)
+
+    @property
+    def master_host(self) -> str:
+        """The address at which the ranks can meet: the first node's."""
+        return self.servers[0].host if len(self.servers) > 1 else "127.0.0.1"
+
+
+def read_rank_table(path: os.PathLike | str) -> RankTable:
+    """Return the RankTable of a file; UserError unless it is complete, in format 1.0."""
+    entries = _read_servers(path)
+    servers = tuple(_read_server(path, index, entry) for index, entry in enumerate(entries))
+    for index, server in enumerate(servers):
+        if len(server.device_ids) != len(servers[0].device_ids):
+            raise UserError(
+                f"{path}: server_list[{index}] has {len(server.device_ids)} devices, server_list[0] has "
+                f"{len(servers[0].device_ids)}; all nodes must have as many"
+            )
+    for index, entry in enumerate(entries):
+        _check_ranks(path, index, sorted(int(device["rank_id"]) for device in entry["device"]))
+    return RankTable(str(path), servers)
+
+
+def _check_ranks(path: os.PathLike | str, index: int, ranks: list[int]) -> None:
+    """Raise UserError unless node number `index`, of nodes with as many devices, has the ranks that are its own."""
+    first = index * len(ranks)
+    if ranks != list(range(first, first + len(ranks))):
+        raise UserError(
+            f"{path}: server_list[{index}] has the rank_ids {ranks}; they must be {first} to {first + len(ranks) - 1}"
+        )
 
 
 def _read_servers(path: os.PathLike | str) -> list:
@@ -63,18 +82,21 @@ def _read_servers(path: os.PathLike | str) -> list:
     if not isinstance(table, dict) or table.get("version") != VERSION:
         raise UserError(f'{path}: "version" must be "{VERSION}"')
     servers = table.get("server_list")
-    if not isinstance(servers, list) or table.get("server_count") != str(len(servers)):
+    if not isinstance(servers, list) or not servers or table.get("server_count") != str(len(servers)):
         raise UserError(f'{path}: "server_list" must be a list and "server_count" its length, as a string')
     if table.get("status") != "completed":
         raise UserError(f'{path}: "status" must be "completed"')
     return servers
 
 
-def _read_devices(path: os.PathLike | str, index: int, server: object) -> list[RankedDevice]:
-    """Return the devices of entry number `index` of server_list, in the order of their ranks."""
+def _read_server(path: os.PathLike | str, index: int, server: object) -> Server:
+    """Return the Server of entry number `index` of server_list."""
     devices = server.get("device") if isinstance(server, dict) else None
-    if not isinstance(devices, list):
+    if not isinstance(server, dict) or not isinstance(devices, list) or not devices:
         raise UserError(f'{path}: server_list[{index}] has no list "device"')
+    host = server.get("server_id")
+    if not isinstance(host, str) or not host:
+        raise UserError(f'{path}: server_list[{index}]: "server_id" must be a string, the address of the node')
     for number, device in enumerate(devices):
         for key in DEVICE_KEYS:
             if not isinstance(device, dict) or not isinstance(device.get(key), str):
@@ -82,4 +104,9 @@ def _read_devices(path: os.PathLike | str, index: int, server: object) -> list[R
         for key in ("device_id", "rank_id"):
             if not device[key].isdecimal():
                 raise UserError(f'{path}: server_list[{index}] device[{number}]: "{key}" must be a number in quotes')
-    return sorted(RankedDevice(int(device["rank_id"]), int(device["device_id"])) for device in devices)
+    device_ids = tuple(
+        int(device["device_id"]) for device in sorted(devices, key=lambda device: int(device["rank_id"]))
+    )
+    if len(set(device_ids)) != len(device_ids):
+        raise UserError(f"{path}: server_list[{index}] names a device_id twice")
+    return Server(host, device_ids)

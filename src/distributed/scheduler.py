@@ -9,6 +9,7 @@ import time
 from src.common.errors import UserError
 from src.distributed.environment import SCHEDULER, TIMEOUT_VARIABLE, WORKER, Address, Timeout, has_role
 
+DEFAULT_PORT = 8118  # msrun's
 GRACE_SECONDS = 15  # for a process on this host to be started
 POLL_SECONDS = 0.3
 CONNECT_SECONDS = 2
@@ -90,7 +91,8 @@ def wait_for_scheduler(scheduler: Address, timeout: Timeout) -> None:
         if is_own and waited > GRACE_SECONDS and not _is_there(SCHEDULER, port):
             raise UserError(
                 f"MS_ROLE={WORKER} MS_SCHED_HOST={host} MS_SCHED_PORT={port}: no process on this host is the "
-                "scheduler there; unset MS_ROLE and MS_SCHED_HOST to run alone, or start the processes with msrun"
+                "scheduler there; start it (rank 0 of a rank table does), start all processes with msrun, or unset "
+                "MS_ROLE and MS_SCHED_HOST, or RANK_TABLE_FILE, to run alone"
             )
         if waited > timeout.seconds:
             raise UserError(

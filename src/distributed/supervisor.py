@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervise the processes of a run: forward signals, and when a rank dies, end the others and show why."""
+"""Supervise the ranks of a run: forward signals, and when one dies, end the others and show why."""
 
 import contextlib
 import pathlib
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -44,67 +43,57 @@ class _Rank:
 
 
 class Supervisor:
-    """Runs commands, each of them a rank or a launcher of ranks, until all have ended or one has failed.
+    """Runs a command, which is a rank or a launcher of ranks, until it and its ranks have ended or one has failed.
 
     logs: the log of each rank on this node.  scheduler_log: the log of msrun's scheduler, if that is on this node.
     """
 
     def __init__(
-        self,
-        commands: list[Command],
-        logs: dict[int, pathlib.Path],
-        scheduler_log: pathlib.Path = pathlib.Path("none"),
+        self, command: Command, logs: dict[int, pathlib.Path], scheduler_log: pathlib.Path = pathlib.Path("none")
     ):
-        self._commands, self._logs, self._scheduler_log = commands, logs, scheduler_log
+        self._command, self._logs, self._scheduler_log = command, logs, scheduler_log
         self._signals: list[int] = []
         self._relayed_bytes: dict[pathlib.Path, int] = {}  # of each log from which announcements are relayed
         self._ranks: dict[psutil.Process, _Rank] = {}  # all that ever were
         self._first_ended: list[int] = []  # ranks: one, or several if they ended at almost the same time
 
     def run(self) -> int:
-        """Start all commands and wait until they end; return the exit status.
+        """Start the command and wait until it ends; return the exit status.
 
-        The status is 0; after a signal 128 + its number; after a failure that of the first rank that failed, or 1 if a
-        launcher hides it.
+        The status is 0; after a signal 128 + its number; after a failure that of the rank, or 1 if a launcher hides it.
         """
         on_signal(self._signals.append)
-        processes = []
+        process = _start(self._command)
         try:
-            processes += [_start(command) for command in self._commands]
-            failed = self._watch(processes)
+            self._watch(process)
         finally:
-            self._end_all(processes)
-        statuses = [process.wait() for process in processes]
-        if not any(statuses):
+            self._end_all(process)
+        status = process.wait()
+        if not status:
             return 0
         stopped = self._last_words()
         number = self._signals[0] if self._signals else signal.Signals[stopped[1]] if stopped else 0
         if number:
             print(stopped.string if stopped else Stopped(number), file=sys.stderr)
             return 128 + number
-        failed = failed or [index for index, status in enumerate(statuses) if status][:1]
-        self._show_failures([self._commands[index] for index in failed])
-        status, is_rank = statuses[failed[0]], self._commands[failed[0]].rank is not None
-        return status if 0 < status < 128 and is_rank else 1
+        self._show_failure()
+        return status if 0 < status < 128 and self._command.rank is not None else 1
 
-    def _watch(self, processes):
-        """Wait until all processes have ended or are to be ended; return the indices of those that failed first."""
-        failed, deadline = [], float("inf")
+    def _watch(self, process):
+        """Wait until the process has ended, or is to be ended."""
+        deadline = float("inf")
         while time.monotonic() < deadline:
             running = self._find_ranks()
-            statuses = [process.poll() for process in processes]
-            failed = failed or [index for index, status in enumerate(statuses) if status]
-            if None not in statuses or (not running and (self._signals or self._was_stopped())):
+            if process.poll() is not None or (not running and (self._signals or self._was_stopped())):
                 break
-            if failed or self._was_stopped():
+            if self._was_stopped():
                 deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
             elif self._ranks and not running:
                 deadline = min(deadline, time.monotonic() + LAUNCHER_SECONDS)
-            for process in running:
-                self._forward_signals(process)
+            for each in running:
+                self._forward_signals(each)
             self._relay_announcements()
             time.sleep(POLL_SECONDS)
-        return failed
 
     def _find_ranks(self):
         """Return the running processes that are ranks; a rank that has a guard counts once, as the guard."""
@@ -124,8 +113,7 @@ class Supervisor:
         rank.signal_count = len(self._signals)
 
     def _end_all(self, started):
-        for process in started:
-            process.send_signal(signal.SIGSTOP)  # so that a launcher starts no more while all are ended
+        started.send_signal(signal.SIGSTOP)  # so that a launcher starts no more while all are ended
         processes = {*_descendants(), *self._ranks}
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -160,17 +148,14 @@ class Supervisor:
             if line.startswith(ANNOUNCEMENT):
                 print(line, flush=True)
 
-    def _show_failures(self, commands: Iterable[Command]) -> None:
-        """Print the last lines of the failed commands, or of the ranks whose launcher has failed."""
-        for command in commands:
-            ranks: list[int | None] = [*self._first_ended] or [None]
-            if command.rank is not None:
-                ranks = [command.rank]
-            for rank in ranks:
-                path = command.output if rank is None else self._logs.get(rank, command.output)
-                lines = [line for line in _lines_of(path) if line and not line.startswith(NOISE)]
-                name = "the launcher" if rank is None else f"rank {rank}" if len(self._logs) > 1 else "the run"
-                print(f"error: {name} has failed; the end of {path}:", *lines[-SHOWN_LINES:], sep="\n", file=sys.stderr)
+    def _show_failure(self):
+        """Print the last lines of the ranks that ended first, or of the launcher if it has started none."""
+        ranks = [*self._first_ended] if self._command.rank is None else [self._command.rank]
+        for rank in ranks or [None]:
+            path = self._command.output if rank is None else self._logs.get(rank, self._command.output)
+            lines = [line for line in _lines_of(path) if line and not line.startswith(NOISE)]
+            name = "the launcher" if rank is None else f"rank {rank}" if len(self._logs) > 1 else "the run"
+            print(f"error: {name} has failed; the end of {path}:", *lines[-SHOWN_LINES:], sep="\n", file=sys.stderr)
 
 
 def _start(command: Command) -> subprocess.Popen:

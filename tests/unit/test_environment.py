@@ -12,11 +12,17 @@ from src.distributed.environment import (
     Address,
     Launcher,
     Node,
+    choose_devices,
     clear_other_launchers,
     find_rank,
+    has_node_rank,
     read_launcher,
+    read_master,
     read_node,
+    replace_launcher,
     set_joining_defaults,
+    variables_of_scheduler,
+    variables_of_worker,
     without_launcher,
 )
 from tests.conftest import ROOT
@@ -32,10 +38,12 @@ OMPI = tuple(MPIRUN)
     [
         ({}, None, 0, 1, 7),
         ({"DEVICE_ID": "3", "RANK_ID": "2", "RANK_SIZE": "4"}, None, 0, 1, 7),  # left over from something else
-        ({"ASCEND_DEVICE_ID": "2", "RANK_TABLE_FILE": "/t", "RANK_SIZE": "1"}, None, 0, 1, 2),  # ModelArts, one device
+        ({"ASCEND_DEVICE_ID": "2"}, None, 0, 1, 7),  # a notebook of ModelArts
         ({**TABLE, "DEVICE_ID": "", "ASCEND_DEVICE_ID": "2"}, "rank table", 2, 8, 2),  # ModelArts, eight devices
         (TABLE, "rank table", 2, 8, 5),
         ({**TABLE, "ASCEND_DEVICE_ID": "0"}, "rank table", 2, 8, 5),
+        ({**TABLE, "RANK_TABLE_FILE": "", "MINDSPORE_HCCL_CONFIG_PATH": "/t"}, "rank table", 2, 8, 5),
+        ({**MSRUN, "MS_NODE_ID": "1", "ASCEND_DEVICE_ID": "0"}, "msrun", 1, 4, None),
         ({**MSRUN, "RANK_ID": "1", "DEVICE_ID": "1"}, "msrun", 1, 4, None),
         ({**MSRUN, "MS_NODE_ID": "3", "RANK_ID": "1"}, "msrun", 3, 4, None),
         ({**MSRUN, "MS_NODE_ID": "first"}, "msrun", None, 4, None),  # MindSpore chooses the rank
@@ -81,9 +89,32 @@ def test_missing_and_invalid_variables_are_named_with_their_value_and_the_fix(en
     assert "unset" in message
 
 
+# A job of ModelArts on one card has all four variables; a notebook has ASCEND_DEVICE_ID, but no RANK_ID.
+JOB = {"RANK_TABLE_FILE": "/t", "RANK_SIZE": "1", "RANK_ID": "0", "ASCEND_DEVICE_ID": "3"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "flag", "device_id"),
+    [(JOB, 0, 3), (JOB, 5, 5), ({"ASCEND_DEVICE_ID": "3"}, 0, 0), ({"ASCEND_DEVICE_ID": "3"}, 5, 5), ({}, 0, 0)],
+)
+def test_a_single_process_takes_its_flag_and_then_the_device_of_its_job(environment, flag, device_id):
+    launcher = read_launcher(environment)
+    assert (launcher.kind, launcher.device_id(flag)) == (None, device_id)
+
+
+def test_a_job_on_one_card_loses_the_rank_table_and_keeps_its_card():
+    left = dict(JOB)
+    clear_other_launchers(read_launcher(left), left)
+    assert left == {"RANK_ID": "0", "ASCEND_DEVICE_ID": "3"}
+    assert read_launcher(left).device_id(0) == 3
+    notebook = {"ASCEND_DEVICE_ID": "3", "RANK_TABLE_FILE": "/t"}
+    clear_other_launchers(read_launcher(notebook), notebook)
+    assert notebook == {}
+
+
 @pytest.mark.parametrize("text", ["0,1", "one", "-1"])
 def test_an_invalid_device_id_of_modelarts_is_refused_where_there_are_devices(text):
-    launcher = read_launcher({"ASCEND_DEVICE_ID": text})
+    launcher = read_launcher({"ASCEND_DEVICE_ID": text, "RANK_ID": "0"})
     with pytest.raises(UserError, match=f"ASCEND_DEVICE_ID={text}: must be the number of one device"):
         launcher.device_id(0)
 
@@ -109,15 +140,58 @@ def test_no_environment_makes_a_traceback_and_clearing_keeps_the_launcher(enviro
         "MS_SCHED_HOST": "msrun",
         "OMPI_COMM_WORLD_RANK": "mpirun",
         "RANK_TABLE_FILE": "rank table",
+        "MINDSPORE_HCCL_CONFIG_PATH": "rank table",
     }
     assert all(launcher.kind == kind for name, kind in signs.items() if name in left)
     if launcher.kind is None:
         assert launcher == Launcher(device=launcher.device)
 
 
+OF_ALL_LAUNCHERS = (
+    "MS_ROLE", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_SCHED_NEW", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_TABLE_FILE",
+    "MINDSPORE_HCCL_CONFIG_PATH", "ASCEND_DEVICE_ID", "RANK_SIZE", "RANK_ID", "DEVICE_ID", *OMPI, "OMPI_MCA_x",
+)  # fmt: skip
+
+
 def test_no_variable_of_a_launcher_is_passed_on():
-    environment = dict.fromkeys([*LAUNCHER_VARIABLES, *OMPI, "OMPI_MCA_x"], "1")
-    assert without_launcher({**environment, "PATH": "/bin"}) == {"PATH": "/bin"}
+    environment = {**dict.fromkeys(OF_ALL_LAUNCHERS, "1"), "PATH": "/bin"}
+    assert without_launcher(environment) == {"PATH": "/bin"}
+    replace_launcher({"RANK_ID": "4"}, environment)
+    assert environment == {"PATH": "/bin", "RANK_ID": "4"}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kept"),
+    [
+        (Launcher(), set()),
+        (Launcher("mpirun"), {*OMPI, "OMPI_MCA_x"}),
+        (
+            Launcher("msrun"),
+            {"MS_ROLE", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_SCHED_NEW", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_SIZE",
+             "RANK_ID", "DEVICE_ID"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_process_keeps_the_variables_of_its_own_launcher_only(launcher, kept):
+    environment = {**dict.fromkeys(OF_ALL_LAUNCHERS, "1"), "PATH": "/bin"}
+    clear_other_launchers(launcher, environment)
+    assert environment.keys() == kept | {"PATH"}
+
+
+def test_a_scheduler_and_a_rank_get_the_variables_of_msrun():
+    shared = {"MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "8118", "MS_WORKER_NUM": "16", "RANK_SIZE": "16"}
+    scheduler, address = {**shared, "MS_ROLE": "MS_SCHED", "RANK_ID": "0"}, Address("10.0.0.1", 8118)
+    assert variables_of_scheduler(address, 16) == scheduler
+    assert variables_of_worker(address, 16, 11, 3) == {
+        **shared, "MS_ROLE": "MS_WORKER", "MS_NODE_ID": "11", "RANK_ID": "11", "DEVICE_ID": "3",
+    }  # fmt: skip
+
+
+def test_devices_become_visible_in_ascending_order_unless_the_user_has_chosen_enough_of_them():
+    assert choose_devices([6, 4], {}) == {"ASCEND_RT_VISIBLE_DEVICES": "4,6"}
+    assert choose_devices([6, 4], {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}) == {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}
+    with pytest.raises(UserError, match=r"^ASCEND_RT_VISIBLE_DEVICES=0: this node has 2 ranks in the rank table"):
+        choose_devices([6, 4], {"ASCEND_RT_VISIBLE_DEVICES": "0"})
 
 
 def test_the_rank_is_found_in_the_variables_of_every_launcher():
@@ -137,6 +211,15 @@ def test_the_rank_is_found_in_the_variables_of_every_launcher():
 )
 def test_the_node_is_read_from_the_variables_of_the_scripts(environment, node):
     assert read_node(environment) == node
+
+
+def test_variables_that_are_set_take_precedence_over_the_rank_table():
+    table = Node(1, 2, "10.0.0.1")
+    assert read_node({"NODE_NUM": "2"}, table) == table
+    assert read_node({"NODE_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "9"}, table) == Node(0, 2, "h", 9)
+    assert read_master(Address("10.0.0.1", 8118), {}) == Address("10.0.0.1", 8118)
+    assert read_master(Address("10.0.0.1", 8118), {"MASTER_ADDR": "h", "MASTER_PORT": "9"}) == Address("h", 9)
+    assert [has_node_rank(environment) for environment in ({}, {"NODE_RANK": ""}, {"NODE_RANK": "0"})] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -180,13 +263,23 @@ def test_joining_defaults_keep_the_values_of_the_user():
     assert environment == {"MS_TOPO_TIMEOUT": "30", "MS_SUBMODULE_LOG_v": "{DISTRIBUTED:2}"}
 
 
-NODE_VARIABLES = {"NODE_NUM", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "MS_TOPO_TIMEOUT", "MS_SUBMODULE_LOG_v"}
+NODE_VARIABLES = {
+    "ASCEND_RT_VISIBLE_DEVICES",
+    "NODE_NUM",
+    "NODE_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "MS_TOPO_TIMEOUT",
+    "MS_SUBMODULE_LOG_v",
+}
 STRINGS_THAT_NAME_A_VARIABLE = {  # for a message of the called function, not to read it
     ("src.distributed.device", "MS_SCHED_HOST"),
     ("src.distributed.device", "MS_SCHED_PORT"),
     ("src.distributed.scheduler", "MS_SCHED_HOST"),
     ("src.distributed.launch", "MASTER_ADDR"),
     ("src.distributed.launch", "MASTER_PORT"),
+    ("src.distributed.table_start", "MASTER_ADDR"),
+    ("src.distributed.table_start", "MASTER_PORT"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.distributed.environment import Node
-from src.distributed.launch import Job, by_mpirun, by_msrun, by_rank_table, find_free_port, single_process
+from src.distributed.launch import Job, by_mpirun, by_msrun, create_job, find_free_port, single_process
 from tests.rank_tables import write_rank_table
 
 SCRIPT = ["train.py", "--seed=2"]
@@ -21,7 +21,7 @@ def work(tmp_path, monkeypatch):
 
 
 def test_a_single_process_gets_rank_0_and_its_log():
-    [command] = single_process(Job(SCRIPT, "out/run.log", environment={"HOME": "/root"}))
+    command = single_process(Job(SCRIPT, "out/run.log", environment={"HOME": "/root"}))
     assert command.arguments == ["python", "-u", "train.py", "--seed=2"]
     assert command.environment == {"HOME": "/root", "RANK_ID": "0"}
     assert (command.output, command.rank) == (pathlib.Path("out/run.log"), 0)
@@ -39,7 +39,7 @@ def test_msrun_gets_the_ranks_the_scheduler_and_the_timeout(tmp_path):
     (tmp_path / "log1").mkdir()
     (tmp_path / "log1" / "output.log").write_text("of an earlier run")
     job = Job(SCRIPT, "log{rank}/output.log", 2, Node(0, 2, "127.0.0.1", port), {"MS_TOPO_TIMEOUT": "30"})
-    [command] = by_msrun(job)
+    command = by_msrun(job)
     assert command.rank is None
     assert command.environment == {"MS_TOPO_TIMEOUT": "30"}
     assert command.arguments[0] == "msrun"
@@ -53,7 +53,7 @@ def test_msrun_gets_the_ranks_the_scheduler_and_the_timeout(tmp_path):
 
 @pytest.mark.parametrize(("node", "expected"), [(Node(1, 2, "192.0.2.1"), 8118), (Node(1, 2, "192.0.2.1", 9000), 9000)])
 def test_a_later_node_meets_the_first_one_at_the_port_of_msrun_unless_another_is_given(node, expected):
-    [command] = by_msrun(Job(SCRIPT, "log{rank}", 1, node))
+    command = by_msrun(Job(SCRIPT, "log{rank}", 1, node))
     assert {f"--master_port={expected}", "--master_addr=192.0.2.1", "--cluster_time_out=600"} <= set(command.arguments)
 
 
@@ -66,25 +66,40 @@ def test_the_first_node_refuses_a_port_in_use_and_an_address_of_another_host():
         by_msrun(Job(SCRIPT, "log{rank}", 1, Node(master_host="192.0.2.1")))
 
 
-def test_a_rank_table_gives_each_rank_of_the_node_its_device(tmp_path):
-    table = write_rank_table(tmp_path / "table.json", [[0, 1], [6, 7]])
-    job = Job(SCRIPT, "log{rank}", 2, Node(1, 2), {"HOME": "/root"}, pathlib.Path("table.json"))
-    first, second = by_rank_table(job)
-    assert first.environment == {
-        "HOME": "/root", "RANK_TABLE_FILE": str(table), "RANK_SIZE": "4", "RANK_ID": "2", "DEVICE_ID": "6",
-    }  # fmt: skip
-    assert (second.environment["RANK_ID"], second.environment["DEVICE_ID"]) == ("3", "7")
-    assert [command.rank for command in (first, second)] == [2, 3]
-    assert [str(command.output) for command in (first, second)] == ["log2", "log3"]
+def test_a_job_without_a_rank_table_has_the_environment_without_variables_of_launchers(monkeypatch):
+    for name, value in {"RANK_TABLE_FILE": "/old.json", "MS_SCHED_HOST": "10.0.0.1", "NODE_NUM": "2"}.items():
+        monkeypatch.setenv(name, value)
+    job = create_job(SCRIPT, "log{rank}", 4, None)
+    assert (job.node, job.rank_count) == (Node(0, 2), 8)
+    assert not {"RANK_TABLE_FILE", "MS_SCHED_HOST", "ASCEND_RT_VISIBLE_DEVICES"} & job.environment.keys()
+    assert create_job(SCRIPT, "log", 0, None).node == Node()
 
 
-def test_a_launcher_by_rank_table_needs_the_file():
-    with pytest.raises(UserError, match="--rank_table is missing: --launcher=rank_table needs the file"):
-        by_rank_table(Job(SCRIPT, "log{rank}", 2))
+# One node: the ranks meet at the loopback address.  Two nodes: this host is the second one, whose address is 127.0.0.1.
+@pytest.mark.parametrize(
+    ("nodes", "hosts", "expected", "devices"),
+    [
+        ([[3]], ["192.0.2.1"], ["1", "1", "127.0.0.1", "0"], "3"),
+        ([[0, 1]], ["192.0.2.1"], ["2", "2", "127.0.0.1", "0"], "0,1"),
+        ([[*range(8)]], ["127.0.0.1"], ["8", "8", "127.0.0.1", "0"], "0,1,2,3,4,5,6,7"),
+        ([[6, 4]], ["127.0.0.1"], ["2", "2", "127.0.0.1", "0"], "4,6"),
+        ([[0, 1], [6, 7]], ["192.0.2.1", "127.0.0.1"], ["4", "2", "192.0.2.1", "1"], "6,7"),
+    ],
+)
+def test_a_rank_table_becomes_the_command_line_of_msrun_and_the_visible_devices(
+    tmp_path, nodes, hosts, expected, devices
+):
+    table = write_rank_table(tmp_path / "table.json", nodes, hosts)
+    command = by_msrun(create_job(SCRIPT, "log{rank}", len(nodes[0]), str(table)))
+    flags = dict(argument.split("=", 1) for argument in command.arguments if argument.startswith("--"))
+    names = ("--worker_num", "--local_worker_num", "--master_addr", "--node_rank")
+    assert [flags[name] for name in names] == expected
+    assert command.environment["ASCEND_RT_VISIBLE_DEVICES"] == devices
+    assert not [text for text in [*command.arguments, *command.environment.values()] if "table.json" in text]
 
 
 def test_mpirun_starts_all_ranks_with_a_log_of_their_own_and_on_one_node_only(tmp_path):
-    [command] = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
+    command = by_mpirun(Job(SCRIPT, "log{rank}/output.log", 3))
     assert command.arguments[0] == "mpirun"
     assert command.arguments[command.arguments.index("-n") + 1] == "3"
     assert 'exec "$@" > log${OMPI_COMM_WORLD_RANK}/output.log 2>&1' in command.arguments

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from src.common.errors import UserError
-from src.distributed.rank_table import RankedDevice, read_rank_table
+from src.distributed.rank_table import Server, read_rank_table
 
 TWO_NODES = {
     "version": "1.0",
@@ -29,15 +29,21 @@ TWO_NODES = {
 }
 
 
-def read(tmp_path, table, node_rank=0, node_count=2, devices_per_node=2):
+def read(tmp_path, table):
     path = tmp_path / "table.json"
     path.write_text(table if isinstance(table, str) else json.dumps(table))
-    return read_rank_table(path, node_rank, node_count, devices_per_node)
+    return read_rank_table(path)
 
 
-def test_each_node_gets_its_ranks_and_devices(tmp_path):
-    assert read(tmp_path, TWO_NODES) == [RankedDevice(0, 0), RankedDevice(1, 1)]
-    assert read(tmp_path, TWO_NODES, node_rank=1) == [RankedDevice(2, 4), RankedDevice(3, 5)]
+def test_each_node_has_its_address_and_its_devices_in_the_order_of_their_ranks(tmp_path):
+    table = read(tmp_path, TWO_NODES)
+    assert table.servers == (Server("10.0.0.1", (0, 1)), Server("10.0.0.2", (4, 5)))
+    assert (table.devices_per_server, table.rank_count, table.master_host) == (2, 4, "10.0.0.1")
+
+
+def test_the_ranks_of_a_single_node_meet_at_the_loopback_address(tmp_path):
+    table = read(tmp_path, {**TWO_NODES, "server_count": "1", "server_list": TWO_NODES["server_list"][:1]})
+    assert (table.rank_count, table.master_host) == (2, "127.0.0.1")
 
 
 def changed(*path, to):
@@ -59,6 +65,8 @@ def changed(*path, to):
         (changed("server_count", to=2), '"server_count" its length, as a string'),
         (changed("server_count", to="3"), '"server_count" its length, as a string'),
         (changed("server_list", to={}), '"server_list" must be a list'),
+        ({**TWO_NODES, "server_list": [], "server_count": "0"}, '"server_list" must be a list'),
+        (changed("server_list", 1, "server_id", to=None), r'server_list\[1\]: "server_id" must be a string'),
         (changed("status", to="initializing"), '"status" must be "completed"'),
         (changed("server_list", 1, to="10.0.0.2"), r'server_list\[1\] has no list "device"'),
         (changed("server_list", 0, "device", 1, "rank_id", to=0), r'\[0\] device\[1\]: "rank_id" must be a string'),
@@ -73,7 +81,11 @@ def changed(*path, to):
             changed("server_list", 1, "device", 1, "rank_id", to="2"),
             r"server_list\[1\] has the rank_ids \[2, 2\]; they must be 2 to 3",
         ),
-        (changed("server_list", 1, "device", to=[]), r"server_list\[1\] has 0 devices, DEVICE_NUM says 2"),
+        (changed("server_list", 1, "device", to=[]), r'server_list\[1\] has no list "device"'),
+        (
+            changed("server_list", 1, "device", to=TWO_NODES["server_list"][1]["device"][:1]),
+            r"server_list\[1\] has 1 devices, server_list\[0\] has 2; all nodes must have as many",
+        ),
     ],
 )
 def test_a_faulty_table_is_refused_with_the_entry_and_the_rule(tmp_path, table, message):
@@ -81,8 +93,6 @@ def test_a_faulty_table_is_refused_with_the_entry_and_the_rule(tmp_path, table, 
         read(tmp_path, table)
 
 
-def test_a_table_of_another_number_of_nodes_is_refused(tmp_path):
-    with pytest.raises(UserError, match="server_list has 2 nodes, NODE_NUM says 1"):
-        read(tmp_path, TWO_NODES, node_count=1)
+def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"RANK_TABLE_FILE .*none\.json: No such file"):
-        read_rank_table(tmp_path / "none.json", 0, 1, 1)
+        read_rank_table(tmp_path / "none.json")
