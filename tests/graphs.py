@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operators of a compiled graph, also of one that is meant for another device than this CPU."""
+
+import collections
+import pathlib
+import re
+import tempfile
+
+import mindspore as ms
+from mindspore import Tensor, nn
+
+# %7(equiv_2_CNode_397) = PrimFunc_Cast(%6, I64(35)) ...
+OPERATOR = re.compile(r"^\s+%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(")
+MISSING_KERNEL = ("Unsupported op", "Kernel select failed")
+
+
+def compiled_operators(cell: nn.Cell, *inputs: Tensor) -> collections.Counter:
+    """Return how often each operator occurs in the graph of `cell` that the frontend hands to the backend."""
+    return collections.Counter(match[1] for match in map(OPERATOR.match, compiled_graph(cell, *inputs)) if match)
+
+
+def compiled_graph(cell: nn.Cell, *inputs: Tensor) -> list[str]:
+    """Return the lines of the graph of `cell` that the frontend hands to the backend, gradients expanded.
+
+    The backend then looks for kernels.  If the CPU has none for an operator, that is no error here.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ms.set_context(save_graphs=1, save_graphs_path=folder)  # the variables that replace it are read only once
+        try:
+            cell.compile(*inputs)
+        except (RuntimeError, TypeError) as error:
+            if not any(message in str(error) for message in MISSING_KERNEL):
+                raise
+        finally:
+            ms.set_context(save_graphs=0)
+        graphs = pathlib.Path(folder).rglob("*_validate_*.ir")  # with several ranks also one that copies the parameters
+        path = max(graphs, key=lambda path: path.stat().st_size)
+        return path.read_text(encoding="utf-8").splitlines()
