@@ -41,8 +41,9 @@ from src.config import AUTO, LR_SCALINGS, Config, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.device import set_seed, set_up
+from src.distributed.device import Device, set_seed, set_up
 from src.distributed.process_group import AgreedStop, ProcessGroup
+from src.dropout_check import check_masks
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
@@ -70,13 +71,15 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     user_callbacks = load_callbacks(config.callback)
     device, ranks = set_up(config.device_target, config.device_id, config.jit_level, has_dropout=has_dropout(config))
     precision = choose_precision(config.convert_dtype, device)
+    if has_dropout(config) and device.target != "CPU":
+        check_masks(device.target)
     set_seed(config.seed)
     data = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
     validation_data = create_validation_data(config, data, ranks)
     with outputs_held(config, validation_data is not None, ranks):
         check_memory(config, data, device.target, precision, ranks)
-        train_step = create_train_step(config, data, precision, ranks)
+        train_step = create_train_step(config, data, device, precision, ranks)
         predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
         train_step.set_train()
         record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, str(device), ranks.count)
@@ -175,9 +178,12 @@ def has_dropout(config: Config) -> bool:
     return config.keep_prob < 1 or config.embedding_keep_prob < 1
 
 
-def create_train_step(config: Config, data: DatasetMeta, precision: Precision, ranks: ProcessGroup) -> TrainStep:
+def create_train_step(
+    config: Config, data: DatasetMeta, device: Device, precision: Precision, ranks: ProcessGroup
+) -> TrainStep:
     """Return the TrainStep of a new network, which differs between the ranks in its dropout alone."""
-    network = DeepFM(network_config(config, data), config.seed + ranks.rank, precision.dense_dtype)
+    dropout_seed = config.seed + ranks.rank
+    network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target)
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,

@@ -26,7 +26,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
-from src.dropout import Dropout
+from src.dropout import create_dropout, create_step_counter
 
 EMBEDDING_DEVIATION = 0.01
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
@@ -48,10 +48,17 @@ class DeepFMConfig:
 class DeepFM(nn.Cell):
     """Maps sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
-    dense_dtype: float32 or float16, in which the dense layers multiply; everything else is float32.
+    dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
+    target: the device, "CPU", "GPU" or "Ascend", which decides how dropout draws its masks.
     """
 
-    def __init__(self, config: DeepFMConfig, dropout_seed: int = 0, dense_dtype: ms.Type = ms.float32):
+    def __init__(
+        self,
+        config: DeepFMConfig,
+        dropout_seed: int = 0,
+        dense_dtype: ms.Type = ms.float32,
+        target: str = "CPU",
+    ):
         super().__init__()
         self.config, self.dense_dtype = config, dense_dtype
         self.has_dense_fields = config.dense_field_count > 0
@@ -63,12 +70,11 @@ class DeepFM(nn.Cell):
             self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_mlp:
-            self.deep = MLP(config, dropout_seed, dense_dtype)
+            self.deep = MLP(config, dropout_seed, dense_dtype, target)
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
-        self.square = ops.Square()
         self.mul = ops.Mul()
-        self.half = Tensor(0.5, ms.float32)  # old runtimes can multiply tensors only
+        self.minus_half = Tensor(-0.5, ms.float32)  # old runtimes can multiply tensors only
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
 
@@ -76,19 +82,25 @@ class DeepFM(nn.Cell):
         first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
         embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
-        sum_of_squares = self.sum(self.square(embeddings), 1)  # [B, D]
+        sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
-            sum_of_squares = sum_of_squares + self.matmul(self.square(dense_values), self.square(self.dense_embedding))
-        second_order = self.mul(self.sum_keeping_dims(self.square(sum_of_vectors) - sum_of_squares, 1), self.half)
+            squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
+            sum_of_squares = sum_of_squares + squares
+        # In this order the gradients add up as (g * e + g * e) + ..., rounded as 2 * g * e + ... is.
+        difference = sum_of_squares - self._square(sum_of_vectors)
+        second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
         logits = self.bias + first_order + second_order
         if self.has_dense_fields and self.has_mlp:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
         elif self.has_mlp:
             logits = logits + self.deep(embeddings)
         return logits
+
+    def _square(self, values):
+        return self.mul(values, values)  # the gradient of ops.Square is a power, which takes longer
 
     def fold(self) -> None:
         """Precompute the projection of the dense fields, to predict with weights that no longer change."""
@@ -118,7 +130,7 @@ class MLP(nn.Cell):
     for all by fold(); then [B, N] is multiplied by [N, H] instead of [B, N * D] by [N * D, H].
     """
 
-    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type):
+    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type, target: str):
         super().__init__()
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
@@ -134,15 +146,20 @@ class MLP(nn.Cell):
         self.has_input_dropout = config.embedding_keep_prob < 1
         if self.has_dropout or self.has_input_dropout:
             self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # counted for dropout
+            self.count = create_step_counter(target)
         if self.has_dropout:
             self.dropouts = nn.CellList(
-                [Dropout(size, config.keep_prob, dropout_seed, layer) for layer, size in enumerate(config.hidden_sizes)]
+                [
+                    create_dropout(target, size, config.keep_prob, dropout_seed, layer)
+                    for layer, size in enumerate(config.hidden_sizes)
+                ]
             )
         if self.has_input_dropout:
+            settings = (config.embedding_keep_prob, dropout_seed)
             layer = len(config.hidden_sizes)  # the first index after those of the hidden layers
-            self.sparse_dropout = Dropout(self.sparse_width, config.embedding_keep_prob, dropout_seed, layer)
-        if self.has_input_dropout and config.dense_field_count:
-            self.dense_dropout = Dropout(config.dense_field_count, config.embedding_keep_prob, dropout_seed, layer + 1)
+            self.sparse_dropout = create_dropout(target, self.sparse_width, *settings, layer)
+            if config.dense_field_count:
+                self.dense_dropout = create_dropout(target, config.dense_field_count, *settings, layer + 1)
         self.is_folded = False
         self.reshape = ops.Reshape()
         self.cast = ops.Cast()
@@ -180,7 +197,7 @@ class MLP(nn.Cell):
         return self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
 
     def _next_step(self):
-        return ops.assign_add(self.step, Tensor([1], ms.int32))
+        return self.count(self.step, Tensor([1], ms.int32))
 
 
 class DeepFMPredict(nn.Cell):

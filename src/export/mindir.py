@@ -21,7 +21,7 @@ BIAS_FORMAT = "NCHW"
 OLD_VERSION = 1
 OLD_OPERATORS = {
     "Add", "BiasAdd", "Depend", "Gather", "Load", "MakeTuple", "MatMul", "Mul", "ReLU", "ReduceSum", "Reshape",
-    "Sigmoid", "Square", "Sub", "UpdateState",
+    "Sigmoid", "Sub", "UpdateState",
 }  # fmt: skip
 
 

@@ -8,7 +8,9 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.training.train_step import build_train_step
 from tests import oracles
+from tests.graphs import compiled_operators
 from tests.networks import make_network
 from tests.plain_deepfm import PlainDeepFM
 
@@ -64,6 +66,24 @@ def gradients(network, inputs, weight):
     parameters = network.trainable_params()
     gradient_of = ms.grad(WeightedSum(network, weight).set_train(False), grad_position=None, weights=parameters)
     return {parameter.name: gradient.asnumpy() for parameter, gradient in zip(parameters, gradient_of(*inputs))}
+
+
+def test_squares_are_products_whose_gradients_are_those_of_ops_square_bit_for_bit():
+    network, inputs = make_network(3, 4, (6, 5))
+    weight = Tensor(np.random.default_rng(2).normal(0, 1, (8, 1)).astype(np.float32))
+    found = gradients(network, inputs, weight)
+    network._square = ops.Square()
+    expected = gradients(network, inputs, weight)
+    for name, gradient in found.items():
+        assert np.array_equal(gradient, expected[name]), name
+
+
+def test_the_training_graph_has_no_squares_and_powers():
+    network, inputs = make_network(3, 4, (6, 5))
+    labels = Tensor(np.ones((8, 1), np.float32))
+    operators = compiled_operators(build_train_step(network, 1e-3, 1e-8, l2_coef=0.0), *inputs, labels)
+    assert operators["Mul"] > 10
+    assert not operators.keys() & {"Square", "PowTensorScalar"}
 
 
 def test_second_order_by_a_double_loop_over_pairs():

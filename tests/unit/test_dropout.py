@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import collections
 import math
+import re
 
+import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
-from src.dropout import Dropout
+from src.deepfm import DeepFM, DeepFMConfig
+from src.dropout import GeneratedDropout, HashedDropout, create_dropout
+from src.training.train_step import build_train_step
+from tests.graphs import compiled_graph, compiled_operators
 
 pytestmark = pytest.mark.usefixtures("cpu")
 ROWS, UNITS, KEEP_PROB = 2000, 128, 0.8
@@ -13,8 +19,8 @@ ROWS, UNITS, KEEP_PROB = 2000, 128, 0.8
 
 @pytest.mark.parametrize("keep_prob", [0.02, 0.5, 0.9, 0.999])
 def test_the_fraction_of_units_that_are_kept_is_the_probability_and_the_mean_stays(keep_prob):
-    dropout = Dropout(UNITS, keep_prob, 1, 0).set_train(True)
-    outputs = dropout(Tensor(np.ones((ROWS, UNITS), np.float32)), Tensor([1], dtype=dropout.shift.dtype)).asnumpy()
+    dropout = HashedDropout(UNITS, keep_prob, 1, 0).set_train(True)
+    outputs = dropout(Tensor(np.ones((ROWS, UNITS), np.float32)), Tensor([1], ms.int32)).asnumpy()
     deviation = math.sqrt(keep_prob * (1 - keep_prob) / outputs.size)
     assert (outputs > 0).mean() == pytest.approx(keep_prob, abs=5 * deviation)
     assert outputs.mean(dtype=np.float64) == pytest.approx(1, abs=5 * deviation / keep_prob)
@@ -22,9 +28,9 @@ def test_the_fraction_of_units_that_are_kept_is_the_probability_and_the_mean_sta
 
 def masks(seed=3, layer=0, steps=range(1, 5), rows=ROWS):
     """Return the masks, bool [steps, rows, UNITS], True for units that are kept."""
-    dropout = Dropout(UNITS, KEEP_PROB, seed, layer).set_train(True)
+    dropout = HashedDropout(UNITS, KEEP_PROB, seed, layer).set_train(True)
     ones = Tensor(np.ones((rows, UNITS), np.float32))
-    outputs = np.stack([dropout(ones, Tensor([step], dtype=dropout.shift.dtype)).asnumpy() for step in steps])
+    outputs = np.stack([dropout(ones, Tensor([step], ms.int32)).asnumpy() for step in steps])
     assert set(np.unique(outputs)) == {np.float32(0), np.float32(1 / KEEP_PROB)}
     return outputs > 0
 
@@ -62,7 +68,7 @@ def test_units_are_kept_independently_with_the_same_probability():
 
 def test_the_mask_is_the_hash_worked_out_in_python_integers():
     # The hash of some elements in Python integers.
-    dropout = Dropout(UNITS, KEEP_PROB, 3, 0)
+    dropout = HashedDropout(UNITS, KEEP_PROB, 3, 0)
     unit_keys = dropout.unit_keys.asnumpy().ravel().astype(np.uint32)
     kept = masks(steps=[7])[0]
     for row, unit in ((0, 0), (1, 5), (1999, 127), (1024, 64)):
@@ -79,6 +85,79 @@ def mix_in_python(bits):
 
 
 def test_outside_training_nothing_changes():
-    dropout = Dropout(UNITS, KEEP_PROB, 3, 0).set_train(False)
+    dropout = HashedDropout(UNITS, KEEP_PROB, 3, 0).set_train(False)
     hidden = Tensor(np.random.default_rng(0).normal(size=(5, UNITS)).astype(np.float32))
-    assert np.array_equal(dropout(hidden, Tensor([1], dtype=dropout.shift.dtype)).asnumpy(), hidden.asnumpy())
+    assert np.array_equal(dropout(hidden, Tensor([1], ms.int32)).asnumpy(), hidden.asnumpy())
+
+
+@pytest.mark.parametrize("target, kind", [("CPU", HashedDropout), ("GPU", HashedDropout), ("Ascend", GeneratedDropout)])
+def test_ascend_has_the_generator_and_the_others_the_hash(target, kind):
+    assert type(create_dropout(target, UNITS, KEEP_PROB, 3, 0)) is kind
+
+
+class SeedOf(nn.Cell):
+    def __init__(self, dropout):
+        super().__init__()
+        self.dropout = dropout
+
+    def construct(self, step):
+        return self.dropout.seed_of(step)
+
+
+def test_the_seed_of_a_mask_is_an_arithmetic_sequence_over_the_steps_that_never_overflows():
+    dropout = GeneratedDropout(UNITS, KEEP_PROB, 3, 1)
+    seed_of = SeedOf(dropout)
+    first = int(np.random.default_rng([3, 1]).integers(0, 2**62))
+    for step in (1, 2, 1000, 2**31 - 1):
+        expected = first + step * 1_327_217_885
+        assert expected < 2**63
+        assert seed_of(Tensor([step], ms.int32)).asnumpy().tolist() == [expected]
+
+
+def test_no_two_masks_have_the_same_seed():
+    firsts = {
+        (seed, layer): int(GeneratedDropout(UNITS, KEEP_PROB, seed, layer).first_seed)
+        for seed in range(20)
+        for layer in range(6)
+    }
+    seeds = {first + step * 1_327_217_885 for first in firsts.values() for step in range(1000)}
+    assert len(seeds) == len(firsts) * 1000
+    one_layer = {(firsts[0, 0] + step * 1_327_217_885) % 2**32 for step in range(100_000)}
+    assert len(one_layer) == 100_000  # also where a kernel takes the low 32 bits only
+
+
+def ascend_train_step(embedding_keep_prob):
+    network = DeepFM(DeepFMConfig(20, 4, 3, 4, (6, 5), 0.9, embedding_keep_prob), 3, target="Ascend")
+    return build_train_step(network, 1e-3, 1e-8, 1e-4)
+
+
+def batch():
+    random = np.random.default_rng(1)
+    ids = random.integers(0, 20, (8, 4)).astype(np.int32)
+    return [*map(Tensor, (ids, random.normal(size=(8, 3)).astype(np.float32), np.ones((8, 1), np.float32)))]
+
+
+def test_the_graph_for_ascend_has_one_generator_per_dropout_and_no_hash():
+    operators = compiled_operators(ascend_train_step(0.8), *batch())
+    assert not operators.keys() & {"RightShift", "BitwiseXor", "Less", "TensorMove"}
+    assert operators["DropoutExt"] == 4  # two hidden layers, the sparse embeddings, the dense values
+    assert operators["DropoutGradExt"] == 3  # the dense values need no gradient
+
+
+def test_the_gradient_of_each_dropout_for_ascend_applies_the_mask_of_its_forward_pass():
+    lines = compiled_graph(ascend_train_step(1.0), *batch())
+    outputs = dict(re.findall(r"^\s+(%\d+)\(.*?\) = TupleGetItem\((%\d+), I64\(1\)\)", "\n".join(lines), re.M))
+    generators = {match[1] for match in map(re.compile(r"\s+(%\d+).* = PrimFunc_DropoutExt\(").match, lines) if match}
+    applied = [
+        match[1] for match in map(re.compile(r".* = PrimFunc_DropoutGradExt\(%\d+, (%\d+),").match, lines) if match
+    ]
+    assert len(generators) == len(applied) == 2
+    assert {outputs[mask] for mask in applied} == generators
+
+
+def test_the_host_computes_the_seeds_for_ascend_and_nothing_else():
+    on_the_host = [
+        line for line in compiled_graph(ascend_train_step(0.8), *batch()) if 'primitive_target: "CPU"' in line
+    ]
+    names = collections.Counter(re.search(r" = PrimFunc_(\w+)\(", line)[1] for line in on_the_host)
+    assert names == {"AssignAdd": 1, "Cast": 1, "Mul": 1, "Add": 4}  # the step, the step's multiple, a seed per dropout
