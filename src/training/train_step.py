@@ -33,7 +33,7 @@ class LossNetwork(nn.Cell):
 
     With several ranks each has the mean over its own rows, and no operation is needed to agree on their number.  The
     mean of the losses of all ranks, and that of their gradients, are those of one process with all the rows unless a
-    batch has padding, which is in one step of an epoch at most: there the rows beside it count a little more.
+    batch has padding, which is in one step of an epoch at most: there the real rows of that batch count more.
     """
 
     def __init__(self, network: DeepFM, l2_coef: float, l2_on: str = "tables"):
