@@ -25,11 +25,12 @@ from src.config import AUTO, Config, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
-from src.distributed.device import dense_dtype, set_up
+from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
+from src.training.precision import choose_precision
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,15 +42,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def evaluate(config: Config) -> None:
     """Evaluate a checkpoint, and write and print the results."""
-    device, ranks = set_up(config.device_target, config.device_id)
+    device, ranks = set_up(config.device_target, config.device_id, config.jit_level)
+    precision = choose_precision(config.convert_dtype, device)
     checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
     data.check_field(config.by_field)
     with contextlib.ExitStack() as stack:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
-        check_memory(checkpoint, config.batch_size, device, ranks)
-        network = checkpoint.load_network(dense_dtype(config.convert_dtype, device))
+        check_memory(checkpoint, config.batch_size, device.target, ranks)
+        network = checkpoint.load_network(precision.dense_dtype)
         test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
         evaluation = evaluate_split("test", DeepFMPredict(network), test_data, ranks, slices=slices)

@@ -45,9 +45,9 @@ def export(config: Config) -> None:
     options = ExportOptions(config.file_format, config.batch_size, config.mindir_version)
     with export_target(config.file_name, config.file_format) as target:
         device, _ = set_up(config.device_target, config.device_id)
-        check_export_options(options, device)
+        check_export_options(options, device.target)
         checkpoint = find_checkpoint(config.ckpt_file, "--ckpt_file")
-        check_memory(checkpoint.folder.network_config, config.batch_size, device)
+        check_memory(checkpoint.folder.network_config, config.batch_size, device.target)
         rows = read_parity_rows(config.dataset_path, checkpoint)
         network = checkpoint.load_network()
         expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, config.batch_size)

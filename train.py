@@ -41,12 +41,14 @@ from src.config import AUTO, LR_SCALINGS, Config, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.distributed.device import dense_dtype, set_seed, set_up
+from src.distributed.device import Device, set_seed, set_up
 from src.distributed.process_group import AgreedStop, ProcessGroup
+from src.dropout_check import check_masks
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.training.learning_rate import LearningRate
+from src.training.precision import Precision, choose_precision
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
 from src.training.tensorboard import TensorBoard, check_package
@@ -67,17 +69,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -> None:
     """Train by the configuration, and report.  publish() is called when there are new results."""
     user_callbacks = load_callbacks(config.callback)
-    device, ranks = set_up(config.device_target, config.device_id)
+    device, ranks = set_up(config.device_target, config.device_id, config.jit_level, has_dropout=has_dropout(config))
+    precision = choose_precision(config.convert_dtype, device)
+    if has_dropout(config) and device.target != "CPU":
+        check_masks(device.target)
     set_seed(config.seed)
     data = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
     validation_data = create_validation_data(config, data, ranks)
     with outputs_held(config, validation_data is not None, ranks):
-        check_memory(config, data, device, ranks)
-        train_step = create_train_step(config, data, device, ranks)
+        check_memory(config, data, device.target, precision, ranks)
+        train_step = create_train_step(config, data, device, precision, ranks)
         predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
         train_step.set_train()
-        record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, device, ranks.count)
+        record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, str(device), ranks.count)
         folder, state, in_place = open_run(config, data, train_step, record, ranks)
         if ranks.is_first:
             save_probe_rows(folder.path, data)
@@ -134,10 +139,13 @@ def outputs_held(config: Config, has_validation: bool, ranks: ProcessGroup) -> I
         yield
 
 
-def check_memory(config: Config, data: DatasetMeta, device: str, ranks: ProcessGroup) -> None:
+def check_memory(config: Config, data: DatasetMeta, device: str, precision: Precision, ranks: ProcessGroup) -> None:
     """Print the memory that training will take, and refuse more than this machine has."""
     sizes, processes = network_config(config, data), ranks.local_count()
-    needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
+    needed = training_bytes(
+        sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay,
+        checks_overflow=precision.checks_overflow,
+    )  # fmt: skip
     cells = data.lines * data.settings["slot_dim"] if data.settings["skip_id_convert"] else None
     advice = training_advice(sizes, cells, processes)
     ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
@@ -165,13 +173,21 @@ def network_config(config: Config, data: DatasetMeta) -> DeepFMConfig:
     )
 
 
-def create_train_step(config: Config, data: DatasetMeta, device: str, ranks: ProcessGroup) -> TrainStep:
+def has_dropout(config: Config) -> bool:
+    """Tell whether training draws dropout masks."""
+    return config.keep_prob < 1 or config.embedding_keep_prob < 1
+
+
+def create_train_step(
+    config: Config, data: DatasetMeta, device: Device, precision: Precision, ranks: ProcessGroup
+) -> TrainStep:
     """Return the TrainStep of a new network, which differs between the ranks in its dropout alone."""
-    network = DeepFM(network_config(config, data), config.seed + ranks.rank, dense_dtype(config.convert_dtype, device))
+    dropout_seed = config.seed + ranks.rank
+    network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target)
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
-        ranks.count,
+        precision.loss_scale, checks_overflow=precision.checks_overflow,
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def measure(batch_size: int, steps: int, core: int) -> float:
     _, ranks = set_up("CPU", 0)
     set_seed(1)
     network = DeepFM(DeepFMConfig(VOCABULARY, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9))
-    train_step = build_train_step(network, 5e-4, 5e-8, 8e-5, rank_count=ranks.count)
+    train_step = build_train_step(network, 5e-4, 5e-8, 8e-5)
     random = np.random.default_rng(core)
     batch = (
         Tensor(random.integers(0, VOCABULARY, (batch_size, SPARSE_FIELDS)).astype(np.int32)),

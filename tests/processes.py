@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes as a user starts them, and the checks of their ends."""
 
+import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 
+from src.distributed.launch import find_free_port
 from tests.conftest import ROOT
 
 
@@ -20,6 +22,22 @@ def start_script(script, *arguments, cwd, **variables):
         ["bash", ROOT / "scripts" / script, *map(str, arguments)], cwd=cwd, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def results_of_two_ranks(program):
+    """Run a program as two ranks and their scheduler; return what each rank printed as JSON behind the word results."""
+    port = str(find_free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "MS_ROLE": role, "MS_NODE_ID": node, "MS_WORKER_NUM": "2", "MS_SCHED_HOST": "127.0.0.1",
+                 "MS_SCHED_PORT": port},
+        )
+        for role, node in (("MS_SCHED", ""), ("MS_WORKER", "0"), ("MS_WORKER", "1"))
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes[1:]] == [0, 0], outputs
+    return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
 
 
 def restore_signals():

@@ -14,6 +14,7 @@ PROCESS_BYTES = int(0.6 * 2**30)  # Python, MindSpore and the readers of the dat
 # Copies of all parameters at the peak.  Training holds the weights, both moments of Adam, the gradients and, while it
 # saves a checkpoint, the weights and moments that it writes; options need further copies.
 TRAINING_COPIES, L2_COPIES, CLIPPING_COPIES, EMA_COPIES = 6, 2.5, 4, 5
+OVERFLOW_COPIES = 5  # the check of the gradients of float16: those that pass are other arrays
 PREDICTION_COPIES = 6.5  # evaluation and export: the weights, and the checkpoint with both moments while it is read
 # Values per row of a batch that are held at once, per embedding dimension and per hidden unit.
 TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 11
@@ -60,12 +61,26 @@ def table_bytes(sizes: HasSizes, *, is_training: bool) -> int:
     return copies * FLOAT_BYTES * sizes.vocabulary_size * (sizes.embedding_size + 1)
 
 
-def training_bytes(sizes: HasSizes, batch_size: int, l2_coef: float, clip_norm: float, ema_decay: float) -> int:
+def training_bytes(
+    sizes: HasSizes,
+    batch_size: int,
+    l2_coef: float,
+    clip_norm: float,
+    ema_decay: float,
+    *,
+    checks_overflow: bool = False,
+) -> int:
     """Return the bytes of a process that trains.
 
-    batch_size: rows per step of the process.  l2_coef, clip_norm, ema_decay: as in the training; 0 if off.
+    batch_size: rows per step of the process.  l2_coef, clip_norm, ema_decay, checks_overflow: as in the training; 0 or
+    False if off.
     """
-    options = ((l2_coef, L2_COPIES), (clip_norm, CLIPPING_COPIES), (ema_decay, EMA_COPIES))
+    options = (
+        (l2_coef, L2_COPIES),
+        (clip_norm, CLIPPING_COPIES),
+        (ema_decay, EMA_COPIES),
+        (checks_overflow, OVERFLOW_COPIES),
+    )
     copies = TRAINING_COPIES + sum(more for setting, more in options if setting)
     return _process_bytes(sizes, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
 

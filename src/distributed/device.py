@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
+from dataclasses import dataclass
+
 import mindspore as ms
 import mindspore.dataset as ds
+from mindspore._c_expression import MSContext
 from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
@@ -12,18 +15,63 @@ from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
 
+# The chips of Ascend devices, as MindSpore 2.10 names them, by what its table of their features says (the function
+# SocSupportsAscendFeatureForSocVersion in libmindspore_core.so).
+ASCEND_910A = "ascend910"  # that of the Atlas 800 of 2019
+BFLOAT16_SOCS = ("ascend910b", "ascend910_93", "ascend950")  # A2, A3, ...: feature "train_hq_dtype_line"
+FUSION_SOCS = ("ascend910b", "ascend910_93")  # feature "graph_kernel_dvm"
 
-def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
+
+@dataclass(frozen=True)
+class Device:
+    """The device of a process.
+
+    target: "Ascend", "GPU" or "CPU".  soc: the chip of an Ascend, such as "ascend910b"; "" elsewhere.
+    """
+
+    target: str
+    soc: str = ""
+
+    def __str__(self):
+        return f"{self.target} ({self.soc})" if self.soc else self.target
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether matrices can be multiplied in bfloat16."""
+        return self.soc in BFLOAT16_SOCS
+
+    @property
+    def multiplies_in_half(self) -> bool:
+        """Whether float32 matrices are multiplied in float16, too: the matrix unit of the 910A has no float32."""
+        return self.soc == ASCEND_910A
+
+    @property
+    def saturates(self) -> bool:
+        """Whether a number that is too large becomes the largest one, not infinity: the 910A has no other mode."""
+        return self.soc == ASCEND_910A
+
+    @property
+    def fuses_operators(self) -> bool:
+        """Whether the jit level O1 differs from O0."""
+        return self.target == "GPU" or self.soc in FUSION_SOCS
+
+
+def set_up(
+    target: str, device_id: int, jit_level: str = "auto", *, has_dropout: bool = False
+) -> tuple[Device, ProcessGroup]:
     """Select the device, for graph mode, and join the other ranks if a launcher has started several.
 
     target: "auto" takes an accelerator if there is one.  device_id: used unless the launcher gives one.
-    Return the target and the ProcessGroup.  To be called before any parameter is created.
+    jit_level, has_dropout: see choose_jit_level.
+    Return the Device and the ProcessGroup.  To be called before any parameter is created.
     """
     launcher = read_launcher()
     clear_other_launchers(launcher)
-    chosen = select_device(target, device_id, launcher)
+    device = select_device(target, device_id, launcher)
+    if level := choose_jit_level(jit_level, device, has_dropout=has_dropout):
+        ms.set_context(jit_config={"jit_level": level})  # before joining, whose collectives depend on it on Ascend
     if launcher.kind is None:
-        return chosen, ProcessGroup()
+        return device, ProcessGroup()
     _join(launcher)
     ranks = ProcessGroup(get_rank(), get_group_size())
     print(f"rank {ranks.rank} of {ranks.count}")
@@ -34,7 +82,7 @@ def set_up(target: str, device_id: int) -> tuple[str, ProcessGroup]:
             device_num=ranks.count,
             parameter_broadcast=True,
         )
-    return chosen, ranks
+    return device, ranks
 
 
 def _join(launcher: Launcher) -> None:
@@ -59,8 +107,8 @@ def _join(launcher: Launcher) -> None:
         ) from error
 
 
-def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> str:
-    """Select the device, for graph mode, and return its target; "auto" takes an accelerator if there is one.
+def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> Device:
+    """Select the device, for graph mode, and return it; "auto" takes an accelerator if there is one.
 
     device_id: used unless the Launcher gives one.  UserError if MindSpore cannot use the device.
     """
@@ -75,13 +123,27 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> st
             f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
         ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
-    print(f"device: {chosen}" + (f" {number}" if number is not None else ""))
-    return chosen
+    device = Device(chosen, MSContext.get_instance().get_ascend_soc_version() if chosen == "Ascend" else "")
+    print(f"device: {device}" + (f" {number}" if number is not None else ""))
+    return device
 
 
-def dense_dtype(convert_dtype: str, device: str) -> ms.Type:
-    """Return the type in which dense layers multiply on a device: float16 if asked for, and by "auto" where it pays."""
-    return ms.float16 if convert_dtype == "True" or (convert_dtype == "auto" and device != "CPU") else ms.float32
+def choose_jit_level(asked: str, device: Device, *, has_dropout: bool) -> str | None:
+    """Return the level at which graphs are to be compiled; None for the choice of MindSpore.  Print what is unexpected.
+
+    asked: "O0" or "O1", of which O1 fuses operators where the device can; "auto".
+    has_dropout: whether the graphs draw dropout masks.  MindSpore compiles for the 910A with GE by default (its level
+    O2, feature "jit_level_o2_default_ascend_jit"), and GE has no counterpart of the generator of masks,
+    DropoutGenMaskExt (libmindspore_graph_ir.so): so "auto" is O0 there.
+    """
+    if asked == "auto":
+        if not (has_dropout and device.soc == ASCEND_910A):
+            return None
+        print(f"note: graphs are compiled at jit level O0, as the default of {device} has no dropout masks")
+        return "O0"
+    if asked == "O1" and not device.fuses_operators:
+        print(f"note: --jit_level=O1 fuses no operators on {device}: it is the same as O0 there")
+    return asked
 
 
 def set_seed(seed: int) -> None:

@@ -4,14 +4,23 @@
 import math
 
 import mindspore as ms
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import ParameterTuple, Tensor, amp, nn, ops
 
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
 
 EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
-LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
+
+
+class Square(nn.Cell):
+    """The square of each element.  The gradient of ops.Square is a power, which takes longer than a product."""
+
+    def construct(self, values: Tensor) -> Tensor:
+        return values * values
+
+    def bprop(self, values: Tensor, squares: Tensor, gradient: Tensor) -> tuple[Tensor]:
+        return (gradient * (values + values),)
 
 
 class LossNetwork(nn.Cell):
@@ -21,19 +30,20 @@ class LossNetwork(nn.Cell):
 
     l2_on: "tables", or "batch": of the tables of sparse fields only the rows of the batch's ids count, each as often as
     its id occurs, divided by the number of rows of the batch.
-    rank_count: the number of processes with a batch each; the mean of their losses is the loss of all their rows.
+
+    With several ranks each has the mean over its own rows, and no operation is needed to agree on their number.  The
+    mean of the losses of all ranks, and that of their gradients, are those of one process with all the rows unless a
+    batch has padding, which is in one step of an epoch at most: there the real rows of that batch count more.
     """
 
-    def __init__(self, network: DeepFM, l2_coef: float, l2_on: str = "tables", rank_count: int = 1):
+    def __init__(self, network: DeepFM, l2_coef: float, l2_on: str = "tables"):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.rank_count = rank_count
-        if rank_count > 1:
-            self.sum_of_ranks = ops.AllReduce(ops.ReduceOp.SUM)
         self.half_l2_coef = l2_coef / 2
         self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
         self.full_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
         self.gather = ops.Gather()
+        self.square = Square()
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
     def construct(self, *batch: Tensor) -> Tensor:
@@ -41,28 +51,25 @@ class LossNetwork(nn.Cell):
         logits = self.network(*batch[:-1])  # [B, 1]
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
         total = self.log_loss(logits, labels, real, ops.ones_like(real))
-        row_count = ops.maximum(self._mean_of_ranks(real.sum()), 1 / self.rank_count)
+        row_count = ops.maximum(real.sum(), 1.0)
         loss = total / row_count
         if self.half_l2_coef > 0:
             for table in self.full_tables:
-                loss = loss + self.half_l2_coef * ops.square(table).sum()
+                loss = loss + self.half_l2_coef * self.square(table).sum()
             for table in self.batch_tables:
-                squares = ops.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
+                squares = self.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
                 loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
-
-    def _mean_of_ranks(self, row_count):
-        if self.rank_count == 1:
-            return row_count
-        return self.sum_of_ranks(ops.reshape(row_count, (1,)))[0] / self.rank_count
 
 
 class TrainStep(nn.TrainOneStepCell):
     """From a batch to its loss, updating the network of `loss_network` with its optimizer.
 
     clip_norm: the largest norm of all gradients together, to which larger ones are scaled down; 0 for no limit.
-    loss_scale: the factor that keeps small gradients above 0 while they are float16; other than 1, a step whose
-    gradients are not finite changes nothing.
+    loss_scale: the factor that keeps small gradients above 0 while they are float16.
+    checks_overflow: whether a step whose gradients are not finite counts as one whose gradients are 0: Adam's moments
+    decay, and the weights still move by them.  It counts as a step, so the steps of all ranks and of the learning rate
+    stay the same; and there is no branch, for which the host would have to wait for the device in every step.
     ema_decay: the weights of `ema_network`, a network like that of loss_network, follow its weights as an exponential
     moving average, faster in the first steps, which are far off.  0 for none: then `ema_network` is that network.
     """
@@ -74,6 +81,8 @@ class TrainStep(nn.TrainOneStepCell):
         clip_norm: float = 0.0,
         loss_scale: float = 1.0,
         ema_decay: float = 0.0,
+        *,
+        checks_overflow: bool = False,
     ):
         super().__init__(loss_network, optimizer, sens=loss_scale)
         self.clip_norm = clip_norm
@@ -83,6 +92,7 @@ class TrainStep(nn.TrainOneStepCell):
             self.ema_network, ema_weights = _make_ema_network(loss_network.network)
             self.ema_weights = ParameterTuple(ema_weights)
         self.inverse_scale = 1 / loss_scale
+        self.checks_overflow = checks_overflow
         self.for_each = ops.HyperMap()
         self._learning_rate: float | None = None
 
@@ -91,12 +101,12 @@ class TrainStep(nn.TrainOneStepCell):
         sensitivity = ops.fill(loss.dtype, loss.shape, self.sens)
         gradients = self.grad(self.network, self.weights)(*batch, sensitivity)
         gradients = self.grad_reducer(gradients)
-        if self.inverse_scale == 1:
-            return ops.depend(loss, self._update(gradients))
-        gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
-        if ops.stack(self.for_each(_is_finite, gradients)).all():
-            loss = ops.depend(loss, self._update(gradients))
-        return loss
+        if self.inverse_scale != 1:
+            gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
+        if self.checks_overflow:
+            # All ranks find the same, as the reduction has spread to all of them what is not finite.
+            gradients = self.for_each(ops.partial(_or_zero, amp.all_finite(gradients)), gradients)
+        return ops.depend(loss, self._update(gradients))
 
     def _update(self, gradients):
         if self.clip_norm > 0:
@@ -134,8 +144,8 @@ def _times(factor, gradient):
     return gradient * factor
 
 
-def _is_finite(gradient):
-    return ops.isfinite(gradient).all()
+def _or_zero(is_finite, gradient):
+    return ops.where(is_finite, gradient, 0.0)
 
 
 def build_train_step(
@@ -146,17 +156,19 @@ def build_train_step(
     l2_on: str = "tables",
     clip_norm: float = 0.0,
     ema_decay: float = 0.0,
-    rank_count: int = 1,
+    loss_scale: float = 1.0,
+    *,
+    checks_overflow: bool = False,
 ) -> TrainStep:
-    """Return a cell that takes a batch, updates `network` with Adam and returns the loss.
+    """Return a cell that takes a batch, updates `network` with Adam and returns the loss; see TrainStep.
 
-    rank_count: the number of processes that train together, each with batches of its own.
+    In a job of several ranks each passes batches of its own, and all update their networks by the mean gradients.
     """
-    loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
-    loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
+    loss_network = LossNetwork(network, l2_coef, l2_on)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
         optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
-    return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
+    train_step = TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay, checks_overflow=checks_overflow)
+    return train_step.set_train()
 
 
 def init_bias_to_base_rate(network: DeepFM, positives: int, row_count: int) -> None:

@@ -11,16 +11,38 @@ import sys
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import pytest
 
+from src.criteo_like import write_rows
+from src.preprocessing.splits import KeySplits
 from tests.conftest import ROOT
 from tests.processes import start_script
 
 FLAGS = ("--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=1", "--learning_rate=0.01", "--log_every=1",
          "--l2_coef=1e-3", "--clip_norm=1", "--eval_every_steps=7", "--lr_schedule=plateau", "--train_epochs=4",
          "--keep_checkpoint_max=0")  # fmt: skip
+TRAIN_ROWS = 12 * 400
 STEPS = 4 * 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, run):
+    """The MindRecord of rows of which just TRAIN_ROWS are for training.
+
+    Without padding, the mean over two ranks is exactly that over all rows.
+    """
+    splits = KeySplits.from_ratios(2020, 0.1, 0.1)
+    is_trained = splits.keys(np.arange(2 * TRAIN_ROWS, dtype=np.uint64)) < np.uint64(splits.valid_start)
+    row_count = int(np.searchsorted(np.cumsum(is_trained), TRAIN_ROWS)) + 1
+    work = tmp_path_factory.mktemp("data")
+    write_rows(work / "train.txt", row_count, seed=2)
+    flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=0")
+    finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={work}", *flags)
+    assert finished.returncode == 0, finished.stderr
+    assert f"train               {TRAIN_ROWS:,} rows" in finished.stdout
+    return work / "mindrecord"
 
 
 def two_ranks(data, folder, *flags):

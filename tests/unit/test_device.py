@@ -2,18 +2,53 @@
 import mindspore as ms
 import pytest
 
-from src.distributed.device import dense_dtype
+from src.distributed.device import Device, choose_jit_level, select_device, set_up
+
+ASCEND_910A, ASCEND_910B = Device("Ascend", "ascend910"), Device("Ascend", "ascend910b")
+FUSION_NOTE = "note: --jit_level=O1 fuses no operators on CPU: it is the same as O0 there\n"
+DROPOUT_NOTE = "note: graphs are compiled at jit level O0, as the default of Ascend (ascend910) has no dropout masks\n"
+
+
+def test_the_cpu_is_a_device_without_a_chip():
+    assert select_device("CPU", 0) == Device("CPU", "")
+
+
+@pytest.mark.parametrize(("device", "text"), [(Device("CPU"), "CPU"), (ASCEND_910B, "Ascend (ascend910b)")])
+def test_a_device_is_printed_with_its_chip(device, text):
+    assert str(device) == text
 
 
 @pytest.mark.parametrize(
-    ("convert_dtype", "device", "expected"),
+    ("asked", "device", "has_dropout", "level", "note"),
     [
-        ("auto", "CPU", ms.float32),
-        ("auto", "GPU", ms.float16),
-        ("auto", "Ascend", ms.float16),
-        ("True", "CPU", ms.float16),
-        ("False", "Ascend", ms.float32),
+        ("auto", Device("CPU"), True, None, ""),
+        ("auto", Device("GPU"), True, None, ""),
+        ("auto", ASCEND_910B, True, None, ""),
+        ("auto", ASCEND_910A, True, "O0", DROPOUT_NOTE),
+        ("auto", ASCEND_910A, False, None, ""),
+        ("O0", ASCEND_910A, True, "O0", ""),
+        ("O1", ASCEND_910B, True, "O1", ""),
+        ("O1", Device("GPU"), True, "O1", ""),
+        (
+            "O1",
+            Device("CPU"),
+            True,
+            "O1",
+            "note: --jit_level=O1 fuses no operators on CPU: it is the same as O0 there\n",
+        ),
     ],
 )
-def test_dense_layers_are_half_precision_where_it_pays_or_is_wanted(convert_dtype, device, expected):
-    assert dense_dtype(convert_dtype, device) == expected
+def test_the_jit_level_is_that_of_mindspore_unless_asked_for_or_needed(asked, device, has_dropout, level, note, capsys):
+    assert choose_jit_level(asked, device, has_dropout=has_dropout) == level
+    assert capsys.readouterr().out == note
+
+
+def test_the_jit_level_reaches_mindspore(cpu):
+    before = ms.get_context("jit_config")
+    try:
+        set_up("CPU", 0)
+        assert ms.get_context("jit_config") == before
+        set_up("CPU", 0, "O0")
+        assert ms.get_context("jit_config") == {"jit_level": "O0"}
+    finally:
+        ms.set_context(jit_config=before or {"jit_level": "O0"})

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A group of one process, and a real one of two processes, which msrun's variables join."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from src.common.errors import UserError
-from src.distributed.launch import find_free_port
 from src.distributed.process_group import ProcessGroup
-from tests.conftest import ROOT
+from tests.processes import results_of_two_ranks
 
 # Every collective operation once; prints the results of its rank as JSON.
 PROGRAM = """
@@ -56,18 +50,7 @@ print("results" + json.dumps(results))
 @pytest.fixture(scope="module")
 def results():
     """The results of both ranks, in the order of the ranks."""
-    port = str(find_free_port())
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, "MS_ROLE": role, "MS_NODE_ID": node, "MS_WORKER_NUM": "2", "MS_SCHED_HOST": "127.0.0.1",
-                 "MS_SCHED_PORT": port},
-        )
-        for role, node in (("MS_SCHED", ""), ("MS_WORKER", "0"), ("MS_WORKER", "1"))
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=100) for process in processes]
-    assert [process.returncode for process in processes[1:]] == [0, 0], outputs
-    return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
+    return results_of_two_ranks(PROGRAM)
 
 
 def test_two_ranks_know_their_numbers_and_share_a_host(results):
