@@ -9,6 +9,7 @@ from mindspore import ParameterTuple, Tensor, nn, ops
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
+from src.training.optimizer import Adam
 
 EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
 LOSS_SCALE = 1024.0  # that of the model zoo; a mean log loss has gradients far below 65504 / 1024
@@ -84,7 +85,6 @@ class TrainStep(nn.TrainOneStepCell):
             self.ema_weights = ParameterTuple(ema_weights)
         self.inverse_scale = 1 / loss_scale
         self.for_each = ops.HyperMap()
-        self._learning_rate: float | None = None
 
     def construct(self, *batch: Tensor) -> Tensor:
         loss = self.network(*batch)
@@ -107,12 +107,6 @@ class TrainStep(nn.TrainOneStepCell):
             fraction = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
             updated = self.for_each(ops.partial(_move_towards, fraction), self.ema_weights, self.weights)
         return updated
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Set the learning rate of the following steps."""
-        if learning_rate != self._learning_rate:
-            self.optimizer.learning_rate.set_data(Tensor(learning_rate, ms.float32))
-            self._learning_rate = learning_rate
 
 
 def _make_ema_network(network):
@@ -147,15 +141,17 @@ def build_train_step(
     clip_norm: float = 0.0,
     ema_decay: float = 0.0,
     rank_count: int = 1,
+    block_size: int = 1,
 ) -> TrainStep:
     """Return a cell that takes a batch, updates `network` with Adam and returns the loss.
 
     rank_count: the number of processes that train together, each with batches of its own.
+    block_size: the number of steps that the host starts together.
     """
     loss_scale = LOSS_SCALE if network.dense_dtype == ms.float16 else 1.0
     loss_network = LossNetwork(network, l2_coef, l2_on, rank_count)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
-        optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
+        optimizer = Adam(loss_network.trainable_params(), learning_rate, epsilon, block_size)
     return TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay).set_train()
 
 

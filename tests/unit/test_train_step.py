@@ -186,16 +186,6 @@ def test_averaging_does_not_change_the_training():
     assert all(np.array_equal(*pair) for pair in zip(*last))
 
 
-def test_the_learning_rate_can_be_set_between_steps():
-    network, inputs = make_network(3, 4, (6,))
-    train_step = build_train_step(network, learning_rate=0.01, epsilon=5e-8, l2_coef=0.0)
-    for rate, moves in ((0.0, False), (0.02, True), (0.0, False)):
-        before = network.bias.asnumpy().item()
-        train_step.set_learning_rate(rate)
-        train_step(*inputs, Tensor(LABELS))
-        assert (network.bias.asnumpy().item() != before) is moves
-
-
 def test_the_bias_starts_at_the_base_rate():
     network, inputs = make_network(3, 4, (6,), deviation=0.0)
     init_bias_to_base_rate(network, positives=250, row_count=1000)
