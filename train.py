@@ -175,7 +175,7 @@ def create_train_step(config: Config, data: DatasetMeta, device: str, ranks: Pro
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
-        ranks.count, config.sink_size,
+        ranks.count, block_size=config.sink_size,
     )  # fmt: skip
 
 

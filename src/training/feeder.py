@@ -28,8 +28,7 @@ class Feeder(contextlib.AbstractContextManager):
 
     def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
         """step: the number of batches to pass over, a multiple of block_size.  epochs: passes, those included."""
-        self._train_step, self._block_size, self._epochs = train_step, block_size, epochs
-        self._dataset = dataset
+        self._train_step, self._block_size = train_step, block_size
         dataset.set_init_step(step)
 
     def blocks(self, count: int) -> Iterator[Block]:
