@@ -37,7 +37,7 @@ from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
-from src.config import AUTO, LR_SCALINGS, Config, load_config, outputs_of
+from src.config import AUTO, LR_SCALINGS, Config, check_sink_size, load_config, outputs_of
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
@@ -47,13 +47,14 @@ from src.dropout_check import check_masks
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
+from src.training.feeder import choose_feeder
 from src.training.learning_rate import LearningRate
 from src.training.precision import Precision, choose_precision
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
 from src.training.tensorboard import TensorBoard, check_package
 from src.training.train_step import TrainStep, build_train_step, init_bias_to_base_rate
-from src.training.trainer import Trainer
+from src.training.trainer import Trainer, converted_step
 from src.training.user_callbacks import load_callbacks
 from src.training.validation import Validation
 
@@ -76,6 +77,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     set_seed(config.seed)
     data = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
+    check_sink_size(config, train_data.get_dataset_size())
     validation_data = create_validation_data(config, data, ranks)
     with outputs_held(config, validation_data is not None, ranks):
         check_memory(config, data, device.target, precision, ranks)
@@ -86,23 +88,25 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
         folder, state, in_place = open_run(config, data, train_step, record, ranks)
         if ranks.is_first:
             save_probe_rows(folder.path, data)
-        stop = AgreedStop(signals, ranks)
+        most_checks = config.log_every // config.sink_size
+        stop, evaluation_stop = (AgreedStop(signals, ranks, most_checks) for _ in range(2))
         callbacks = [  # in the order of their calls
             LearningRateScheduler(create_schedule(config, train_data.get_dataset_size(), ranks.count)),
             *create_logs(config),
             record,
             *user_callbacks,
             StopOnSignal(stop),
-            Validation(create_evaluate(predictor, validation_data, ranks, stop), config.eval_every_steps),
+            Validation(create_evaluate(predictor, validation_data, ranks, evaluation_stop), config.eval_every_steps),
             EarlyStopping(config.early_stop_patience),
             SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds),
             Upload(publish),
         ]
         rows_per_step = config.batch_size * ranks.count
-        trainer = Trainer(train_step, config.train_epochs, ranks, callbacks, rows_per_step, config.log_every)
+        feeder = choose_feeder(device.target)
+        trainer = Trainer(train_step, config.train_epochs, ranks, callbacks, rows_per_step, config.log_every, feeder)
         try:
             trainer.fit(train_data, state, in_place=in_place)
-            signals.end()
+            stop.end()
         except Stopped as stopped:
             if trainer.steps_done:
                 stopped.resume_hint = "the same command with --resume=True resumes from there"
@@ -187,7 +191,7 @@ def create_train_step(
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
-        precision.loss_scale, checks_overflow=precision.checks_overflow,
+        precision=precision, block_size=config.sink_size,
     )  # fmt: skip
 
 
@@ -214,7 +218,7 @@ def create_evaluate(
 ) -> Callable[[], Evaluation] | None:
     """Return a function that evaluates the validation set; None if there is none.
 
-    stop: an AgreedStop, which can end an evaluation between two batches.
+    stop: the AgreedStop of the batches of an evaluation, which can end it between two of them.
     """
     if validation_data is None:
         return None
@@ -235,7 +239,7 @@ def open_run(
         checkpoint = find_resume_checkpoint(config.checkpoint_path)
     else:
         return create_folder(config, data, ranks), None, False
-    restore(checkpoint, data, train_step, record)
+    restore(checkpoint, config, data, train_step, record, ranks)
     ranks.barrier()  # until all have read what the first one is going to change
     if not in_place:
         return create_folder(config, data, ranks), checkpoint.state, False
@@ -244,12 +248,21 @@ def open_run(
     return checkpoint.folder, checkpoint.state, True
 
 
-def restore(checkpoint: Checkpoint, data: DatasetMeta, train_step: TrainStep, record: RunRecord) -> None:
+def restore(
+    checkpoint: Checkpoint,
+    config: Config,
+    data: DatasetMeta,
+    train_step: TrainStep,
+    record: RunRecord,
+    ranks: ProcessGroup,
+) -> None:
     """Load a Checkpoint into the train step and the RunRecord of a run on the same data; say so."""
     checkpoint.check_data(data)
     checkpoint.check_resumable()
     for note in record.resume_from(checkpoint.folder.path):
         print(f"note: {note}")
+    steps = data.steps_per_epoch(config.batch_size, ranks.count)
+    check_sink_size(config, steps, converted_step(checkpoint.state, config.batch_size * ranks.count, steps))
     load_into(train_step, checkpoint.path)
     print(f"resuming from {checkpoint.path}, after step {checkpoint.state['step']}")
 

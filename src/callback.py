@@ -82,11 +82,15 @@ class Schedule(Protocol):
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate of each step by a schedule, as `learning_rate`, and counts its plateaus."""
+    """Sets the learning rate of each step by a schedule, and counts its plateaus.
+
+    `learning_rate` is that of the step, of a block that of its last one.
+    """
 
     def __init__(self, schedule: Schedule):
         self._schedule = schedule
         self._plateau_count = 0
+        self._earlier_steps = 0  # of the optimizer, more or fewer than those of this training
 
     def state_dict(self) -> dict:
         return {"plateau_count": self._plateau_count}
@@ -94,10 +98,17 @@ class LearningRateScheduler(Callback):
     def load_state_dict(self, state: dict, *, in_place: bool) -> None:
         self._plateau_count = state["plateau_count"]
 
+    def on_train_begin(self, run_context: RunContext) -> None:
+        params = run_context.original_args()
+        # They differ if another number of ranks has begun the training, and so in steps of another size.
+        self._earlier_steps = params.optimizer.global_step.asnumpy().item() - params.cur_step_num
+
     def on_train_step_begin(self, run_context: RunContext) -> None:
         params = run_context.original_args()
-        params.learning_rate = self._schedule.at(params.cur_step_num - 1, self._plateau_count)
-        params.train_network.set_learning_rate(params.learning_rate)
+        start = params.cur_step_num - params.sink_size
+        rates = [self._schedule.at(step, self._plateau_count) for step in range(start, params.cur_step_num)]
+        params.learning_rate = rates[-1]
+        params.optimizer.set_learning_rates(rates, self._earlier_steps + start)
 
     def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
@@ -166,7 +177,7 @@ class ProgressBar(Callback):
         if params.loss is not None:
             epoch, _ = epoch_and_step(params.cur_step_num, params.batch_num)
             self._text = f"epoch {epoch}/{params.epoch_num}, loss {params.loss:.4f}"
-        self._progress.advance(params.rows_per_step, self._text)
+        self._progress.advance(params.rows_per_step * params.sink_size, self._text)
 
 
 class NotFinite(UserError):
@@ -223,7 +234,7 @@ class EarlyStopping(Callback):
 
 
 class StopOnSignal(Callback):
-    """Ends training by Stopped after the step in which a signal has come, on all ranks after the same one."""
+    """Ends training by Stopped soon after a signal has come, on all ranks after the same step."""
 
     def __init__(self, stop: AgreedStop):
         self._stop = stop

@@ -22,6 +22,7 @@ CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # a file that MindSpor
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, 3)  # version 2 has the training state in another form, and all else alike
 READ_ATTEMPTS = 5
+BLOCK_PREFIX = "block."  # of the parameters that training sets anew before each block of steps; they are not saved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,20 +276,25 @@ def load_into(cell: nn.Cell, path: str | os.PathLike, *, use_ema: bool = False) 
     wrong = [
         f"{name} {parameter.shape}"
         for name, parameter in cell.parameters_dict().items()
-        if name not in weights or weights[name].shape != parameter.shape
+        if _is_saved(name) and (name not in weights or weights[name].shape != parameter.shape)
     ]
     if wrong:
         raise UserError(
             f"{path} does not hold the network of {MODEL_NAME}; missing or of another size: {', '.join(wrong)}"
         )
-    ms.load_param_into_net(cell, {name: weights[name] for name in cell.parameters_dict()}, strict_load=True)
+    loaded = {name: weights.get(name, parameter) for name, parameter in cell.parameters_dict().items()}
+    ms.load_param_into_net(cell, loaded, strict_load=True)
+
+
+def _is_saved(name):
+    return not name.startswith(BLOCK_PREFIX)
 
 
 def _save_parameters(cell, path):
-    """Write all parameters of a cell atomically; OSError names the file."""
+    """Write the parameters of a cell atomically; OSError names the file."""
     try:
         with muted("Failed to save the checkpoint file"):
-            ms.save_checkpoint(cell, str(path))
+            ms.save_checkpoint(cell, str(path), choice_func=_is_saved)
     except OSError as error:
         with contextlib.suppress(OSError):
             path.with_suffix(".tmp").unlink()

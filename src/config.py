@@ -6,6 +6,7 @@ Config is the table of what each setting can be and what depends on it; default_
 
 import dataclasses
 import enum
+import math
 import pathlib
 import re
 import typing
@@ -31,7 +32,7 @@ class Role(enum.Enum):
     MINDRECORD = "on the MindRecord files, but not on the parsed rows"
     RUN_IDENTITY = "on the parameters of a training and its position in the data: a resumed run must keep it"
     TRAINING = "on the course of a training: a resumed run may change it, and says so"
-    FREE = "on nothing that is continued from: it names paths, devices, limits or formats of exported files"
+    FREE = "on nothing that is continued from: paths, devices, limits, formats of exported files, blocks of steps"
 
 
 def setting(role: Role, **more: Any) -> Any:
@@ -94,6 +95,7 @@ class Config:
     keep_checkpoint_max: int = setting(Role.TRAINING, at_least=0)
     loss_file_name: str = setting(Role.FREE, output_of=("train",))
     log_every: int = setting(Role.TRAINING, at_least=1)
+    sink_size: int = setting(Role.FREE, at_least=1)
     do_eval: bool = setting(Role.TRAINING)
     eval_every_steps: int = setting(Role.TRAINING, at_least=0)
     early_stop_patience: int = setting(Role.TRAINING, at_least=0)
@@ -184,6 +186,7 @@ def _load(argv, description):
     config = Config(**{**defaults, **given})
     _check_columns(config)
     _check_callbacks(config)
+    check_sink_size(config)
     return config
 
 
@@ -239,3 +242,21 @@ def _check_callbacks(config):
     for name in config.callback:
         if not re.fullmatch(r"[^:\s]+:\w+", name):
             raise ConfigError(f"--callback={name}: must have the form package.module:Name")
+
+
+def check_sink_size(config: Config, steps_per_epoch: int = 0, resumed_step: int = 0) -> None:
+    """Raise ConfigError unless all that comes after a number of steps comes at the end of a block of sink_size steps.
+
+    steps_per_epoch: 0 if it is not known yet.  resumed_step: that of the checkpoint from which training starts.
+    """
+    keys = ("log_every", "eval_every_steps", "save_checkpoint_steps")
+    multiples = {f"--{key}={getattr(config, key)}": getattr(config, key) for key in keys}
+    multiples[f"the number of steps per epoch, {steps_per_epoch},"] = steps_per_epoch
+    multiples[f"the step of the checkpoint, {resumed_step},"] = resumed_step
+    for name, steps in multiples.items():
+        if steps % config.sink_size:
+            largest = math.gcd(*multiples.values())
+            possible = ", ".join(str(size) for size in range(1, largest + 1) if largest % size == 0)
+            raise ConfigError(
+                f"--sink_size={config.sink_size}: {name} must be a multiple of it; here it can be {possible}"
+            )

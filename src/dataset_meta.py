@@ -140,6 +140,12 @@ class DatasetMeta:
             )
         return batch_size // rows
 
+    def steps_per_epoch(self, batch_size: int, ranks: int) -> int:
+        """Return the number of training steps in which so many processes together read a batch each."""
+        return self.splits["train"].records // (
+            self.records_per_batch("train", batch_size, training_ranks=ranks) * ranks
+        )
+
     def check_field(self, name: str | None) -> None:
         """Raise UserError if --by_field names no sparse field; None is accepted."""
         if name is not None and name not in self.sparse_fields:

@@ -4,23 +4,29 @@
 import os
 
 from src.common.errors import ConfigError
-from src.config import AUTO, Config, read_help
+from src.config import AUTO, Config, check_sink_size, read_help
 from src.dataset_meta import DatasetMeta
 
 
 def check_inputs(
-    config: Config, needed: tuple[str, ...], optional: tuple[str, ...] = (), *, split: str | None = None
+    config: Config,
+    needed: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    *,
+    split: str | None = None,
+    ranks: int = 1,
 ) -> None:
     """Raise UserError if an input of a command is missing, or if the data do not suit its flags.
 
     needed: keys of the settings that name the inputs; "auto" stands for ckpt_path.  optional: those of inputs that may
     be missing unless a user has named them.  split: the split whose batches the command reads, None if it reads none.
+    ranks: the number of processes that divide them.
     """
     named = [key for key in optional if str(getattr(config, key)) != read_help()[key].default]
     for key in [*needed, *named]:
         _check_path(config, key)
         if key == "dataset_path":
-            _check_data(DatasetMeta.load(config.dataset_path), config, split)
+            _check_data(DatasetMeta.load(config.dataset_path), config, split, ranks)
 
 
 def check_urls(config: Config, *, needs_data: bool) -> None:
@@ -42,7 +48,10 @@ def _check_path(config, key):
         raise ConfigError(f"--{key}={path}: no such file or folder; expected: {expected}")
 
 
-def _check_data(data, config, split):
+def _check_data(data, config, split, ranks):
+    if split == "train":
+        check_sink_size(config, data.steps_per_epoch(config.batch_size, ranks))
+    elif split is not None:
+        data.records_per_batch(split, config.batch_size)
     if split is not None:
-        data.records_per_batch(split, config.batch_size, training_ranks=1 if split == "train" else None)
         data.check_field(config.by_field)

@@ -23,6 +23,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.process_group import AgreedStop, ProcessGroup
 from src.evaluation.evaluate import evaluate_split
+from src.training.feeder import IteratorFeeder
 from src.training.learning_rate import LearningRate
 from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
@@ -34,20 +35,20 @@ BATCH_SIZE = 50  # of the 1,203 rows of the fixture `dataset`: 20 steps an epoch
 
 
 @functools.cache
-def _compiled(vocabulary_size):
+def _compiled(vocabulary_size, block_size):
     network = DeepFM(DeepFMConfig(vocabulary_size, 7, 3, 2, (3,)))
-    train_step = build_train_step(network, 0.1, 1e-8, 0.0)
+    train_step = build_train_step(network, 0.1, 1e-8, 0.0, block_size=block_size)
     predictor = DeepFMPredict(network)
     train_step.set_train()
     return train_step, predictor, {each.name: each.value().copy() for each in train_step.get_parameters()}
 
 
-def untrained(vocabulary_size):
+def untrained(vocabulary_size, block_size=1):
     """Return a TrainStep with fresh weights and the predictor of its network; both are compiled only once."""
-    train_step, predictor, values = _compiled(vocabulary_size)
+    train_step, predictor, values = _compiled(vocabulary_size, block_size)
     for parameter in train_step.get_parameters():
         parameter.set_data(values[parameter.name].copy())
-    train_step.set_learning_rate(0.0)  # which it remembers, so that the first step sets that of the schedule
+    train_step.optimizer.set_learning_rates([0.0] * block_size, 0)  # so that the first step sets that of the schedule
     return train_step, predictor
 
 
@@ -58,12 +59,13 @@ class Training:
     """
 
     def __init__(self, dataset, folder, *, epochs=1, schedule=("constant", 0.001), has_validation=True, keep=0,
-                 log_every=10, eval_every=0, patience=0, save_every=0, callbacks=()):  # fmt: skip
+                 log_every=10, eval_every=0, patience=0, save_every=0, callbacks=(), sink_size=1,
+                 feeder=IteratorFeeder):  # fmt: skip
         """callbacks: those of a user, at their position in train.py."""
         self.path = pathlib.Path(folder)
         self.data = DatasetMeta.load(dataset)
         self.train_data = create_dataset(self.data, "train", BATCH_SIZE, shuffle=True)
-        self.train_step, self._predictor = untrained(self.data.vocabulary_size)
+        self.train_step, self._predictor = untrained(self.data.vocabulary_size, sink_size)
         self.folder = None
         self.signals, self.publications = StopSignals(), []
         self.schedule = LearningRate(*schedule, epochs * self.train_data.get_dataset_size())
@@ -81,7 +83,7 @@ class Training:
                 ProgressBar(),
                 self.record,
                 *callbacks,
-                StopOnSignal(AgreedStop(self.signals, ProcessGroup())),
+                StopOnSignal(AgreedStop(self.signals, ProcessGroup(), log_every)),
                 Validation(self.evaluate if has_validation else None, eval_every),
                 EarlyStopping(patience),
                 SaveCheckpoint(self.folder, save_every),
@@ -89,6 +91,7 @@ class Training:
             ],
             BATCH_SIZE,
             log_every,
+            feeder,
         )
         self._keep = keep
 
@@ -126,7 +129,7 @@ class Training:
 def context_of(*callbacks, **parameters):
     """Return a RunContext as callbacks get it, of 2 epochs of 25 steps of 4 rows."""
     defaults = {"batch_num": 25, "epoch_num": 2, "rows_per_step": 4, "cur_step_num": 0, "steps_done": 0, "loss": None,
-                "learning_rate": 0.01, "metrics": {}, "list_callback": list(callbacks)}  # fmt: skip
+                "sink_size": 1, "learning_rate": 0.01, "metrics": {}, "list_callback": list(callbacks)}  # fmt: skip
     return RunContext(Parameters(defaults | parameters))
 
 

@@ -52,10 +52,10 @@ def enter(
     clear_other_launchers(launcher)
     handle_signals(resume_hint, guard)
     if description is not None:
-        run_main(lambda: _check_command_line(description, needs, may_read, split, distributed))
+        run_main(lambda: _check_command_line(description, needs, may_read, split, distributed, launcher.count))
 
 
-def _check_command_line(description, needs, may_read, split, distributed):
+def _check_command_line(description, needs, may_read, split, distributed, ranks):
     from src.common.accelerators import check_driver
     from src.config import load_config
     from src.input_checks import check_inputs, check_urls
@@ -64,6 +64,6 @@ def _check_command_line(description, needs, may_read, split, distributed):
     if distributed:
         check_driver(config.device_target)
     if not config.enable_modelarts:
-        check_inputs(config, needs, may_read, split=split)
+        check_inputs(config, needs, may_read, split=split, ranks=ranks)
     elif distributed:  # of these commands a job can be made
         check_urls(config, needs_data="dataset_path" in needs)

@@ -2,6 +2,7 @@
 """The processes that train together, each on a part of the rows of every step, and their collective operations."""
 
 import platform
+import time
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from src.common.errors import UserError
 from src.common.signals import SIGNALS, Stopped, StopSignals
 
 MESSAGE_LENGTH = 1000
+SECONDS_BETWEEN_EXCHANGES = 0.4  # of stop signals; the ranks have stopped after about twice that
 
 
 class ProcessGroup:
@@ -43,20 +45,17 @@ class ProcessGroup:
         """Return the arrays [n] of all ranks, float32 or int32, concatenated: [count * n].  Collective."""
         return column if self.count == 1 else self._all_gather(Tensor(column)).asnumpy()
 
-    def start_sum(self, numbers: Sequence[float]) -> Tensor:
-        """Start to add lists of numbers over all ranks; return a float32 Tensor.  Collective.
-
-        It does not wait for the other ranks; asnumpy() of the Tensor does.
-        """
-        numbers = Tensor(numbers, ms.float32)
-        return numbers if self.count == 1 else self._all_reduce(numbers)
+    def sum(self, numbers: Sequence[float]) -> np.ndarray:
+        """Add lists of numbers over all ranks; return them as float32 [n].  Collective."""
+        own = Tensor(numbers, ms.float32)
+        return (own if self.count == 1 else self._all_reduce(own)).asnumpy()
 
     def local_count(self) -> int:
         """Return how many of the ranks run on this host.  Collective."""
         if self.count == 1:
             return 1
         host = zlib.crc32(platform.node().encode()) % 2**24  # float32 holds these numbers exactly
-        hosts = self.start_sum([host * (rank == self.rank) for rank in range(self.count)]).asnumpy()
+        hosts = self.sum([host * (rank == self.rank) for rank in range(self.count)])
         return int((hosts == host).sum())
 
     def first_does(self, action: Callable[[], object]) -> None:
@@ -73,7 +72,7 @@ class ProcessGroup:
         if self.count > 1:
             codes = [ord(character) for character in str(error or "")[:MESSAGE_LENGTH]]  # float32 holds them exactly
             codes += [0] * (MESSAGE_LENGTH - len(codes))
-            message = "".join(chr(int(code)) for code in self.start_sum(codes).asnumpy() if code)
+            message = "".join(chr(int(code)) for code in self.sum(codes) if code)
             error = error or (UserError(message) if message else None)
         if error is not None:
             raise error
@@ -81,31 +80,58 @@ class ProcessGroup:
     def barrier(self) -> None:
         """Wait until all ranks have called this.  Collective."""
         if self.count > 1:
-            self.start_sum([0]).asnumpy()
+            self.sum([0])
 
 
 class AgreedStop:
-    """Lets all ranks stop after the same step when one of them has received a signal.
+    """Lets all ranks stop at the same check of a loop when one of them has received a signal.
 
-    With several ranks, a check sees the signals that had arrived before the previous check: so it waits only for a step
-    that has ended, not for the one that a device is executing.
+    A loop has an AgreedStop of its own, and checks after each of its rounds, which take about the same time.  With
+    several ranks most checks do nothing: an exchange waits for the device, so there is one in about
+    SECONDS_BETWEEN_EXCHANGES.  In it the first rank says after how many checks the next is due, as only one clock can
+    decide that for all.
     """
 
-    def __init__(self, signals: StopSignals, ranks: ProcessGroup):
-        self._signals, self._ranks = signals, ranks
-        self._answer = None
+    def __init__(self, signals: StopSignals, ranks: ProcessGroup, most_checks: int):
+        """most_checks: from one exchange to the next."""
+        self._signals, self._ranks, self._most_checks = signals, ranks, most_checks
+        self._checks = 0  # since the last exchange
+        self._interval = 1  # checks from that to the next one, the same on all ranks
+        self._seconds_per_check: float | None = None  # until there have been two exchanges
+        self._last_exchange: float | None = None
 
     def begin(self) -> None:
         """From now on a signal stops all ranks together, not each of them at once."""
         self._signals.begin()
+
+    def end(self) -> None:
+        """Let a signal end each process from now on; raise Stopped if one has come on any rank.  Collective."""
+        if self._ranks.count > 1:
+            self._exchange()
+        self._signals.end()
 
     def check(self) -> None:
         """Raise Stopped if the ranks are to stop.  Collective."""
         if self._ranks.count == 1:
             self._signals.check()
             return
-        earlier, self._answer = self._answer, self._ranks.start_sum([self._signals.number == each for each in SIGNALS])
-        if earlier is not None:
-            for number, rank_count in zip(SIGNALS, earlier.asnumpy()):
-                if rank_count:
-                    raise Stopped(number)
+        self._checks += 1
+        if self._checks >= self._interval:
+            self._exchange()
+
+    def _exchange(self):
+        received = [self._signals.number == each for each in SIGNALS]
+        *received, interval = self._ranks.sum([*received, self._due() if self._ranks.is_first else 0])
+        for number, rank_count in zip(SIGNALS, received):
+            if rank_count:
+                raise Stopped(number)
+        now = time.monotonic()  # the device has done all rounds by now, so this is the time of whole ones
+        if self._last_exchange is not None and self._checks:
+            self._seconds_per_check = (now - self._last_exchange) / self._checks
+        self._checks, self._interval, self._last_exchange = 0, int(interval), now
+
+    def _due(self):
+        """Return the number of checks until the next exchange."""
+        if self._seconds_per_check is None:
+            return 1
+        return max(1, min(int(SECONDS_BETWEEN_EXCHANGES / self._seconds_per_check), self._most_checks))

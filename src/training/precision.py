@@ -26,6 +26,9 @@ class Precision:
     checks_overflow: bool = False
 
 
+FLOAT32 = Precision()
+
+
 def choose_precision(convert_dtype: str, device: Device) -> Precision:
     """Return the Precision that --convert_dtype asks for on a device; UserError if the device does not have it.
 

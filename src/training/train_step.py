@@ -9,18 +9,10 @@ from mindspore import ParameterTuple, Tensor, amp, nn, ops
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
+from src.training.optimizer import Adam
+from src.training.precision import FLOAT32, Precision
 
 EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
-
-
-class Square(nn.Cell):
-    """The square of each element.  The gradient of ops.Square is a power, which takes longer than a product."""
-
-    def construct(self, values: Tensor) -> Tensor:
-        return values * values
-
-    def bprop(self, values: Tensor, squares: Tensor, gradient: Tensor) -> tuple[Tensor]:
-        return (gradient * (values + values),)
 
 
 class LossNetwork(nn.Cell):
@@ -43,7 +35,6 @@ class LossNetwork(nn.Cell):
         self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
         self.full_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
         self.gather = ops.Gather()
-        self.square = Square()
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
     def construct(self, *batch: Tensor) -> Tensor:
@@ -55,23 +46,32 @@ class LossNetwork(nn.Cell):
         loss = total / row_count
         if self.half_l2_coef > 0:
             for table in self.full_tables:
-                loss = loss + self.half_l2_coef * self.square(table).sum()
+                loss = loss + self.half_l2_coef * _sum_of_squares(table)
             for table in self.batch_tables:
-                squares = self.square(self.gather(table, batch[0], 0)).sum(axis=(1, 2))  # [B]
+                squares = _sum_of_squares(self.gather(table, batch[0], 0), (1, 2))  # [B]
                 loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
+
+
+def _sum_of_squares(values, axis=None):
+    """Return the sum of the squares, whose gradient is one product of `values`.
+
+    The gradient of ops.Square is a power, which takes longer, and that of values * values two products.
+    """
+    constant = ops.stop_gradient(values)
+    squares = (values * constant).sum(axis=axis)  # by its gradient half of the sum
+    return 2 * squares - ops.stop_gradient(squares)
 
 
 class TrainStep(nn.TrainOneStepCell):
     """From a batch to its loss, updating the network of `loss_network` with its optimizer.
 
     clip_norm: the largest norm of all gradients together, to which larger ones are scaled down; 0 for no limit.
-    loss_scale: the factor that keeps small gradients above 0 while they are float16.
-    checks_overflow: whether a step whose gradients are not finite counts as one whose gradients are 0: Adam's moments
-    decay, and the weights still move by them.  It counts as a step, so the steps of all ranks and of the learning rate
-    stay the same; and there is no branch, for which the host would have to wait for the device in every step.
     ema_decay: the weights of `ema_network`, a network like that of loss_network, follow its weights as an exponential
     moving average, faster in the first steps, which are far off.  0 for none: then `ema_network` is that network.
+    precision: if it checks for overflow, the gradients of a step are 0 unless all of them are finite: Adam's moments
+    decay, and the weights still move by them.  It counts as a step, so the steps of all ranks and of the learning rate
+    stay the same; and there is no branch, for which the host would have to wait for the device in every step.
     """
 
     def __init__(
@@ -79,22 +79,19 @@ class TrainStep(nn.TrainOneStepCell):
         loss_network: LossNetwork,
         optimizer: nn.Optimizer,
         clip_norm: float = 0.0,
-        loss_scale: float = 1.0,
         ema_decay: float = 0.0,
-        *,
-        checks_overflow: bool = False,
+        precision: Precision = FLOAT32,
     ):
-        super().__init__(loss_network, optimizer, sens=loss_scale)
+        super().__init__(loss_network, optimizer, sens=precision.loss_scale)
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.ema_network = loss_network.network
         if ema_decay > 0:
             self.ema_network, ema_weights = _make_ema_network(loss_network.network)
             self.ema_weights = ParameterTuple(ema_weights)
-        self.inverse_scale = 1 / loss_scale
-        self.checks_overflow = checks_overflow
+        self.inverse_scale = 1 / precision.loss_scale
+        self.checks_overflow = precision.checks_overflow
         self.for_each = ops.HyperMap()
-        self._learning_rate: float | None = None
 
     def construct(self, *batch: Tensor) -> Tensor:
         loss = self.network(*batch)
@@ -117,12 +114,6 @@ class TrainStep(nn.TrainOneStepCell):
             fraction = 1 - ops.minimum(self.ema_decay, step / (step + EMA_START))
             updated = self.for_each(ops.partial(_move_towards, fraction), self.ema_weights, self.weights)
         return updated
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Set the learning rate of the following steps."""
-        if learning_rate != self._learning_rate:
-            self.optimizer.learning_rate.set_data(Tensor(learning_rate, ms.float32))
-            self._learning_rate = learning_rate
 
 
 def _make_ema_network(network):
@@ -156,19 +147,19 @@ def build_train_step(
     l2_on: str = "tables",
     clip_norm: float = 0.0,
     ema_decay: float = 0.0,
-    loss_scale: float = 1.0,
     *,
-    checks_overflow: bool = False,
+    precision: Precision = FLOAT32,
+    block_size: int = 1,
 ) -> TrainStep:
     """Return a cell that takes a batch, updates `network` with Adam and returns the loss; see TrainStep.
 
     In a job of several ranks each passes batches of its own, and all update their networks by the mean gradients.
+    block_size: the number of steps that the host starts together.
     """
     loss_network = LossNetwork(network, l2_coef, l2_on)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
-        optimizer = nn.Adam(loss_network.trainable_params(), learning_rate=learning_rate, eps=epsilon)
-    train_step = TrainStep(loss_network, optimizer, clip_norm, loss_scale, ema_decay, checks_overflow=checks_overflow)
-    return train_step.set_train()
+        optimizer = Adam(loss_network.trainable_params(), learning_rate, epsilon, block_size)
+    return TrainStep(loss_network, optimizer, clip_norm, ema_decay, precision).set_train()
 
 
 def init_bias_to_base_rate(network: DeepFM, positives: int, row_count: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: it runs the steps and calls the callbacks, which do everything else."""
+"""The training loop: it runs blocks of steps and calls the callbacks, which do everything else."""
 
 import contextlib
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from mindspore.dataset import Dataset
 from src.callback import call_hook, has_hook
 from src.common.signals import Stopped
 from src.distributed.process_group import ProcessGroup
+from src.training.feeder import Feeder, IteratorFeeder
 from src.training.train_step import TrainStep
 
 
@@ -32,7 +33,10 @@ class Trainer:
 
     ranks: the processes that train together, all of which do the same.  callbacks: those of MindSpore or of
     src.callback; the order of the list is the order of the calls.  rows_per_step: of all ranks together.  log_every:
-    steps between two losses that are logged.
+    steps between two losses that are logged.  feeder: the class that gives the steps their batches.
+
+    The steps run in blocks of as many as the optimizer has rates for.  The callbacks are called once per block, as if
+    it were its last step: that is what they see, and all that they do must be due at the end of a block.
     """
 
     def __init__(
@@ -43,9 +47,10 @@ class Trainer:
         callbacks: Sequence[ms.train.Callback],
         rows_per_step: int,
         log_every: int = 100,
+        feeder: type[Feeder] = IteratorFeeder,
     ):
         self._train_step, self._epochs, self._ranks = train_step, epochs, ranks
-        self._rows_per_step, self._log_every = rows_per_step, log_every
+        self._rows_per_step, self._log_every, self._feeder = rows_per_step, log_every, feeder
         self._callbacks = {
             name: each
             for name, each in with_names(callbacks).items()
@@ -115,7 +120,8 @@ class Trainer:
             device_number=self._ranks.count,
             train_dataset=train_data,
             train_dataset_element=None,
-            dataset_sink_mode=False,
+            dataset_sink_mode=self._feeder is not IteratorFeeder,
+            sink_size=self._train_step.optimizer.block_size,
             list_callback=list(self._callbacks.values()),
             epoch_num=self._epochs,
             batch_num=train_data.get_dataset_size(),
@@ -144,26 +150,26 @@ class Trainer:
         params = self._params
         if self._is_over():
             return
-        train_data.set_init_step(params.steps_done)
-        batches = train_data.create_tuple_iterator(num_epochs=self._epochs)
-        for epoch in range(params.steps_done // params.batch_num, self._epochs):
-            params.cur_epoch_num = epoch + 1
-            call_hook("on_train_epoch_begin", self._context)
-            for batch in batches:
-                self._run_step(batch)
-                if self._is_over():
-                    return
+        with self._feeder(self._train_step, train_data, params.steps_done, self._epochs, params.sink_size) as feeder:
+            for epoch in range(params.steps_done // params.batch_num, self._epochs):
+                params.cur_epoch_num = epoch + 1
+                call_hook("on_train_epoch_begin", self._context)
+                steps_left = params.batch_num - params.steps_done % params.batch_num
+                for block in feeder.blocks(steps_left // params.sink_size):
+                    self._run_block(block)
+                    if self._is_over():
+                        return
 
     def _is_over(self):
         return self._context.get_stop_requested() or self._params.steps_done >= self._epochs * self._params.batch_num
 
-    def _run_step(self, batch):
+    def _run_block(self, block):
         params = self._params
-        params.cur_step_num += 1
-        params.train_dataset_element = batch
+        params.cur_step_num += params.sink_size
+        params.train_dataset_element = block.batch
         for call in self._step_begin:
             self._make(*call)
-        params.net_outputs = self._train_step(*batch)
+        params.net_outputs = block.run()
         params.steps_done = params.cur_step_num
         step_in_epoch = params.cur_step_num % params.batch_num
         is_logged = step_in_epoch == 0 or step_in_epoch % self._log_every == 0

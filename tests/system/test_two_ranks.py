@@ -46,7 +46,7 @@ def data(tmp_path_factory, run):
 
 
 def two_ranks(data, folder, *flags):
-    arguments = (2, data, "--batch_size=200", *FLAGS, *flags)
+    arguments = (2, data, "--batch_size=200", *flags)
     return start_script("run_distribute_train.sh", *arguments, cwd=folder, DEVICE_TARGET="CPU")
 
 
@@ -91,7 +91,7 @@ class StoppedRun:
 def stopped(data, tmp_path_factory):
     """A training of two ranks that SIGTERM has ended."""
     folder = tmp_path_factory.mktemp("two")
-    process = two_ranks(data, folder)
+    process = two_ranks(data, folder, *FLAGS)
     wait_for_steps(15, folder, process)
     processes = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
@@ -102,7 +102,7 @@ def stopped(data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def resumed(stopped, data):
     """The folder of that training after it was resumed and has ended."""
-    process = two_ranks(data, stopped.folder, "--resume=True")
+    process = two_ranks(data, stopped.folder, *FLAGS, "--resume=True")
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     return stopped.folder
@@ -164,7 +164,7 @@ def test_two_ranks_evaluate_a_checkpoint_exactly_as_one_process(resumed, data, t
 
 @pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_and_a_single_process_can_resume_it(data, tmp_path, run):
-    process = two_ranks(data, tmp_path, "--save_checkpoint_steps=5")
+    process = two_ranks(data, tmp_path, *FLAGS, "--save_checkpoint_steps=5")
     wait_for_steps(16, tmp_path, process)
     ranks_of(process)[1].kill()
     _, errors = process.communicate(timeout=60)
@@ -185,3 +185,43 @@ def test_a_rank_that_dies_ends_the_run_and_a_single_process_can_resume_it(data, 
     assert steps[0] == f"epoch: {first // 24 + 1} step: {first % 24 + 1}"
     assert steps[-1] == "epoch: 2 step: 24"
     assert len(steps) == 48 - first
+
+
+LONG = ("--embedding_size=4", "--keep_prob=0.9", "--learning_rate=0.01", "--lr_schedule=one_cycle", "--l2_coef=0",
+        "--do_eval=False", "--report_path=none", "--log_every=12")  # fmt: skip
+
+
+def last_checkpoint(folder):
+    return json.loads((folder / "checkpoint" / "model.json").read_text())["checkpoints"][-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hidden_sizes", "epochs", "sink_size"), [("16,8", 30, 4), ("2000,2000", 3, 1)])
+def test_a_signal_to_one_rank_stops_both_in_time_and_resume_is_exact(data, tmp_path, hidden_sizes, epochs, sink_size):
+    flags = (*LONG, f"--hidden_sizes={hidden_sizes}", f"--train_epochs={epochs}", f"--sink_size={sink_size}")
+
+    def start(name):
+        (tmp_path / name).mkdir()
+        return two_ranks(data, tmp_path / name, *flags)
+
+    process = start("undisturbed")
+    wait_for_steps(1, tmp_path / "undisturbed", process)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    seconds_per_step = (time.monotonic() - began) / (12 * (epochs - 1))
+    process = start("stopped")
+    wait_for_steps(1, tmp_path / "stopped", process)
+    ranks_of(process)[1].send_signal(signal.SIGTERM)
+    sent = time.time()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    last = last_checkpoint(tmp_path / "stopped")
+    assert 12 < last["state"]["step"] < 12 * epochs
+    assert last["state"]["step"] % sink_size == 0
+    written = (tmp_path / "stopped" / "checkpoint" / last["file"]).stat().st_mtime
+    assert written - sent < 1 + 2 * sink_size * seconds_per_step
+    process = two_ranks(data, tmp_path / "stopped", *flags, "--resume=True")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert last_checkpoint(tmp_path / "stopped")["sha256"] == last_checkpoint(tmp_path / "undisturbed")["sha256"]

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 
+import mindspore as ms
 import pytest
+from mindspore import Tensor
 
 from src.callback import (
     Callback,
@@ -74,23 +76,49 @@ def test_a_loss_or_log_loss_that_is_not_finite_ends_training(value):
     guard.on_eval_end(context_of(cur_step_num=11))
 
 
+class Optimizer:
+    """Keeps the rates that it is given, and for which of its steps."""
+
+    def __init__(self, steps_done=0):
+        self.rates, self.starts = [], []
+        self.global_step = Tensor([steps_done], ms.int32)
+
+    def set_learning_rates(self, rates, start):
+        self.rates += rates
+        self.starts.append(start)
+
+
 def test_the_learning_rate_of_each_step_is_that_of_the_schedule_and_of_the_plateaus_so_far():
-    rates = []
-    step = type("Step", (), {"set_learning_rate": staticmethod(rates.append)})
+    optimizer = Optimizer()
     scheduler = LearningRateScheduler(LearningRate("plateau", 0.4, total_steps=50, warmup_steps=2, decay_factor=2.0))
+    scheduler.on_train_begin(context_of(optimizer=optimizer))
     validations = {3: (METRICS, True), 4: (METRICS, False), 5: ({}, False), 6: (METRICS, False)}
     for number in range(1, 8):
-        context = context_of(cur_step_num=number, train_network=step)
+        context = context_of(cur_step_num=number, optimizer=optimizer)
         scheduler.on_train_step_begin(context)
-        assert context.original_args().learning_rate == rates[-1]
+        assert context.original_args().learning_rate == optimizer.rates[-1]
         if number in validations:
             context.original_args().metrics, context.original_args().is_best = validations[number]
             scheduler.on_eval_end(context)
-    assert rates == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1])
+    assert optimizer.rates == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1])
+    assert optimizer.starts == list(range(7))
     resumed = LearningRateScheduler(LearningRate("plateau", 0.4, total_steps=50, decay_factor=2.0))
     resumed.load_state_dict(scheduler.state_dict(), in_place=True)
-    resumed.on_train_step_begin(context_of(cur_step_num=8, train_network=step))
-    assert rates[-1] == pytest.approx(0.1)
+    resumed.on_train_step_begin(context_of(cur_step_num=8, optimizer=optimizer))
+    assert optimizer.rates[-1] == pytest.approx(0.1)
+
+
+def test_a_block_of_steps_has_a_learning_rate_for_each():
+    # Two ranks have done 6 steps, which are 12 of one rank; its next block is that of the steps 13 to 16.
+    optimizer = Optimizer(steps_done=6)
+    scheduler = LearningRateScheduler(LearningRate("constant", 1.0, total_steps=50, warmup_steps=20))
+    scheduler.on_train_begin(context_of(cur_step_num=12, optimizer=optimizer))
+    for last in (16, 20):
+        context = context_of(cur_step_num=last, sink_size=4, optimizer=optimizer)
+        scheduler.on_train_step_begin(context)
+        assert context.original_args().learning_rate == pytest.approx(last / 20)
+    assert optimizer.rates == pytest.approx([step / 20 for step in range(13, 21)])
+    assert optimizer.starts == [6, 10]
 
 
 def test_training_ends_after_validations_in_a_row_without_improvement():
@@ -115,6 +143,10 @@ def test_progress_counts_the_rows_of_all_epochs_and_those_that_were_done_before(
     line = capsys.readouterr().out
     assert line.startswith("train: 200 rows in ")  # 2 epochs of 25 steps of 4 rows
     assert line.endswith(", epoch 2/2, loss 0.5000\n")
+    with ProgressBar() as progress:  # a block of five steps
+        progress.on_train_begin(context_of(cur_step_num=45))
+        progress.on_train_step_end(context_of(cur_step_num=50, sink_size=5, loss=0.5))
+    assert capsys.readouterr().out.startswith("train: 200 rows in ")
 
 
 def test_results_are_published_after_each_checkpoint():

@@ -7,6 +7,7 @@ import pytest
 
 from src.common.errors import ConfigError, UserError
 from src.config import load_config
+from src.dataset_meta import DatasetMeta
 from src.input_checks import check_inputs, check_urls
 
 
@@ -60,6 +61,14 @@ def test_missing_inputs_are_named(folder, needed, optional, flags, refused):
             "--by_field=I4: the sparse fields of these data are I1, I2, I3",
         ),
         (None, ["--batch_size=75"], None),
+        # 20 steps of 50 rows an epoch, 10 of two ranks
+        ("train", ["--batch_size=50", "--sink_size=20"], None),
+        (
+            "train",
+            ["--batch_size=50", "--sink_size=50"],
+            "--sink_size=50: the number of steps per epoch, 20, must be a multiple of it; here it can be 1, 2, 4, 5, ",
+        ),
+        ("test", ["--batch_size=50", "--sink_size=50"], None),
     ],
 )
 def test_data_that_do_not_suit_the_flags_are_refused(dataset, split, flags, refused):
@@ -69,6 +78,58 @@ def test_data_that_do_not_suit_the_flags_are_refused(dataset, split, flags, refu
     else:
         with pytest.raises(UserError, match=f"^{re.escape(refused)}"):
             check_inputs(config, ("dataset_path",), split=split)
+
+
+def test_the_steps_of_several_ranks_are_counted(dataset):
+    flags = [f"--dataset_path={dataset}", "--batch_size=50", "--sink_size=20"]
+    check_inputs(load_config(flags), ("dataset_path",), split="train", ranks=1)
+    with pytest.raises(
+        UserError, match=r"^--sink_size=20: the number of steps per epoch, 10, .* here it can be 1, 2, 5, "
+    ):
+        check_inputs(load_config(flags), ("dataset_path",), split="train", ranks=2)
+    with pytest.raises(UserError, match=r"^--batch_size=50: the train split has 20 records of 50 rows"):
+        check_inputs(load_config(flags), ("dataset_path",), split="train", ranks=21)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_the_steps_per_epoch_are_those_of_the_dataset(dataset, cpu, ranks):
+    from src.dataset import create_dataset
+    from src.distributed.process_group import ProcessGroup
+
+    data = DatasetMeta.load(dataset)
+    group = ProcessGroup()
+    group.count = ranks
+    for batch_size in (50, 150):
+        created = create_dataset(data, "train", batch_size, shuffle=True, ranks=group)
+        assert data.steps_per_epoch(batch_size, ranks) == created.get_dataset_size()
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"),
+    [
+        (["--sink_size=100"], None),
+        (["--sink_size=25", "--save_checkpoint_steps=50", "--eval_every_steps=0"], None),
+        (
+            ["--sink_size=30"],
+            "--sink_size=30: --log_every=100 must be a multiple of it; here it can be 1, 2, 4, 5, 10, 20, 25, 50, 100",
+        ),
+        (
+            ["--sink_size=20", "--eval_every_steps=90"],
+            "--sink_size=20: --eval_every_steps=90 must be a multiple of it; here it can be 1, 2, 5, 10",
+        ),
+        (
+            ["--sink_size=8", "--log_every=8", "--save_checkpoint_steps=2"],
+            "--sink_size=8: --save_checkpoint_steps=2 must be a multiple of it; here it can be 1, 2",
+        ),
+        (["--sink_size=0"], "--sink_size=0: must be at least 1"),
+    ],
+)
+def test_what_comes_after_a_number_of_steps_comes_between_blocks(flags, refused):
+    if refused is None:
+        load_config(flags)
+    else:
+        with pytest.raises(ConfigError, match=f"^{re.escape(refused)}$"):
+            load_config(flags)
 
 
 def test_a_job_needs_addresses():

@@ -96,7 +96,7 @@ def test_to_resume_there_must_be_a_run_of_this_version_on_these_data(earlier, op
     other = DatasetMeta.load(make_dataset("--threshold=4"))
     checkpoint = earlier.folder.checkpoints[-1]
     with pytest.raises(UserError, match="was trained on other data than"):
-        train.restore(checkpoint, other, earlier.train_step, earlier.record)
+        train.restore(checkpoint, load_config([]), other, earlier.train_step, earlier.record, ProcessGroup())
     path = earlier.folder.path / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     for flag in ("--resume=True", f"--checkpoint_path={earlier.folder.path}"):
@@ -138,3 +138,17 @@ def test_the_callbacks_have_the_order_that_the_tests_of_training_have(dataset, t
     )
     Training(dataset, tmp_path / "other", callbacks=[observer]).fit()
     assert caught.value.args[0] == names
+
+
+def test_a_checkpoint_within_a_block_is_refused_before_anything_changes(earlier, open_run, tmp_path):
+    before = {path: path.read_bytes() for path in (tmp_path / "ckpt").iterdir()}
+    message = "^--sink_size=20: the step of the checkpoint, 10, must be a multiple of it; here it can be 1, 2, 5, 10$"
+    flags = ("--sink_size=20", f"--checkpoint_path={tmp_path / 'ckpt' / 'deepfm-1_10.ckpt'}")
+    with pytest.raises(UserError, match=message):
+        open_run(*flags, ckpt_path="new")
+    with pytest.raises(UserError, match=message):
+        open_run(*flags, "--overwrite=True")
+    assert not (tmp_path / "new").exists()
+    assert {path: path.read_bytes() for path in (tmp_path / "ckpt").iterdir()} == before
+    _, state, _, _ = open_run("--sink_size=10", *flags[1:], ckpt_path="new")
+    assert state["step"] == 10

@@ -122,6 +122,28 @@ def test_the_optimizer_has_the_learning_rate_of_the_step(dataset, tmp_path):
     assert used == pytest.approx([training.schedule.at(step) for step in range(20)], rel=1e-6)
 
 
+@pytest.mark.parametrize("sink_size", [1, 5])
+def test_the_host_reads_nothing_from_the_device_between_logged_steps(dataset, tmp_path, monkeypatch, sink_size):
+    reads, steps = [], [0]
+
+    class Steps(Callback):
+        def on_train_step_begin(self, run_context):
+            steps.append(run_context.original_args().cur_step_num)
+
+    def train(folder):
+        plan = {"schedule": ("one_cycle", 0.01), "sink_size": sink_size, "has_validation": False}
+        (tmp_path / folder).mkdir()
+        Training(dataset, tmp_path / folder, callbacks=[Steps()], **plan).fit()
+
+    train("first")  # which compiles, and reads the parameters for that
+    del steps[1:]
+    asnumpy = ms.Tensor.asnumpy
+    monkeypatch.setattr(ms.Tensor, "asnumpy", lambda tensor: reads.append(steps[-1]) or asnumpy(tensor))
+    train("second")
+    assert steps == list(range(0, 21, sink_size))
+    assert set(reads) == {0, 10, 20}  # before the first step, and where the loss is logged
+
+
 def test_validations_and_checkpoints_come_when_they_are_due(undisturbed):
     training, calls = undisturbed
     # Validations after 12, 24 and 36 steps in all and at the ends of the epochs; checkpoints there and every 5 steps.

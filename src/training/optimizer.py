@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adam, with a learning rate for each step of a block, which the host starts with one call."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+from src.checkpoint import BLOCK_PREFIX
+
+
+class Adam(nn.Adam):
+    """Adam whose `learning_rate` is, in each step, that which set_learning_rates() has given it.
+
+    The host sets the rate of a single step itself.  In a block of several the graph does so, as the host sees none of
+    them: it takes the one that belongs to global_step.
+    """
+
+    def __init__(self, parameters: list[Parameter], learning_rate: float, eps: float, block_size: int = 1):
+        """block_size: the steps of a block."""
+        super().__init__(parameters, learning_rate=learning_rate, eps=eps)
+        self.block_size = block_size
+        if block_size > 1:
+            rates = Tensor(np.full(block_size, learning_rate, np.float32))
+            self.block_rates = Parameter(rates, name=f"{BLOCK_PREFIX}learning_rates", requires_grad=False)
+            self.block_start = Parameter(Tensor(0, ms.int32), name=f"{BLOCK_PREFIX}start", requires_grad=False)
+        self._latest: tuple[float, ...] = ()
+
+    def set_learning_rates(self, learning_rates: Sequence[float], start: int) -> None:
+        """Set the learning rates of the steps of the next block.  start: global_step before the block."""
+        if self.block_size > 1:
+            self.block_start.set_data(Tensor(start, ms.int32))
+        if tuple(learning_rates) == self._latest:
+            return
+        self._latest = tuple(learning_rates)
+        if self.block_size > 1:
+            self.block_rates.set_data(Tensor(np.array(learning_rates, np.float32)))
+        else:
+            (learning_rate,) = learning_rates
+            self.learning_rate.set_data(Tensor(learning_rate, ms.float32))
+
+    def get_lr(self) -> Tensor:
+        """Return the learning rate of the step; nn.Adam calls this in the graph, before it increases global_step."""
+        if self.block_size == 1:
+            return self.learning_rate
+        chosen = ops.gather(self.block_rates, self.global_step - self.block_start, 0)  # [1]
+        return ops.depend(self.learning_rate, ops.assign(self.learning_rate, chosen.reshape(())))
