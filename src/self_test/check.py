@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from src.common.signals import Stopped
+
 NAME_WIDTH = 20
 
 
@@ -63,6 +65,8 @@ def run_check(check: Check) -> Record:
     start = time.monotonic()
     try:
         result = check.run()
+    except Stopped:
+        raise
     except Exception as error:  # whatever a device raises, the other checks must run
         first_line = next(iter(str(error).strip().splitlines()), "")
         text = f"{type(error).__name__}: {first_line}"

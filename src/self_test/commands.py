@@ -3,6 +3,7 @@
 
 import ast
 import contextlib
+import os
 import pathlib
 import re
 import shutil
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from src.common.signals import cleaned_up, signals_for_children
+from src.common.signals import Stopped, cleaned_up, on_signal, signals_for_children
 from src.distributed.environment import without_launcher
 from src.self_test.check import Result, Status, verdict
 
@@ -78,7 +79,9 @@ def _run(folder, *command):
     """Run a Python script to its end, in a folder; return its output."""
     name = next(str(part) for part in command if part != "-m").removeprefix(f"{ROOT}/")
     print(f"running {name}", flush=True)
-    environment = {**without_launcher(), "PYTHONPATH": str(ROOT)}
+    environment = without_launcher()
+    paths = [str(ROOT), environment.get("PYTHONPATH")]  # CANN has its Python packages there
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with signals_for_children():
         process = subprocess.Popen(
             [sys.executable, *map(str, command)],
@@ -88,15 +91,25 @@ def _run(folder, *command):
             stderr=subprocess.STDOUT,
             text=True,
         )
-
-    def end():
-        process.kill()
-        process.wait()
-
-    with contextlib.ExitStack() as stack:
-        stack.callback(end)
-        stack.enter_context(cleaned_up(end))
-        output, _ = process.communicate()
+    output = _wait(process)
     if process.returncode:
         raise CommandFailed(name, process.returncode, output)
+    return output
+
+
+def _wait(process):
+    """Return the output of a process when it has ended; raise Stopped, and kill it, if a signal comes before that."""
+    numbers = []
+
+    def end(number):
+        numbers.append(number)
+        process.kill()
+
+    on_signal(end)
+    try:
+        output, _ = process.communicate()
+    finally:
+        on_signal(None)
+    if numbers:
+        raise Stopped(numbers[0])
     return output
