@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The masks of dropout: a function of seed and step, and the right fraction of the units."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from src.dropout import Dropout
 from src.self_test.check import Result, verdict
@@ -23,11 +24,19 @@ Masks = Callable[[int, int], np.ndarray]
 def device_masks(target: str) -> Masks:
     """Return a function (seed, step) -> mask, bool [ROWS, WIDTH], True for kept units, that a device computes."""
 
+    @functools.cache
+    def dropout(seed: int) -> nn.Cell:
+        return _create_dropout(target, seed).set_train(True)
+
     def masks(seed: int, step: int) -> np.ndarray:
-        dropout = Dropout(WIDTH, KEEP_PROB, seed, LAYER).set_train(True)
-        return dropout(Tensor(np.ones((ROWS, WIDTH), np.float32)), Tensor([step], ms.int32)).asnumpy() > 0
+        ones = Tensor(np.ones((ROWS, WIDTH), np.float32))
+        return dropout(seed)(ones, Tensor([step], ms.int32)).asnumpy() > 0
 
     return masks
+
+
+def _create_dropout(target: str, seed: int) -> nn.Cell:
+    return Dropout(WIDTH, KEEP_PROB, seed, LAYER)
 
 
 def digest(mask: np.ndarray) -> str:
