@@ -12,7 +12,7 @@ from src.deepfm import DeepFM, DeepFMConfig
 SIZES = DeepFMConfig(
     vocabulary_size=48, sparse_field_count=4, dense_field_count=3, embedding_size=8, hidden_sizes=(16, 8)
 )
-ROWS, STEPS = 64, 10
+ROWS, PADDING_ROWS, STEPS = 64, 8, 10
 LONGEST_SUM = ROWS  # terms of the longest inner product: a weight's gradient sums over the rows
 # Epsilon is as large as the gradients, so that a wrong one shows; the default, 5e-8, would not.
 LEARNING_RATE, EPSILON, L2_COEF = 0.01, 1e-3, 1e-3
@@ -26,12 +26,12 @@ def weights(network: DeepFM) -> dict[str, np.ndarray]:
 def batch(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the batch of a step, from 1: sparse_ids int32 [B, S], dense_values float32 [B, N], labels float32 [B, 1].
 
-    The last row is padding.
+    The last rows are padding: as many of them for each rank if the ranks divide PADDING_ROWS.
     """
     ids = _uniform(f"ids {step}", (ROWS, SIZES.sparse_field_count)) * SIZES.vocabulary_size
     values = 2 * _uniform(f"values {step}", (ROWS, SIZES.dense_field_count)) - 1
     labels = (_uniform(f"labels {step}", (ROWS, 1)) < 0.25).astype(np.float32)
-    labels[-1] = PADDING_LABEL
+    labels[-PADDING_ROWS:] = PADDING_LABEL
     return ids.astype(np.int32), values, labels
 
 

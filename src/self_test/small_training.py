@@ -79,7 +79,7 @@ class SmallTraining:
 
     def step(self, step: int) -> float:
         """Do a step; return the loss over the rows of all ranks."""
-        divisor = self._ranks.count if problem.ROWS % self._ranks.count == 0 else 1
+        divisor = self._ranks.count if problem.PADDING_ROWS % self._ranks.count == 0 else 1
         columns = [column[self._ranks.rank % divisor :: divisor] for column in problem.batch(step)]
         return self._ranks.mean(self.train_step(*map(Tensor, columns)))
 
