@@ -47,7 +47,7 @@ class RunRecord(Callback):
                 "python": platform.python_version(),
                 "mindspore": ms.__version__,
                 "numpy": np.__version__,
-                "git_commit": _git_commit(),
+                "git_commit": git_commit(),
             },
             "host": {
                 "name": platform.node(),
@@ -124,7 +124,7 @@ def this_command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
-def _git_commit():
+def git_commit() -> str | None:
     """Return the commit of this code, with "+" if files were changed since; None if it is not in a git repository."""
     git = ["git", "-C", str(pathlib.Path(__file__).parent)]
     try:

@@ -15,6 +15,7 @@ TRAIN, EVAL, EXPORT = (ROOT / name for name in ("train.py", "eval.py", "export.p
 PREPROCESS, POSTPROCESS, RECORDS = (
     ROOT / name for name in ("preprocess.py", "postprocess.py", "src/preprocess_data.py")
 )
+SELF_TEST = ("-m", "src.self_test")
 GENERATE, SUMMARISE = ("-m", "src.criteo_like"), ("-m", "src.report.quickstart")
 LAUNCH = ROOT / "src" / "distributed" / "launch.py"
 LIMIT_SECONDS = 1
@@ -38,7 +39,7 @@ def answer(run, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [[TRAIN], [EVAL], [EXPORT], [PREPROCESS], [POSTPROCESS], [RECORDS], GENERATE, SUMMARISE, [LAUNCH]],
+    [[TRAIN], [EVAL], [EXPORT], [PREPROCESS], [POSTPROCESS], [RECORDS], GENERATE, SUMMARISE, [LAUNCH], SELF_TEST],
     ids=lambda command: str(command[-1]).removeprefix(f"{ROOT}/"),
 )
 def test_help_imports_nothing_heavy(answer, command):
@@ -69,6 +70,7 @@ def test_help_imports_nothing_heavy(answer, command):
         ([RECORDS, "--dense_dim=x"], "--dense_dim=x: must be a whole number"),
         ([*GENERATE, "--rows=0"], "--rows=0 --seed=1: rows is at least 1"),
         ([*GENERATE, "--rows=x"], "argument --rows: invalid int value: 'x'"),
+        ([*SELF_TEST, "--device_target=Ascend"], "--device_target=Ascend: this machine has no /dev/*davinci"),
         ([*SUMMARISE], "the following arguments are required: WORK_FOLDER"),
     ],
 )

@@ -20,6 +20,7 @@ def dotted_name(path):
 MODULES = {dotted_name(path): path for path in (ROOT / "src").rglob("*.py")}
 ENTRY_POINTS = {
     "src.preprocess_data", "src.criteo_like", "src.config_reference", "src.report.quickstart", "src.distributed.launch",
+    "src.self_test.__main__",
 }  # fmt: skip
 SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf"}
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
@@ -39,7 +40,7 @@ LAYERS = [
     {"src.evaluation", "src.checkpoint", "src.click_model"},
     {"src.export", "src.training", "src.callback", "src.criteo_like"},
     {"src.report", "src.modelarts"},
-    {"src.preprocess_data", "src.config_reference"},
+    {"src.preprocess_data", "src.config_reference", "src.self_test"},
 ]
 LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 

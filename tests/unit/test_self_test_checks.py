@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checks of the self-test: they pass on the CPU, and each fails when its part of the product is wrong."""
+
+import functools
+import json
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.checkpoint import load_into
+from src.config import load_config
+from src.distributed.process_group import ProcessGroup
+from src.self_test import __main__ as self_test
+from src.self_test import arithmetic, commands, masks, problem, ranks, small_training, suite
+from src.self_test.arithmetic import Products
+from src.self_test.check import Check, Status, close, run_check
+from src.self_test.reference import load_reference
+from src.self_test.small_training import SmallTraining
+from src.training.train_step import TrainStep
+
+pytestmark = pytest.mark.usefixtures("cpu")
+REFERENCE = load_reference()
+SINGLE = 2.0**-24
+
+
+@functools.cache
+def training(dtype):
+    return SmallTraining(dtype, ProcessGroup())
+
+
+def test_everything_passes_on_the_cpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])  # tests/system/test_self_test.py has them
+    self_test.main(["--device_target=CPU", "--convert_dtype=True", "--batch_size=10", "--hidden_sizes=4"])
+    output = capsys.readouterr().out
+    assert output.count("\npass ") == 12
+    assert output.endswith("passed: 12 of 12 checks, 2 not tested; attach self_test.json to a bug report\n")
+
+
+def test_a_failure_gives_exit_status_1_and_its_values_in_the_file(tmp_path, monkeypatch, capsys):
+    wrong = Check("sums", "a sum", lambda: close({"sum": np.array([2.5])}, {"sum": np.array([2])}, 0.01))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])
+    monkeypatch.setattr(self_test, "device_checks", lambda *_: [wrong])
+    with pytest.raises(SystemExit) as end:
+        self_test.main(["--device_target=CPU"])
+    assert end.value.code == 1
+    output = capsys.readouterr().out
+    assert "\nFAIL        sums                 largest error 2.5e-01 (sum), allowed 1.0e-02\n" in output
+    assert output.endswith("FAILED: 1 of 1 checks, 0 not tested; attach self_test.json to a bug report\n")
+    content = json.loads((tmp_path / "self_test.json").read_text())
+    assert content["checks"][0]["actual"] == {"sum": [2.5]}
+    assert content["verdict"] == "FAILED: 1 of 1 checks, 0 not tested"
+
+
+def test_an_exception_is_a_failure_in_one_line_with_its_traceback():
+    def fail():
+        raise RuntimeError("the device is gone\nC++ call stack")
+
+    record = run_check(Check("name", "", fail))
+    assert record.row() == "FAIL        name                 RuntimeError: the device is gone"
+    assert record.to_json()["traceback"][-1] == "C++ call stack"
+
+
+def in_float16(a, b):
+    """Multiply as an Ascend 910 does: factors in float16, results no larger than 65504."""
+    limit = np.finfo(np.float16).max
+    halves = (np.clip(each, -limit, limit).astype(np.float16).astype(np.float32) for each in (a, b))
+    return np.clip(np.matmul(*halves), -limit, limit).astype(a.dtype)
+
+
+def in_bits(count):
+    def multiply(a, b):
+        fraction, exponent = np.frexp(a)
+        return np.ldexp(np.round(fraction * 2**count) / 2**count, exponent).astype(np.float32) @ b
+
+    return multiply
+
+
+@pytest.mark.parametrize(
+    ("multiply", "name", "roundoff"),
+    [
+        (np.matmul, "float32", 2.0**-24),
+        (in_float16, "float16", 2.0**-11),
+        (in_bits(11), "TF32", 2.0**-11),
+        (in_bits(12), "HF32", 2.0**-12),
+        (in_bits(8), "bfloat16", 2.0**-8),
+    ],
+)
+def test_the_format_of_products_is_found(multiply, name, roundoff):
+    measured = arithmetic.measure_products(multiply)
+    assert (measured.name, measured.roundoff) == (name, roundoff)
+    result = arithmetic.check_products(measured, Products(23, True))
+    assert result.status is (Status.PASS if name == "float32" else Status.FAIL)
+
+
+def test_saturation_passes_only_where_it_is_expected():
+    assert arithmetic.measure_half_overflow(in_float16) == 65504
+    for measured, saturates, expected in [
+        (65504, True, Status.PASS),
+        (65504, False, Status.FAIL),
+        (math.inf, False, Status.PASS),
+        (math.inf, True, Status.FAIL),
+    ]:
+        assert arithmetic.check_half_overflow(measured, saturates=saturates).status is expected
+
+
+def test_integers_that_saturate_fail_only_where_the_hash_is_used():
+    def saturating(a, b):
+        return np.clip(a.astype(np.int64) * b, -(2**31), 2**31 - 1).astype(np.int32)
+
+    assert arithmetic.check_wrap_around(is_needed=True).status is Status.PASS
+    assert arithmetic.check_wrap_around(saturating, is_needed=True).status is Status.FAIL
+    assert arithmetic.check_wrap_around(saturating, is_needed=False).status is Status.INFO
+
+
+def test_adam_with_another_epsilon_fails(monkeypatch):
+    monkeypatch.setattr(problem, "EPSILON", 1.1 * problem.EPSILON)
+    measured = SmallTraining(ms.float32, ProcessGroup()).run()
+    assert small_training.check_gradients(measured, REFERENCE, SINGLE).status is Status.PASS
+    assert small_training.check_steps(measured, REFERENCE, SINGLE).status is Status.FAIL
+
+
+def test_an_overflow_that_reaches_the_weights_fails():
+    unguarded = SmallTraining(ms.float16, ProcessGroup())
+    inner = unguarded.train_step
+    unguarded.train_step = TrainStep(inner.network, inner.optimizer)  # with a loss scale of 1 it checks nothing
+    result = small_training.check_overflow(unguarded, must_skip=False)
+    assert (result.status, "NOT finite" in result.text) == (Status.FAIL, True)
+
+
+def test_a_step_that_overflows_must_be_skipped_where_that_is_promised():
+    skipping = training(ms.float16)
+    assert small_training.check_overflow(skipping, must_skip=True).status is Status.PASS
+    moving = training(ms.float32)  # nothing overflows, so it does its step
+    assert small_training.check_overflow(moving, must_skip=True).status is Status.FAIL
+
+
+def test_a_checkpoint_without_the_optimizer_fails(tmp_path, monkeypatch):
+    assert small_training.check_resume(training(ms.float32), tmp_path / "a").status is Status.PASS
+    monkeypatch.setattr(small_training, "load_into", lambda cell, path: load_into(cell.network, path))
+    assert small_training.check_resume(training(ms.float32), tmp_path / "b").status is Status.FAIL
+
+
+def test_a_checkpoint_that_is_not_loaded_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(small_training, "load_into", lambda cell, path: None)
+    assert small_training.check_resume(training(ms.float32), tmp_path).status is Status.FAIL
+
+
+right_masks = functools.cache(masks.device_masks("CPU"))
+
+
+def random_masks(seed, step):
+    return np.random.default_rng().random((masks.ROWS, masks.WIDTH)) < masks.KEEP_PROB
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        (random_masks, "the same seed and step give another mask"),
+        (lambda seed, step: right_masks(seed, 0), "another step gives the same mask"),
+        (lambda seed, step: right_masks(0, step), "another seed gives the same mask"),
+        (lambda seed, step: np.ones((masks.ROWS, masks.WIDTH), bool), "kept fraction off by more than"),
+        (lambda seed, step: right_masks(seed + 1, step), "not the mask of the CPU"),
+    ],
+)
+def test_wrong_masks_fail(wrong, fault):
+    digest = REFERENCE[masks.DIGEST]
+    assert masks.check_masks(right_masks, digest).status is Status.PASS
+    result = masks.check_masks(wrong, digest)
+    assert (result.status, fault in result.text) == (Status.FAIL, True)
+
+
+def test_the_masks_of_another_generator_pass_without_a_stored_one():
+    assert masks.check_masks(lambda seed, step: right_masks(seed + 1, step), None).status is Status.PASS
+
+
+class TwoRanks(ProcessGroup):
+    """The first of two ranks, without the other one: it knows what that contributes.  error: added to one element."""
+
+    def __init__(self, error=0):
+        super().__init__()
+        self.count, self.error = 2, error
+
+    def all_reduce(self, numbers):
+        total = numbers + ranks._numbers(1)
+        total[-1] += self.error
+        return total
+
+    def gather(self, column):
+        both = np.concatenate([column, ranks._numbers(1).astype(column.dtype)])
+        both[-1] += self.error
+        return both
+
+
+@pytest.mark.parametrize("check", [lambda group: ranks.check_all_reduce(group, group.all_reduce), ranks.check_gather])
+def test_a_collective_operation_off_by_one_fails(check):
+    assert check(TwoRanks()).status is Status.PASS
+    assert check(TwoRanks(error=1)).status is Status.FAIL
+
+
+@pytest.mark.parametrize("check", [ranks.check_all_reduce, ranks.check_gather])
+def test_a_single_process_has_no_collective_operations_to_test(check):
+    assert check(ProcessGroup()).status is Status.NOT_TESTED
+
+
+def test_the_failure_of_another_rank_is_one():
+    class Failed(ProcessGroup):
+        def gather(self, column):
+            return np.concatenate([column, [2]])
+
+    assert ranks.check_failures(ProcessGroup(), 0).status is Status.PASS
+    assert ranks.check_failures(Failed(), 0).text == "failed checks of each rank: 0, 2"
+    assert ranks.check_failures(Failed(), 0).status is Status.FAIL
+
+
+def test_another_auc_fails():
+    expected = REFERENCE["test_metrics"]
+    for difference, status in ((0.009, Status.PASS), (-0.011, Status.FAIL), (0.011, Status.FAIL)):
+        assert commands.judge_metrics({"AUC": expected["AUC"] + difference}, expected).status is status
+
+
+def test_a_command_that_fails_is_named_with_its_message(monkeypatch):
+    monkeypatch.setattr(commands, "ROWS", 0)
+    result = commands.check_commands([], REFERENCE)
+    assert result.status is Status.FAIL
+    assert result.text.startswith(
+        "src.criteo_like has ended with status 2: error: --rows=0 --seed=1: rows is at least 1"
+    )
+    assert result.details["output"][-1].startswith("error: --rows=0")
+
+
+def test_several_processes_leave_the_commands_to_one():
+    (check,) = suite.command_checks(load_config([]), REFERENCE, is_alone=False)
+    assert check.run().status is Status.NOT_TESTED
