@@ -43,10 +43,10 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import Device, set_seed, set_up
 from src.distributed.process_group import AgreedStop, ProcessGroup
-from src.dropout_check import check_masks
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
+from src.training.dropout_check import check_masks
 from src.training.feeder import choose_feeder
 from src.training.learning_rate import LearningRate
 from src.training.precision import Precision, choose_precision

@@ -16,12 +16,11 @@ import psutil
 from mindspore._c_expression import MSContext, ms_ctx_param
 
 from src.common.signals import signals_for_children
+from src.distributed.device import Device
 from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE
 from src.self_test.arithmetic import Products
 from src.training.run_record import git_commit
 
-# An Ascend 910 saturates float16 at 65504 and has no unit for float32 matrices; later ones have neither limit.
-FIRST_ASCEND = "ascend910"
 UNKNOWN = "not found"
 TOOL_SECONDS = 20
 # Variables that change results or speed; others could be secrets and are left out.
@@ -38,14 +37,9 @@ CUDA_FILES = ("/usr/local/cuda/version.json", "/usr/local/cuda/version.txt")
 ASCEND_TOOL, GPU_TOOL = ("npu-smi", "info"), ("nvidia-smi",)
 
 
-def soc_of(target: str) -> str:
-    """Return the name of the Ascend chip, such as ascend910 or ascend910b; "" for another device."""
-    return MSContext.get_instance().get_ascend_soc_version() if target == "Ascend" else ""
-
-
-def expected_products(soc: str) -> Products:
+def expected_products(device: Device) -> Products:
     """Return the arithmetic of products of float32 matrices that a device is documented to have."""
-    return Products(bits=10, is_wide=False) if soc == FIRST_ASCEND else Products(bits=23, is_wide=True)
+    return Products(bits=10, is_wide=False) if device.multiplies_in_half else Products(bits=23, is_wide=True)
 
 
 def describe_software() -> dict[str, str]:
@@ -59,18 +53,18 @@ def describe_software() -> dict[str, str]:
     }
 
 
-def describe_device(target: str) -> dict[str, str]:
+def describe_device(device: Device) -> dict[str, str]:
     """Return what describes the device and its software; a value that cannot be had is the reason."""
     rows: dict[str, Callable[[], str]] = {
-        "devices": lambda: f"{_count(target)} in this machine",
-        "jit level": lambda: jit_level(soc_of(target)),
+        "devices": lambda: f"{_count(device.target)} in this machine",
+        "jit level": lambda: jit_level(device),
     }
-    if target == "Ascend":
-        rows["chip"] = lambda: soc_of(target)
+    if device.target == "Ascend":
+        rows["chip"] = lambda: device.soc
         rows["CANN"] = lambda: _versions(_cann_files())
         rows["driver"] = lambda: _versions(DRIVER_FILES)
         rows["npu-smi"] = lambda: _run_tool(ASCEND_TOOL)
-    if target == "GPU":
+    if device.target == "GPU":
         rows["CUDA"] = lambda: _versions(CUDA_FILES)
         rows["nvidia-smi"] = lambda: _run_tool(GPU_TOOL)
     return {name: _or_reason(value) for name, value in rows.items()}
@@ -81,12 +75,12 @@ def describe_variables(environment: Mapping[str, str] = os.environ) -> dict[str,
     return {name: environment[name] for name in VARIABLES if name in environment}
 
 
-def jit_level(soc: str) -> str:
+def jit_level(device: Device) -> str:
     """Return the jit level of graphs, or MindSpore's choice for a chip if none is set."""
     chosen = MSContext.get_instance().get_param(ms_ctx_param.jit_level)
     if chosen:
         return chosen
-    is_high = soc and MSContext.get_instance().ascend_soc_supports_feature("jit_level_o2_default")
+    is_high = device.soc and MSContext.get_instance().ascend_soc_supports_feature("jit_level_o2_default")
     return f"not set, so {'O2' if is_high else 'O0'}"
 
 

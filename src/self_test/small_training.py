@@ -18,6 +18,7 @@ from src.distributed.process_group import ProcessGroup
 from src.self_test import problem
 from src.self_test.arithmetic import ROUNDOFFS
 from src.self_test.check import Result, close, judge, relative_error, verdict
+from src.training.precision import Precision
 from src.training.train_step import TrainStep, build_train_step
 
 BETA1 = 0.9  # of Adam: after its first step the first moment is (1 - BETA1) * gradient
@@ -43,15 +44,15 @@ class Measurements:
 
 
 class SmallTraining:
-    """The network of the problem and its train step, with dense layers in a type.
+    """The network of the problem and its train step, in a precision.
 
     ranks: divide the rows of each batch if they can; otherwise each has all of them.
     """
 
-    def __init__(self, dense_dtype: ms.Type, ranks: ProcessGroup):
+    def __init__(self, precision: Precision, ranks: ProcessGroup):
         self._ranks = ranks
-        self.network = DeepFM(problem.SIZES, dense_dtype=dense_dtype)
-        self.train_step = _build_train_step(self.network, ranks.count)
+        self.network = DeepFM(problem.SIZES, dense_dtype=precision.dense_dtype)
+        self.train_step = _build_train_step(self.network, precision)
         self._initial = {each.name: each.value().copy() for each in self.train_step.get_parameters()}
         self._initial |= {name: Tensor(value) for name, value in problem.weights(self.network).items()}
         self.restart()
@@ -89,15 +90,15 @@ class SmallTraining:
 
 
 @functools.cache
-def compiled_training(dense_dtype: ms.Type, ranks: ProcessGroup) -> SmallTraining:
-    """Return the one SmallTraining in a type: its graphs are compiled once."""
-    return SmallTraining(dense_dtype, ranks)
+def compiled_training(precision: Precision, ranks: ProcessGroup) -> SmallTraining:
+    """Return the one SmallTraining in a precision: its graphs are compiled once."""
+    return SmallTraining(precision, ranks)
 
 
 @functools.cache
-def measurements(dense_dtype: ms.Type, ranks: ProcessGroup) -> Measurements:
-    """Return the Measurements in a type, made once."""
-    return compiled_training(dense_dtype, ranks).run()
+def measurements(precision: Precision, ranks: ProcessGroup) -> Measurements:
+    """Return the Measurements in a precision, made once."""
+    return compiled_training(precision, ranks).run()
 
 
 def check_forward(probabilities: np.ndarray, reference: dict, roundoff: float) -> Result:
@@ -169,9 +170,9 @@ def check_resume(training: SmallTraining, folder: pathlib.Path) -> Result:
     return verdict(again == loss and largest <= RESUME_ERROR, text)
 
 
-def _build_train_step(network: DeepFM, rank_count: int) -> TrainStep:
+def _build_train_step(network: DeepFM, precision: Precision) -> TrainStep:
     return build_train_step(
-        network, problem.LEARNING_RATE, problem.EPSILON, problem.L2_COEF, rank_count=rank_count
+        network, problem.LEARNING_RATE, problem.EPSILON, problem.L2_COEF, precision=precision
     )  # fmt: skip
 
 

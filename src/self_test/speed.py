@@ -3,14 +3,13 @@
 
 import time
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
 from src.config import Config
 from src.deepfm import DeepFM, DeepFMConfig
-from src.distributed.process_group import ProcessGroup
 from src.self_test.check import Result, Status
+from src.training.precision import Precision
 from src.training.train_step import build_train_step
 
 SPARSE_FIELDS, DENSE_FIELDS = 39, 13  # of Criteo's rows with --dense_encoding=log+bucket
@@ -20,7 +19,7 @@ DEFAULT_VOCABULARY, DEFAULT_STEPS = 185_000, 50
 WARM_UP = 3  # steps; the first one compiles
 
 
-def measure_speed(config: Config, target: str, dense_dtype: ms.Type, ranks: ProcessGroup) -> Result:
+def measure_speed(config: Config, target: str, precision: Precision) -> Result:
     """Time steps on one batch of random rows; the batch is on the device already."""
     rows = min(config.batch_size, ROWS_ON_CPU) if target == "CPU" else config.batch_size
     vocabulary, count = VOCABULARY.get(target, DEFAULT_VOCABULARY), STEPS.get(target, DEFAULT_STEPS)
@@ -34,8 +33,8 @@ def measure_speed(config: Config, target: str, dense_dtype: ms.Type, ranks: Proc
         config.embedding_keep_prob,
     )
     train_step = build_train_step(
-        DeepFM(sizes, config.seed, dense_dtype), config.learning_rate, config.epsilon, config.l2_coef, config.l2_on,
-        config.clip_norm, config.ema_decay, ranks.count,
+        DeepFM(sizes, config.seed, precision.dense_dtype, target), config.learning_rate, config.epsilon, config.l2_coef,
+        config.l2_on, config.clip_norm, config.ema_decay, precision=precision,
     )  # fmt: skip
     batch = [Tensor(column) for column in _rows(rows, vocabulary)]
     start = time.perf_counter()

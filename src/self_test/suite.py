@@ -5,19 +5,19 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-import mindspore as ms
-
 from src.config import Config
-from src.distributed.device import dense_dtype
+from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
 from src.self_test import arithmetic, masks, ranks, small_training, speed
 from src.self_test.check import Check, Record, Result, Status, run_check
 from src.self_test.commands import check_commands
-from src.self_test.machine import FIRST_ASCEND, expected_products, soc_of
+from src.self_test.machine import expected_products
 from src.self_test.result_file import ResultFile
 from src.self_test.small_training import compiled_training, measurements
+from src.training.dropout_check import find_fault
+from src.training.precision import Precision, choose_precision
 
-DEVICE_SETTINGS = ("device_target", "device_id", "convert_dtype")  # which the commands get, too
+DEVICE_SETTINGS = ("device_target", "device_id", "convert_dtype", "jit_level")  # which the commands get, too
 HASHING = ("CPU", "GPU")  # devices whose dropout is the hash: the same masks everywhere
 TOLERANCE = "18 roundings in the format of matrix products, plus float32 sums of 64 terms"
 
@@ -37,25 +37,25 @@ def command_checks(config: Config, reference: dict, *, is_alone: bool) -> list[C
 
 
 def device_checks(
-    config: Config, target: str, group: ProcessGroup, reference: dict, folder: pathlib.Path
+    config: Config, device: Device, group: ProcessGroup, reference: dict, folder: pathlib.Path
 ) -> list[Check]:
     """Return the checks of a device that is selected.  folder: for a checkpoint."""
-    dtype = dense_dtype(config.convert_dtype, target)
-    chosen = _training_checks(str(dtype).lower(), dtype, group, reference)
-    if dtype == ms.float32:
+    single, chosen_precision = (choose_precision(name, device) for name in ("False", config.convert_dtype))
+    chosen = _training_checks(chosen_precision, group, reference)
+    if chosen_precision == single:
         reason = f"--convert_dtype={config.convert_dtype} chooses float32 on this device, as above"
         chosen = [Check("chosen precision", chosen[0].compares, lambda: Result(Status.NOT_TESTED, reason))]
     return [
-        *_arithmetic_checks(target),
-        *_training_checks("float32", ms.float32, group, reference),
+        *_arithmetic_checks(device),
+        *_training_checks(single, group, reference),
         *chosen,
-        *_behaviour_checks(target, group, reference, folder),
+        *_behaviour_checks(device, group, reference, folder),
         Check("AllReduce", "sums over all ranks of known numbers: equal bits", lambda: ranks.check_all_reduce(group)),
         Check("AllGather", "known numbers of all ranks: equal bits", lambda: ranks.check_gather(group)),
         Check(
             "speed",
             "nothing: the time of a step of the network that the flags describe, its batch being on the device",
-            lambda: speed.measure_speed(config, target, dtype, group),
+            lambda: speed.measure_speed(config, device.target, chosen_precision),
         ),
     ]
 
@@ -84,73 +84,73 @@ def _products() -> arithmetic.Products:
     return arithmetic.measure_products()
 
 
-def _roundoff(dense_dtype: ms.Type) -> float:
-    """Return the rounding error of the factors of a dense layer in a type, on this device."""
-    return max(_products().roundoff, arithmetic.ROUNDOFFS[dense_dtype])
+def _roundoff(precision: Precision) -> float:
+    """Return the rounding error of the factors of a dense layer in a precision, on this device."""
+    return max(_products().roundoff, arithmetic.ROUNDOFFS[precision.dense_dtype])
 
 
-def _arithmetic_checks(target: str) -> list[Check]:
-    soc = soc_of(target)
+def _arithmetic_checks(device: Device) -> list[Check]:
     return [
         Check(
             "matrix products",
             "the format in which float32 matrices are multiplied with the one documented for the device",
-            lambda: arithmetic.check_products(_products(), expected_products(soc)),
+            lambda: arithmetic.check_products(_products(), expected_products(device)),
         ),
         Check(
             "float16 overflow",
             "a product beyond 65504 with what overflow handling assumes: 65504 on Ascend 910, infinity elsewhere",
-            lambda: arithmetic.check_half_overflow(arithmetic.measure_half_overflow(), saturates=soc == FIRST_ASCEND),
+            lambda: arithmetic.check_half_overflow(arithmetic.measure_half_overflow(), saturates=device.saturates),
         ),
         Check(
             "int32 overflow",
             "int32 products with those modulo 2^32, on which the hash behind dropout relies on CPU and GPU",
-            lambda: arithmetic.check_wrap_around(is_needed=target in HASHING),
+            lambda: arithmetic.check_wrap_around(is_needed=device.target in HASHING),
         ),
     ]
 
 
-def _training_checks(name: str, dtype: ms.Type, group: ProcessGroup, reference: dict) -> list[Check]:
-    """Return the checks of the small network with dense layers in a type."""
+def _training_checks(precision: Precision, group: ProcessGroup, reference: dict) -> list[Check]:
+    """Return the checks of the small network in a precision."""
+    name = str(precision.dense_dtype).lower()
     return [
         Check(
             f"forward {name}",
             f"click probabilities of 64 rows with those of a CPU; {TOLERANCE}",
             lambda: small_training.check_forward(
-                compiled_training(dtype, group).probabilities(), reference, _roundoff(dtype)
+                compiled_training(precision, group).probabilities(), reference, _roundoff(precision)
             ),
         ),
         Check(
             f"gradients {name}",
             f"the loss and the gradient of each parameter in one step with those of a CPU; {TOLERANCE}",
-            lambda: small_training.check_gradients(measurements(dtype, group), reference, _roundoff(dtype)),
+            lambda: small_training.check_gradients(measurements(precision, group), reference, _roundoff(precision)),
         ),
         Check(
             f"10 steps {name}",
             f"losses, and the way of all weights, in ten steps of Adam with those of a CPU; {TOLERANCE}, times root 10",
-            lambda: small_training.check_steps(measurements(dtype, group), reference, _roundoff(dtype)),
+            lambda: small_training.check_steps(measurements(precision, group), reference, _roundoff(precision)),
         ),
     ]
 
 
-def _behaviour_checks(target: str, group: ProcessGroup, reference: dict, folder: pathlib.Path) -> list[Check]:
-    expected_digest = reference[masks.DIGEST] if target in HASHING else None
-    must_skip = soc_of(target) != FIRST_ASCEND
+def _behaviour_checks(device: Device, group: ProcessGroup, reference: dict, folder: pathlib.Path) -> list[Check]:
+    expected_digest = reference[masks.DIGEST] if device.target in HASHING else None
+    single, half = (choose_precision(name, device) for name in ("False", "True"))
     return [
         Check(
             "overflow handling",
             "weights after a float16 step whose gradients overflow: finite, and unchanged where overflow is infinity",
-            lambda: small_training.check_overflow(compiled_training(ms.float16, group), must_skip=must_skip),
+            lambda: small_training.check_overflow(compiled_training(half, group), must_skip=half.checks_overflow),
         ),
         Check(
             "dropout masks",
-            "masks of one seed and step: equal; of others: different; the fraction of kept units within 5 standard "
-            "deviations; on CPU and GPU the mask that is stored",
-            lambda: masks.check_masks(masks.device_masks(target), expected_digest),
+            "masks of one seed and step: equal; of others: unrelated; the fraction of kept units within 5 standard "
+            "deviations; on CPU and GPU a mask with that of a CPU",
+            lambda: masks.check_masks(masks.device_mask(device.target), find_fault(device.target), expected_digest),
         ),
         Check(
             "resume",
             "the loss of a step with the loss of the same step after its checkpoint was loaded: equal bits",
-            lambda: small_training.check_resume(compiled_training(ms.float32, group), folder),
+            lambda: small_training.check_resume(compiled_training(single, group), folder),
         ),
     ]

@@ -32,7 +32,6 @@ LAYERS = [
         "src.dataset_meta",
         "src.data_identity",
         "src.dropout",
-        "src.dropout_check",
         "src.deepfm",
         "src.distributed",
     },

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from src.distributed.device import Device
 from src.self_test import machine
 from src.self_test.check import Check, Record, Result, Status, relative_error
 from src.self_test.result_file import ResultFile, file_name, format_json
@@ -78,14 +79,14 @@ def test_variables_that_could_be_secrets_are_left_out():
 
 
 def test_a_machine_without_the_tools_of_a_device_says_so(cpu):
-    rows = machine.describe_device("Ascend")
+    rows = machine.describe_device(Device("Ascend", "ascend910b"))
     assert (rows["CANN"], rows["driver"], rows["npu-smi"]) == ("not found",) * 3
     assert rows["devices"].startswith("RuntimeError: ")
-    assert machine.describe_device("CPU") == {"devices": "1 in this machine", "jit level": "not set, so O0"}
+    assert machine.describe_device(Device("CPU")) == {"devices": "1 in this machine", "jit level": "not set, so O0"}
 
 
 def test_only_the_ascend_910_is_expected_to_multiply_in_float16():
-    assert [machine.expected_products(soc).name for soc in ("ascend910", "ascend910b", "")] == [
+    assert [machine.expected_products(Device("Ascend", soc)).name for soc in ("ascend910", "ascend910b", "")] == [
         "float16",
         "float32",
         "float32",

@@ -18,26 +18,30 @@ ANY_SHIFT_DEVIATIONS = 7  # and these, in any of 2^18 shifts, once in 1.5 millio
 SCALE_TOLERANCE = 1e-3  # a vector unit may approximate a quotient; a wrong scale is farther off
 
 
-def check_masks(target: str, seed: int = 0, create: Callable[..., nn.Cell] = create_dropout) -> None:
-    """Raise UserError unless the dropout of this device drops as it should.
+def check_masks(target: str) -> None:
+    """Raise UserError unless the dropout of this device drops as it should; see find_fault."""
+    if fault := find_fault(target):
+        raise UserError(
+            f"--device_target={target}: dropout is wrong on this device: {fault}; train without it"
+            f" (--keep_prob=1 --embedding_keep_prob=1), and see python -m src.self_test --device_target={target}"
+        )
+
+
+def find_fault(target: str, seed: int = 0, create: Callable[..., nn.Cell] = create_dropout) -> str | None:
+    """Return what is wrong with the dropout of this device, None if nothing is.
 
     It must keep the right fraction of the units, scale these and set the others to 0, repeat the mask of a (seed, step,
     layer), and draw unrelated masks for others.  create: what makes the dropout cell.
     """
     dropout = create(target, UNITS, KEEP_PROB, seed, 0).set_train()
     outputs = _outputs(dropout, 1)
-    fault = (
+    return (
         _fault_of_values(outputs)
         or _fault_of_repetition(outputs, _outputs(dropout, 1))
         or _fault_of_pair("step", outputs, _outputs(dropout, 2))
         or _fault_of_pair("layer", outputs, _outputs(create(target, UNITS, KEEP_PROB, seed, 1).set_train(), 1))
         or _fault_of_pair("seed", outputs, _outputs(create(target, UNITS, KEEP_PROB, seed + 1, 0).set_train(), 1))
     )
-    if fault:
-        raise UserError(
-            f"--device_target={target}: dropout is wrong on this device: {fault}; train without it"
-            f" (--keep_prob=1 --embedding_keep_prob=1), and see python -m src.self_test --device_target={target}"
-        )
 
 
 def _outputs(dropout, step):
