@@ -25,8 +25,8 @@ std::string ReadKey(const std::string &where, const std::string &line, const std
     throw Error(Text(where, line, ": must follow a [section], such as [ascend_context]"));
   }
   const std::string key = Trim(line.substr(0, equals));
-  if (key == "precision_mode") {
-    throw Error(Text(where, line, ": the flag --precision_mode would override it; pass that instead"));
+  if (key == "precision_mode" || key == "ge.exec.precision_mode") {
+    throw Error(Text(where, line, ": the flag --precision_mode sets it; pass that instead"));
   }
   return key;
 }

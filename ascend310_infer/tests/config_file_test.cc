@@ -52,5 +52,7 @@ TEST(config_file, sections_and_keys_that_appear_twice_are_refused) {
 
 TEST(config_file, the_precision_mode_is_left_to_its_flag) {
   CHECK_ERROR(Check("[ascend_context]\nprecision_mode = enforce_fp16\n"),
-              "line 2: precision_mode = enforce_fp16: the flag --precision_mode would override it");
+              "line 2: precision_mode = enforce_fp16: the flag --precision_mode sets it");
+  CHECK_ERROR(Check("[ge_session_options]\nge.exec.precision_mode=force_fp16\n"),
+              "line 2: ge.exec.precision_mode=force_fp16: the flag --precision_mode sets it");
 }
