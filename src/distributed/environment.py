@@ -9,7 +9,7 @@ no effect are ignored, and an empty one counts as unset.
 
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from src.common.errors import UserError
 
@@ -108,12 +108,14 @@ class Node:
     """One machine of a job: number `rank` of `count`.
 
     master_host, master_port: where the scheduler listens, on the first node; port None: any that is free.
+    master_name: the variable, or the entry of a file, that sets master_host.
     """
 
     rank: int = 0
     count: int = 1
     master_host: str = "127.0.0.1"
     master_port: int | None = None
+    master_name: str = field(default="MASTER_ADDR", compare=False)
 
 
 def read_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
@@ -249,7 +251,7 @@ def read_node(environment: Mapping[str, str] = os.environ, default: Node = Node(
     if "NODE_RANK" in given:
         both = f"NODE_NUM is {count}; set both, or unset both to run alone"
         rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
-    return Node(rank, count, given.get("MASTER_ADDR", default.master_host), _read_port(given))
+    return read_master(replace(default, rank=rank, count=count), environment)
 
 
 def has_node_rank(environment: Mapping[str, str] = os.environ) -> bool:
@@ -257,16 +259,15 @@ def has_node_rank(environment: Mapping[str, str] = os.environ) -> bool:
     return "NODE_RANK" in _given(environment)
 
 
-def read_master(default: Address, environment: Mapping[str, str] = os.environ) -> Address:
-    """Return the Address that MASTER_ADDR and MASTER_PORT set; default: of variables that are not set."""
+def read_master(node: Node, environment: Mapping[str, str] = os.environ) -> Node:
+    """Return a Node with the address that MASTER_ADDR and MASTER_PORT set in place of its own; UserError if invalid."""
     given = _given(environment)
-    return Address(given.get("MASTER_ADDR", default.host), _read_port(given) or default.port)
-
-
-def _read_port(given: Mapping[str, str]) -> int | None:
-    if "MASTER_PORT" not in given:
-        return None
-    return _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
+    if "MASTER_ADDR" in given:
+        node = replace(node, master_host=given["MASTER_ADDR"], master_name="MASTER_ADDR")
+    if "MASTER_PORT" in given:
+        port = _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
+        node = replace(node, master_port=port)
+    return node
 
 
 def _is_of(launcher: str, name: str) -> bool:

@@ -37,7 +37,7 @@ from src.distributed.environment import (
 from src.distributed.rank_table import read_rank_table
 from src.distributed.scheduler import DEFAULT_PORT, check_port, find_host, is_own_address
 from src.distributed.supervisor import Command, Supervisor
-from src.distributed.table_start import find_devices, find_node
+from src.distributed.table_node import find_devices, find_node
 
 PYTHON = "python"  # of the PATH, as msrun takes it
 MSRUN_LOGS = pathlib.Path("msrun_log")
@@ -128,9 +128,9 @@ def find_scheduler(node: Node) -> Address:
     """Return the address for the scheduler; UserError if it cannot listen there."""
     port = node.master_port or (DEFAULT_PORT if node.count > 1 else find_free_port())
     scheduler = Address(node.master_host, port)
-    find_host(scheduler, "MASTER_ADDR")
+    find_host(scheduler, node.master_name)
     if node.rank == 0 or is_own_address(scheduler.host):  # msrun starts the scheduler on the host of the address
-        check_port(scheduler, "MASTER_ADDR", "MASTER_PORT")
+        check_port(scheduler, node.master_name, "MASTER_PORT")
     return scheduler
 
 

@@ -217,8 +217,21 @@ def test_variables_that_are_set_take_precedence_over_the_rank_table():
     table = Node(1, 2, "10.0.0.1")
     assert read_node({"NODE_NUM": "2"}, table) == table
     assert read_node({"NODE_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "9"}, table) == Node(0, 2, "h", 9)
-    assert read_master(Address("10.0.0.1", 8118), {}) == Address("10.0.0.1", 8118)
-    assert read_master(Address("10.0.0.1", 8118), {"MASTER_ADDR": "h", "MASTER_PORT": "9"}) == Address("h", 9)
+
+
+def test_the_address_of_the_user_replaces_that_of_the_rank_table_and_is_named_by_its_variable():
+    node = Node(1, 2, "10.0.0.1", 8118, master_name="server_id")
+    for environment, expected, name in [
+        ({}, node, "server_id"),
+        ({"MASTER_PORT": "9"}, Node(1, 2, "10.0.0.1", 9), "server_id"),
+        ({"MASTER_ADDR": "h"}, Node(1, 2, "h", 8118), "MASTER_ADDR"),
+        ({"MASTER_ADDR": "h", "MASTER_PORT": "9"}, Node(1, 2, "h", 9), "MASTER_ADDR"),
+    ]:
+        found = read_master(node, environment)
+        assert (found, found.master_name) == (expected, name)
+
+
+def test_a_node_rank_counts_if_it_is_not_empty():
     assert [has_node_rank(environment) for environment in ({}, {"NODE_RANK": ""}, {"NODE_RANK": "0"})] == [0, 0, 1]
 
 
@@ -276,9 +289,7 @@ STRINGS_THAT_NAME_A_VARIABLE = {  # for a message of the called function, not to
     ("src.distributed.device", "MS_SCHED_HOST"),
     ("src.distributed.device", "MS_SCHED_PORT"),
     ("src.distributed.scheduler", "MS_SCHED_HOST"),
-    ("src.distributed.launch", "MASTER_ADDR"),
     ("src.distributed.launch", "MASTER_PORT"),
-    ("src.distributed.table_start", "MASTER_ADDR"),
     ("src.distributed.table_start", "MASTER_PORT"),
 }
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rank tables against the variables of the user; tests/system/test_table_start.py starts processes by them."""
+"""Rank tables against the variables of the user."""
 
 import pytest
 
 from src.common.errors import UserError
 from src.distributed.environment import Node
 from src.distributed.rank_table import read_rank_table
-from src.distributed.table_start import find_devices, find_node
+from src.distributed.table_node import find_devices, find_node
 from tests.rank_tables import write_rank_table
 
 OWN, OTHER = "127.0.0.1", "192.0.2.1"  # the latter is for documentation, so no host has it
