@@ -65,6 +65,7 @@ def _read_table(path: str, rank_count: int) -> RankTable:
 
 def _find_devices(launcher: Launcher, table: RankTable, node: Node, local_rank: int) -> dict[str, str]:
     """Return the variable by which rank number `local_rank` of a node takes the device that its Launcher means."""
+    _check_order(table)
     device_id, device_ids = launcher.device_id(0), table.servers[node.rank].device_ids
     if device_id not in (local_rank, device_ids[local_rank]):
         raise UserError(
@@ -73,6 +74,21 @@ def _find_devices(launcher: Launcher, table: RankTable, node: Node, local_rank: 
         )
     # ModelArts numbers the devices of a container from 0, whatever their ids in the table, and so does MindSpore.
     return {} if device_id == local_rank else find_devices(table, node)
+
+
+def _check_order(table: RankTable) -> None:
+    """Raise UserError if an id can be the number of another device, so that two ranks could take the same one.
+
+    All ranks read the same table, so all of them end at once.
+    """
+    for index, server in enumerate(table.servers):
+        for number, (device_id, visible_id) in enumerate(zip(server.device_ids, sorted(server.device_ids))):
+            if device_id == number != visible_id:
+                raise UserError(
+                    f"{table.path}: server_list[{index}] has the device_ids {', '.join(map(str, server.device_ids))} "
+                    f"in the order of the ranks: {number} may be an id or the number of another device in a container; "
+                    "let them ascend"
+                )
 
 
 def _find_address(node: Node, *, serves: bool) -> Address:
