@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     job = create_job(arguments.script, arguments.log, arguments.device_num, arguments.rank_table)
     start = LAUNCHERS[arguments.launcher] if job.device_num else single_process
-    sys.exit(Supervisor(start(job), job.logs, SCHEDULER_LOG).run())
+    sys.exit(Supervisor(start(job), job.logs).run())
 
 
 def create_job(script: list[str], log: str, device_num: int, rank_table: str | None) -> Job:
@@ -121,7 +121,8 @@ def by_msrun(job: Job) -> Command:
         f"--cluster_time_out={job.environment.get(TIMEOUT_VARIABLE) or DEFAULT_TIMEOUT_SECONDS}",
         f"--tail_worker_log={job.rank_count}",  # the number of no rank, so that msrun shows no log
     ]  # fmt: skip
-    return Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")
+    command = [*msrun, PYTHON, "-u", *job.script]
+    return Command(command, job.environment, MSRUN_LOGS / "msrun.log", scheduler_log=SCHEDULER_LOG)
 
 
 def find_scheduler(node: Node) -> Address:
