@@ -59,7 +59,9 @@ def _read_table(path: str, rank_count: int) -> RankTable:
     """Return the RankTable of this many ranks."""
     table = read_rank_table(path)
     if table.rank_count != rank_count:
-        raise UserError(f"{path}: the nodes have {table.rank_count} devices, RANK_SIZE says {rank_count}; correct one")
+        raise UserError(
+            f"{path}: the nodes have {table.rank_count} devices, RANK_SIZE says {rank_count}; correct one of them"
+        )
     return table
 
 
