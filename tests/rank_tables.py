@@ -10,13 +10,13 @@ from collections.abc import Sequence
 def write_rank_table(path: pathlib.Path, nodes: list[list[int]], hosts: Sequence[str] = ()) -> pathlib.Path:
     """Write a rank table of format 1.0; return its path.
 
-    nodes: for each node the device ids of its ranks.  hosts: the server_id of each node, by default 192.0.2.1, ...,
-    addresses that no host has.
+    nodes: for each node the device ids of its ranks.  hosts: the server_id of each node, by default 203.0.113.1, ...,
+    addresses for documentation, which no host has.
     """
     ranks = itertools.count()
     server_list = [
         {
-            "server_id": hosts[node] if hosts else f"192.0.2.{node + 1}",
+            "server_id": hosts[node] if hosts else f"203.0.113.{node + 1}",
             "device": [
                 {"device_id": str(device), "device_ip": f"192.1.{node}.{device}", "rank_id": str(next(ranks))}
                 for device in devices

@@ -2,6 +2,7 @@
 """The first steps of an entry point, before it imports anything that takes time."""
 
 import signal
+import sys
 
 
 def enter(
@@ -28,23 +29,13 @@ def enter(
     from src.common.console import fill_closed_streams, protect_streams, use_utf8_paths
     from src.common.errors import run_main
     from src.common.signals import handle_signals
-    from src.distributed.environment import ALONE, MPIRUN, MSRUN, RANK_TABLE, clear_other_launchers, read_launcher
+    from src.distributed.environment import ALONE, MPIRUN, MSRUN, clear_other_launchers
 
     fill_closed_streams()
     use_utf8_paths()
     protect_streams()
-    guard, launcher, own_scheduler = None, ALONE, None
-
-    def read():
-        nonlocal launcher, own_scheduler
-        launcher = read_launcher()
-        if launcher.kind == RANK_TABLE:
-            from src.distributed.table_start import start_as_msrun
-
-            launcher, own_scheduler = start_as_msrun(launcher)
-
-    if distributed:
-        run_main(read)
+    launcher, own_scheduler = _find_launcher() if distributed else (ALONE, None)
+    guard = None
     if launcher.kind in (MSRUN, MPIRUN):
         from src.distributed import rank_guard
 
@@ -53,6 +44,22 @@ def enter(
     handle_signals(resume_hint, guard)
     if description is not None:
         run_main(lambda: _check_command_line(description, needs, may_read, split, distributed, launcher.count))
+
+
+def _find_launcher():
+    """Return the Launcher of this process, and the scheduler if this process has started it; exit if it is invalid."""
+    from src.common.errors import UserError, report_error
+    from src.distributed.environment import RANK_TABLE, read_launcher
+
+    try:
+        launcher = read_launcher()
+        if launcher.kind != RANK_TABLE:
+            return launcher, None
+        from src.distributed.table_start import start_as_msrun
+
+        return start_as_msrun(launcher)
+    except (UserError, OSError) as error:
+        sys.exit(report_error(error))
 
 
 def _check_command_line(description, needs, may_read, split, distributed, ranks):

@@ -9,7 +9,7 @@ no effect are ignored, and an empty one counts as unset.
 
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from src.common.errors import UserError
 
@@ -108,12 +108,14 @@ class Node:
     """One machine of a job: number `rank` of `count`.
 
     master_host, master_port: where the scheduler listens, on the first node; port None: any that is free.
+    master_name: the variable, or the entry of a file, that sets master_host.
     """
 
     rank: int = 0
     count: int = 1
     master_host: str = "127.0.0.1"
     master_port: int | None = None
+    master_name: str = field(default="MASTER_ADDR", compare=False)
 
 
 def read_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
@@ -129,7 +131,7 @@ def read_launcher(environment: Mapping[str, str] = os.environ) -> Launcher:
     if _number(given, "OMPI_COMM_WORLD_SIZE", 1, least=1) > 1:
         return _read_mpirun(given)
     table = _first(given, *RANK_TABLES)
-    if table is not None and _number(given, "RANK_SIZE", 1, least=1) > 1:
+    if table is not None and (_number(given, "RANK_SIZE", 1, least=1) > 1 or _rank_id(given)):
         return _read_rank_table(given, table)
     return Launcher(device=_first(given, PLATFORM_DEVICE) if "RANK_ID" in given else None)
 
@@ -187,15 +189,24 @@ def variables_of_worker(scheduler: Address, count: int, rank: int, local_rank: i
 def choose_devices(device_ids: Sequence[int], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variable that makes MindSpore number these devices of this host from 0, in ascending order.
 
-    What the user has set remains, as only he knows the ids inside a container; UserError if it names fewer devices.
+    What the user has set remains, as only he knows the ids inside a container; UserError if it names fewer devices, or
+    if CANN would ignore some of them.
     """
     given = environment.get(VISIBLE_DEVICES, "").strip()
     if not given:
         return {VISIBLE_DEVICES: ",".join(map(str, sorted(device_ids)))}
-    if len(given.split(",")) < len(device_ids):
+    otherwise = "or unset it for the devices of the rank table"
+    texts = given.split(",")
+    chosen = [int(text) for text in texts if text.isascii() and text.isdecimal()]
+    if len(chosen) < len(texts) or chosen != sorted(set(chosen)):
         raise UserError(
-            f"{VISIBLE_DEVICES}={given}: this node has {len(device_ids)} ranks in the rank table; name as many "
-            "devices, or unset it for those of the table"
+            f"{VISIBLE_DEVICES}={given}: must be device ids in ascending order with commas between them; correct it, "
+            f"{otherwise}"
+        )
+    if len(chosen) < len(device_ids):
+        raise UserError(
+            f"{VISIBLE_DEVICES}={given}: this node has {len(device_ids)} ranks in the rank table; name at least that "
+            f"many devices, {otherwise}"
         )
     return {VISIBLE_DEVICES: given}
 
@@ -249,7 +260,7 @@ def read_node(environment: Mapping[str, str] = os.environ, default: Node = Node(
     if "NODE_RANK" in given:
         both = f"NODE_NUM is {count}; set both, or unset both to run alone"
         rank = _number(given, "NODE_RANK", largest=count - 1, fix=both)
-    return Node(rank, count, given.get("MASTER_ADDR", default.master_host), _read_port(given))
+    return read_master(replace(default, rank=rank, count=count), environment)
 
 
 def has_node_rank(environment: Mapping[str, str] = os.environ) -> bool:
@@ -257,16 +268,15 @@ def has_node_rank(environment: Mapping[str, str] = os.environ) -> bool:
     return "NODE_RANK" in _given(environment)
 
 
-def read_master(default: Address, environment: Mapping[str, str] = os.environ) -> Address:
-    """Return the Address that MASTER_ADDR and MASTER_PORT set; default: of variables that are not set."""
+def read_master(node: Node, environment: Mapping[str, str] = os.environ) -> Node:
+    """Return a Node with the address that MASTER_ADDR and MASTER_PORT set in place of its own; UserError if invalid."""
     given = _given(environment)
-    return Address(given.get("MASTER_ADDR", default.host), _read_port(given) or default.port)
-
-
-def _read_port(given: Mapping[str, str]) -> int | None:
-    if "MASTER_PORT" not in given:
-        return None
-    return _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
+    if "MASTER_ADDR" in given:
+        node = replace(node, master_host=given["MASTER_ADDR"], master_name="MASTER_ADDR")
+    if "MASTER_PORT" in given:
+        port = _number(given, "MASTER_PORT", least=1, largest=LARGEST_PORT, fix="unset it for the default")
+        node = replace(node, master_port=port)
+    return node
 
 
 def _is_of(launcher: str, name: str) -> bool:
@@ -293,7 +303,7 @@ def _read_msrun(given: Mapping[str, str]) -> Launcher:
     node_id = given.get("MS_NODE_ID", "")
     if node_id.isdecimal() and int(node_id) >= count:
         raise UserError(f"MS_NODE_ID={node_id}: MS_WORKER_NUM={count} allows 0 to {count - 1}; {HOW_TO_RUN_ALONE}")
-    rank = int(node_id) if node_id.isdecimal() else find_rank({"RANK_ID": given.get("RANK_ID", "")})
+    rank = int(node_id) if node_id.isdecimal() else _rank_id(given)
     scheduler = Address(given["MS_SCHED_HOST"], port)
     return Launcher(
         MSRUN, rank, count, scheduler=scheduler, is_scheduler=role == SCHEDULER, timeout=read_timeout(given)
@@ -309,7 +319,7 @@ def _read_mpirun(given: Mapping[str, str]) -> Launcher:
 
 
 def _read_rank_table(given: Mapping[str, str], table: Variable) -> Launcher:
-    _need(given, table.name, ["RANK_ID"], "start the processes with msrun")
+    _need(given, table.name, ["RANK_SIZE", "RANK_ID"], "start the processes with msrun")
     count = _number(given, "RANK_SIZE")
     rank = _number(given, "RANK_ID", largest=count - 1)
     device = _first(given, "DEVICE_ID", PLATFORM_DEVICE)
@@ -319,6 +329,10 @@ def _read_rank_table(given: Mapping[str, str], table: Variable) -> Launcher:
             "to run alone, or set DEVICE_ID to the device of this rank"
         )
     return Launcher(RANK_TABLE, rank, count, device=device, rank_table=table, timeout=read_timeout(given))
+
+
+def _rank_id(given: Mapping[str, str]) -> int | None:
+    return find_rank({"RANK_ID": given.get("RANK_ID", "")})
 
 
 def _need(given: Mapping[str, str], name: str, others: Sequence[str], fix: str) -> None:

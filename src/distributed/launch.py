@@ -37,7 +37,7 @@ from src.distributed.environment import (
 from src.distributed.rank_table import read_rank_table
 from src.distributed.scheduler import DEFAULT_PORT, check_port, find_host, is_own_address
 from src.distributed.supervisor import Command, Supervisor
-from src.distributed.table_start import find_devices, find_node
+from src.distributed.table_node import find_devices, find_node
 
 PYTHON = "python"  # of the PATH, as msrun takes it
 MSRUN_LOGS = pathlib.Path("msrun_log")
@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     job = create_job(arguments.script, arguments.log, arguments.device_num, arguments.rank_table)
     start = LAUNCHERS[arguments.launcher] if job.device_num else single_process
-    sys.exit(Supervisor(start(job), job.logs, SCHEDULER_LOG).run())
+    sys.exit(Supervisor(start(job), job.logs).run())
 
 
 def create_job(script: list[str], log: str, device_num: int, rank_table: str | None) -> Job:
@@ -121,16 +121,17 @@ def by_msrun(job: Job) -> Command:
         f"--cluster_time_out={job.environment.get(TIMEOUT_VARIABLE) or DEFAULT_TIMEOUT_SECONDS}",
         f"--tail_worker_log={job.rank_count}",  # the number of no rank, so that msrun shows no log
     ]  # fmt: skip
-    return Command([*msrun, PYTHON, "-u", *job.script], job.environment, MSRUN_LOGS / "msrun.log")
+    command = [*msrun, PYTHON, "-u", *job.script]
+    return Command(command, job.environment, MSRUN_LOGS / "msrun.log", scheduler_log=SCHEDULER_LOG)
 
 
 def find_scheduler(node: Node) -> Address:
     """Return the address for the scheduler; UserError if it cannot listen there."""
     port = node.master_port or (DEFAULT_PORT if node.count > 1 else find_free_port())
     scheduler = Address(node.master_host, port)
-    find_host(scheduler, "MASTER_ADDR")
+    find_host(scheduler, node.master_name)
     if node.rank == 0 or is_own_address(scheduler.host):  # msrun starts the scheduler on the host of the address
-        check_port(scheduler, "MASTER_ADDR", "MASTER_PORT")
+        check_port(scheduler, node.master_name, "MASTER_PORT")
     return scheduler
 
 

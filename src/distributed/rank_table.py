@@ -2,8 +2,8 @@
 """The rank table of Ascend devices: which device of which node is which rank.
 
 Format 1.0, as hccl_tools.py of the model zoo writes it: {"version": "1.0", "server_count": "1", "server_list":
-[{"server_id": "10.0.0.1", "device": [{"device_id": "0", "device_ip": "192.1.2.3", "rank_id": "0"}, ...]}, ...],
-"status": "completed"}; all values are strings.
+[{"server_id": "10.0.0.1", "device": [{"device_id": "0", "rank_id": "0"}, ...]}, ...], "status": "completed"}.  All
+values are strings; other ones, such as device_ip, have no effect.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from src.common.errors import UserError
 
 VERSION = "1.0"
-DEVICE_KEYS = ("device_id", "device_ip", "rank_id")
+DEVICE_KEYS = ("device_id", "rank_id")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_rank_table(path: os.PathLike | str) -> RankTable:
         if len(server.device_ids) != len(servers[0].device_ids):
             raise UserError(
                 f"{path}: server_list[{index}] has {len(server.device_ids)} devices, server_list[0] has "
-                f"{len(servers[0].device_ids)}; all nodes must have as many"
+                f"{len(servers[0].device_ids)}; every node must have the same number of devices"
             )
     for index, entry in enumerate(entries):
         _check_ranks(path, index, sorted(int(device["rank_id"]) for device in entry["device"]))
@@ -80,7 +80,7 @@ def _read_servers(path: os.PathLike | str) -> list:
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict) or table.get("version") != VERSION:
-        raise UserError(f'{path}: "version" must be "{VERSION}"')
+        raise UserError(f'{path}: "version" must be "{VERSION}"; msrun needs no rank table: leave it out')
     servers = table.get("server_list")
     if not isinstance(servers, list) or not servers or table.get("server_count") != str(len(servers)):
         raise UserError(f'{path}: "server_list" must be a list and "server_count" its length, as a string')
@@ -101,7 +101,6 @@ def _read_server(path: os.PathLike | str, index: int, server: object) -> Server:
         for key in DEVICE_KEYS:
             if not isinstance(device, dict) or not isinstance(device.get(key), str):
                 raise UserError(f'{path}: server_list[{index}] device[{number}]: "{key}" must be a string')
-        for key in ("device_id", "rank_id"):
             if not device[key].isdecimal():
                 raise UserError(f'{path}: server_list[{index}] device[{number}]: "{key}" must be a number in quotes')
     device_ids = tuple(

@@ -26,12 +26,16 @@ NOISE = ("[WARNING]", "[INFO]", ANNOUNCEMENT)  # beginnings of lines from MindSp
 
 @dataclass(frozen=True)
 class Command:
-    """A command line with its environment and the file for its output; rank: None if it is a launcher of ranks."""
+    """A command line with its environment and the file for its output.
+
+    rank: None if it is a launcher of ranks.  scheduler_log: the log of msrun's scheduler, if that is on this node.
+    """
 
     arguments: list[str]
     environment: dict[str, str]
     output: pathlib.Path
     rank: int | None = None
+    scheduler_log: pathlib.Path | None = None
 
 
 @dataclass
@@ -45,13 +49,11 @@ class _Rank:
 class Supervisor:
     """Runs a command, which is a rank or a launcher of ranks, until it and its ranks have ended or one has failed.
 
-    logs: the log of each rank on this node.  scheduler_log: the log of msrun's scheduler, if that is on this node.
+    logs: the log of each rank on this node.
     """
 
-    def __init__(
-        self, command: Command, logs: dict[int, pathlib.Path], scheduler_log: pathlib.Path = pathlib.Path("none")
-    ):
-        self._command, self._logs, self._scheduler_log = command, logs, scheduler_log
+    def __init__(self, command: Command, logs: dict[int, pathlib.Path]):
+        self._command, self._logs = command, logs
         self._signals: list[int] = []
         self._relayed_bytes: dict[pathlib.Path, int] = {}  # of each log from which announcements are relayed
         self._ranks: dict[psutil.Process, _Rank] = {}  # all that ever were
@@ -127,7 +129,7 @@ class Supervisor:
 
     def _last_words(self) -> re.Match[str] | None:
         """Return the match of the line in which a rank, or else the scheduler, reports the signal that ended it."""
-        for log in (*self._logs.values(), self._scheduler_log):
+        for log in (*self._logs.values(), self._command.scheduler_log):
             found = [match for line in _lines_of(log) if (match := STOPPED.match(line))]
             if found:
                 return found[-1]
@@ -135,7 +137,9 @@ class Supervisor:
 
     def _relay_announcements(self):
         """Print which processes are waited for: from the scheduler's log if it is on this node, as it knows best."""
-        log = self._scheduler_log if self._scheduler_log.exists() else next(iter(self._logs.values()))
+        log = self._command.scheduler_log
+        if log is None or not log.exists():
+            log = next(iter(self._logs.values()))
         if not log.exists():
             return
         start = self._relayed_bytes.get(log, 0)
@@ -166,8 +170,8 @@ def _start(command: Command) -> subprocess.Popen:
         )
 
 
-def _lines_of(log: pathlib.Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines() if log.exists() else []
+def _lines_of(log: pathlib.Path | None) -> list[str]:
+    return log.read_text(errors="replace").splitlines() if log is not None and log.exists() else []
 
 
 def _descendants() -> list[psutil.Process]:

@@ -17,7 +17,7 @@ from mindspore._c_expression import MSContext, ms_ctx_param
 
 from src.common.signals import signals_for_children
 from src.distributed.device import Device
-from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE
+from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES
 from src.self_test.arithmetic import Products
 from src.training.run_record import git_commit
 
@@ -25,7 +25,7 @@ UNKNOWN = "not found"
 TOOL_SECONDS = 20
 # Variables that change results or speed; others could be secrets and are left out.
 VARIABLES = (
-    *LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, "ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ASCEND_TOOLKIT_HOME",
+    *LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES, "CUDA_VISIBLE_DEVICES", "ASCEND_TOOLKIT_HOME",
     "ASCEND_HOME_PATH", "ASCEND_OPP_PATH", "ASCEND_CUSTOM_OPP_PATH", "MS_ASCEND_CHECK_OVERFLOW_MODE",
     "ASCEND_LAUNCH_BLOCKING", "HCCL_CONNECT_TIMEOUT", "HCCL_DETERMINISTIC", "HCCL_IF_IP", "HCCL_SOCKET_IFNAME",
     "OMP_NUM_THREADS",

@@ -134,11 +134,16 @@ def test_when_rank_0_is_killed_another_one_that_waits_ends_in_one_line(start, tm
         (
             1,
             {"RANK_SIZE": "3"},
-            "the nodes have 2 devices, RANK_SIZE says 3; start the processes with msrun, in ModelArts",
+            "the nodes have 2 devices, RANK_SIZE says 3; correct one of them; or start the processes with msrun",
         ),
         (1, {"ASCEND_DEVICE_ID": "7"}, "has device_id 5 for rank 1, which is number 1 of its node"),
         (1, {"RANK_TABLE_FILE": "/none.json"}, "RANK_TABLE_FILE /none.json: No such file"),
         (2, {}, "RANK_ID=2: must be a whole number from 0 to 1"),
+        (
+            1,
+            {"RANK_SIZE": ""},
+            "RANK_SIZE is not: unset RANK_TABLE_FILE to run alone, or start the processes with msrun",
+        ),
         (0, {"MASTER_ADDR": "192.0.2.1"}, "MASTER_ADDR=192.0.2.1: is no address of this host"),
     ],
 )
@@ -146,6 +151,25 @@ def test_a_table_that_contradicts_the_variables_is_refused(start, rank, variable
     process = start(rank, **variables)
     _, errors = process.communicate(timeout=60)
     assert_refused(subprocess.CompletedProcess([], process.returncode, "", errors), message)
+
+
+@pytest.mark.parametrize(
+    ("rank", "nodes", "hosts", "message"),
+    [
+        (0, [[4], [5]], [], "server_list[0] server_id=203.0.113.1: is no address of this host"),
+        (1, [[4], [5]], ["none.invalid", "127.0.0.1"], "server_list[0] server_id=none.invalid: no such host"),
+        (0, [[5, 1]], [], "server_list[0] has the device_ids 5, 1 in the order of the ranks"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_the_other_way_to_start(
+    start, tmp_path, rank, nodes, hosts, message
+):
+    table = write_rank_table(tmp_path / "other.json", nodes, hosts)
+    process = start(rank, RANK_TABLE_FILE=table, ASCEND_DEVICE_ID="0")
+    _, errors = process.communicate(timeout=60)
+    assert_refused(
+        subprocess.CompletedProcess([], process.returncode, "", errors), message, "in ModelArts by MA_RUN_METHOD=msrun"
+    )
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ OMPI = tuple(MPIRUN)
         ({**MSRUN, "MS_NODE_ID": "3", "RANK_ID": "1"}, "msrun", 3, 4, None),
         ({**MSRUN, "MS_NODE_ID": "first"}, "msrun", None, 4, None),  # MindSpore chooses the rank
         ({**TABLE, **MPIRUN, **MSRUN}, "msrun", 2, 4, None),
+        ({**TABLE, "RANK_SIZE": "", "RANK_ID": "0"}, None, 0, 1, 7),
         (MPIRUN, "mpirun", 3, 4, 1),
         ({**MPIRUN, "ASCEND_DEVICE_ID": "0"}, "mpirun", 3, 4, 1),
         ({**MPIRUN, "OMPI_COMM_WORLD_SIZE": "1"}, None, 0, 1, 7),
@@ -76,6 +77,8 @@ def test_the_environment_gives_the_launcher_the_rank_and_the_device(environment,
         ({"OMPI_COMM_WORLD_SIZE": "4"}, ["OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_RANK"]),
         ({**MPIRUN, "OMPI_COMM_WORLD_LOCAL_RANK": "-1"}, ["OMPI_COMM_WORLD_LOCAL_RANK=-1"]),
         ({"RANK_TABLE_FILE": "/t", "RANK_SIZE": "8"}, ["RANK_TABLE_FILE=/t", "RANK_ID"]),
+        ({"RANK_TABLE_FILE": "/t", "RANK_ID": "1"}, ["RANK_TABLE_FILE=/t", "RANK_SIZE is not"]),
+        ({**TABLE, "RANK_SIZE": "1", "RANK_ID": "1"}, ["RANK_ID=1", "0 to 0"]),
         ({"RANK_TABLE_FILE": "/t", "RANK_SIZE": "8.0"}, ["RANK_SIZE=8.0"]),
         ({**TABLE, "RANK_ID": "8"}, ["RANK_ID=8", "0 to 7"]),
         ({**TABLE, "DEVICE_ID": ""}, ["RANK_TABLE_FILE=/t", "DEVICE_ID"]),
@@ -190,8 +193,24 @@ def test_a_scheduler_and_a_rank_get_the_variables_of_msrun():
 def test_devices_become_visible_in_ascending_order_unless_the_user_has_chosen_enough_of_them():
     assert choose_devices([6, 4], {}) == {"ASCEND_RT_VISIBLE_DEVICES": "4,6"}
     assert choose_devices([6, 4], {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}) == {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}
-    with pytest.raises(UserError, match=r"^ASCEND_RT_VISIBLE_DEVICES=0: this node has 2 ranks in the rank table"):
-        choose_devices([6, 4], {"ASCEND_RT_VISIBLE_DEVICES": "0"})
+    assert choose_devices([6], {"ASCEND_RT_VISIBLE_DEVICES": "2,10"}) == {"ASCEND_RT_VISIBLE_DEVICES": "2,10"}
+
+
+# CANN ignores what follows the first id that does not ascend, and the first other character: a blank, for example.
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("0", "this node has 2 ranks in the rank table; name at least that many devices, or unset it"),
+        *(
+            (text, "must be device ids in ascending order")
+            for text in ("1,0", "x,", "1,1", "0,", "0, 1", "-1,0", "٣,5")
+        ),
+    ],
+)
+def test_visible_devices_of_the_user_that_cannot_all_be_used_are_refused(text, rule):
+    with pytest.raises(UserError) as caught:
+        choose_devices([6, 4], {"ASCEND_RT_VISIBLE_DEVICES": text})
+    assert str(caught.value).startswith(f"ASCEND_RT_VISIBLE_DEVICES={text}: {rule}")
 
 
 def test_the_rank_is_found_in_the_variables_of_every_launcher():
@@ -217,8 +236,21 @@ def test_variables_that_are_set_take_precedence_over_the_rank_table():
     table = Node(1, 2, "10.0.0.1")
     assert read_node({"NODE_NUM": "2"}, table) == table
     assert read_node({"NODE_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "9"}, table) == Node(0, 2, "h", 9)
-    assert read_master(Address("10.0.0.1", 8118), {}) == Address("10.0.0.1", 8118)
-    assert read_master(Address("10.0.0.1", 8118), {"MASTER_ADDR": "h", "MASTER_PORT": "9"}) == Address("h", 9)
+
+
+def test_the_address_of_the_user_replaces_that_of_the_rank_table_and_is_named_by_its_variable():
+    node = Node(1, 2, "10.0.0.1", 8118, master_name="server_id")
+    for environment, expected, name in [
+        ({}, node, "server_id"),
+        ({"MASTER_PORT": "9"}, Node(1, 2, "10.0.0.1", 9), "server_id"),
+        ({"MASTER_ADDR": "h"}, Node(1, 2, "h", 8118), "MASTER_ADDR"),
+        ({"MASTER_ADDR": "h", "MASTER_PORT": "9"}, Node(1, 2, "h", 9), "MASTER_ADDR"),
+    ]:
+        found = read_master(node, environment)
+        assert (found, found.master_name) == (expected, name)
+
+
+def test_a_node_rank_counts_if_it_is_not_empty():
     assert [has_node_rank(environment) for environment in ({}, {"NODE_RANK": ""}, {"NODE_RANK": "0"})] == [0, 0, 1]
 
 
@@ -276,9 +308,7 @@ STRINGS_THAT_NAME_A_VARIABLE = {  # for a message of the called function, not to
     ("src.distributed.device", "MS_SCHED_HOST"),
     ("src.distributed.device", "MS_SCHED_PORT"),
     ("src.distributed.scheduler", "MS_SCHED_HOST"),
-    ("src.distributed.launch", "MASTER_ADDR"),
     ("src.distributed.launch", "MASTER_PORT"),
-    ("src.distributed.table_start", "MASTER_ADDR"),
     ("src.distributed.table_start", "MASTER_PORT"),
 }
 

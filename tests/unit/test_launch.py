@@ -9,7 +9,15 @@ import pytest
 
 from src.common.errors import UserError
 from src.distributed.environment import Node
-from src.distributed.launch import Job, by_mpirun, by_msrun, create_job, find_free_port, single_process
+from src.distributed.launch import (
+    SCHEDULER_LOG,
+    Job,
+    by_mpirun,
+    by_msrun,
+    create_job,
+    find_free_port,
+    single_process,
+)
 from tests.rank_tables import write_rank_table
 
 SCRIPT = ["train.py", "--seed=2"]
@@ -25,6 +33,16 @@ def test_a_single_process_gets_rank_0_and_its_log():
     assert command.arguments == ["python", "-u", "train.py", "--seed=2"]
     assert command.environment == {"HOME": "/root", "RANK_ID": "0"}
     assert (command.output, command.rank) == (pathlib.Path("out/run.log"), 0)
+
+
+def test_only_msrun_has_the_log_of_a_scheduler():
+    SCHEDULER_LOG.parent.mkdir()
+    SCHEDULER_LOG.write_text("waiting for processes of an earlier run")
+    job = Job(SCRIPT, "log{rank}/output.log", 2)
+    assert [create(job).scheduler_log for create in (single_process, by_mpirun)] == [None, None]
+    assert SCHEDULER_LOG.exists()
+    assert by_msrun(job).scheduler_log == SCHEDULER_LOG
+    assert not SCHEDULER_LOG.exists()
 
 
 @pytest.mark.parametrize(("node", "ranks"), [(Node(), [0, 1]), (Node(1, 3), [2, 3])])
@@ -64,6 +82,20 @@ def test_the_first_node_refuses_a_port_in_use_and_an_address_of_another_host():
             by_msrun(Job(SCRIPT, "log{rank}", 1, Node(master_port=port)))
     with pytest.raises(UserError, match=r"^MASTER_ADDR=192\.0\.2\.1: is no address of this host"):
         by_msrun(Job(SCRIPT, "log{rank}", 1, Node(master_host="192.0.2.1")))
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("192.0.2.1", "is no address of this host"), ("a.invalid", "no such host")]
+)
+def test_an_unusable_server_id_is_named_unless_the_user_has_set_the_address(tmp_path, monkeypatch, host, reason):
+    monkeypatch.setenv("NODE_RANK", "0")
+    table = write_rank_table(tmp_path / "table.json", [[0], [0]], [host, "203.0.113.9"])
+    with pytest.raises(UserError) as caught:
+        by_msrun(create_job(SCRIPT, "log{rank}", 1, str(table)))
+    assert str(caught.value).startswith(f"{table}: server_list[0] server_id={host}: {reason}")
+    monkeypatch.setenv("MASTER_ADDR", host)
+    with pytest.raises(UserError, match=f"^MASTER_ADDR={host}: {reason}"):
+        by_msrun(create_job(SCRIPT, "log{rank}", 1, str(table)))
 
 
 def test_a_job_without_a_rank_table_has_the_environment_without_variables_of_launchers(monkeypatch):
