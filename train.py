@@ -70,11 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -> None:
     """Train by the configuration, and report.  publish() is called when there are new results."""
     user_callbacks = load_callbacks(config.callback)
-    device, ranks = set_up(config.device_target, config.device_id, config.jit_level, has_dropout=has_dropout(config))
-    precision = choose_precision(config.convert_dtype, device)
-    if has_dropout(config) and device.target != "CPU":
-        check_masks(device.target)
-    set_seed(config.seed)
+    device, precision, ranks = prepare_device(config)
     data = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
     check_sink_size(config, train_data.get_dataset_size())
@@ -88,33 +84,47 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
         folder, state, in_place = open_run(config, data, train_step, record, ranks)
         if ranks.is_first:
             save_probe_rows(folder.path, data)
-        most_checks = config.log_every // config.sink_size
-        stop, evaluation_stop = (AgreedStop(signals, ranks, most_checks) for _ in range(2))
+        stop, evaluate = AgreedStop(signals, ranks), create_evaluate(predictor, validation_data, ranks, signals)
         callbacks = [  # in the order of their calls
             LearningRateScheduler(create_schedule(config, train_data.get_dataset_size(), ranks.count)),
             *create_logs(config),
             record,
             *user_callbacks,
             StopOnSignal(stop),
-            Validation(create_evaluate(predictor, validation_data, ranks, evaluation_stop), config.eval_every_steps),
+            Validation(evaluate, config.eval_every_steps),
             EarlyStopping(config.early_stop_patience),
             SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds),
             Upload(publish),
         ]
         rows_per_step = config.batch_size * ranks.count
-        feeder = choose_feeder(device.target)
+        feeder = choose_feeder(device.target, config.sink_size)
         trainer = Trainer(train_step, config.train_epochs, ranks, callbacks, rows_per_step, config.log_every, feeder)
-        try:
-            trainer.fit(train_data, state, in_place=in_place)
-            stop.end()
-        except Stopped as stopped:
-            if trainer.steps_done:
-                stopped.resume_hint = "the same command with --resume=True resumes from there"
-            raise
+        fit(trainer, train_data, state, in_place, stop)
         if config.report_path is not None:
             report(config.report_path, folder, predictor, validation_data, data, ranks)
         if ranks.is_first:
             print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path))
+
+
+def prepare_device(config: Config) -> tuple[Device, Precision, ProcessGroup]:
+    """Select the device, join the other ranks, and check what training relies on; UserError if that is not given."""
+    device, ranks = set_up(config.device_target, config.device_id, config.jit_level, has_dropout=has_dropout(config))
+    precision = choose_precision(config.convert_dtype, device)
+    if has_dropout(config) and device.target != "CPU":  # the tests have checked the masks of CPUs
+        check_masks(device.target)
+    set_seed(config.seed)
+    return device, precision, ranks
+
+
+def fit(trainer: Trainer, train_data: Dataset, state: dict | None, in_place: bool, stop: AgreedStop) -> None:
+    """Train; if a signal stops it, Stopped tells how to resume."""
+    try:
+        trainer.fit(train_data, state, in_place=in_place)
+        stop.end()
+    except Stopped as stopped:
+        if trainer.steps_done:
+            stopped.resume_hint = "the same command with --resume=True resumes from there"
+        raise
 
 
 @contextlib.contextmanager
@@ -191,7 +201,7 @@ def create_train_step(
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
-        precision=precision, block_size=config.sink_size,
+        precision=precision, block_size=config.block_size,
     )  # fmt: skip
 
 
@@ -214,14 +224,15 @@ def create_logs(config: Config) -> list[Callback]:
 
 
 def create_evaluate(
-    predictor: DeepFMPredict, validation_data: Dataset | None, ranks: ProcessGroup, stop: AgreedStop
+    predictor: DeepFMPredict, validation_data: Dataset | None, ranks: ProcessGroup, signals: StopSignals
 ) -> Callable[[], Evaluation] | None:
     """Return a function that evaluates the validation set; None if there is none.
 
-    stop: the AgreedStop of the batches of an evaluation, which can end it between two of them.
+    signals: can end an evaluation between two batches, on all ranks between the same ones.
     """
     if validation_data is None:
         return None
+    stop = AgreedStop(signals, ranks)
     return functools.partial(evaluate_split, "valid", predictor, validation_data, ranks, between_batches=stop.check)
 
 

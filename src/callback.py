@@ -185,17 +185,40 @@ class NotFinite(UserError):
 
 
 class TerminateOnNaN(Callback):
-    """Ends a training of which a logged loss, or the log loss of a validation, is not finite, by NotFinite."""
+    """Ends a training by NotFinite if a logged loss, or the log loss of a validation, is not finite.
+
+    It does so too if the gradients of all steps since the last logged loss overflowed, so that no weight is trained;
+    of single such steps it prints a note.
+    """
+
+    def __init__(self):
+        self._step = self._overflows = 0  # at the last logged loss
+
+    def on_train_begin(self, run_context: RunContext) -> None:
+        self._step = run_context.original_args().cur_step_num
 
     def on_train_step_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.loss is not None:
             self._check(params.loss, "loss", params)
+            self._check_overflows(params)
 
     def on_eval_end(self, run_context: RunContext) -> None:
         params = run_context.original_args()
         if params.metrics:
             self._check(params.metrics["log_loss"], "validation log loss", params)
+
+    def _check_overflows(self, params):
+        overflows, steps = params.train_network.overflows(), params.cur_step_num - self._step
+        new = overflows - self._overflows
+        self._overflows, self._step = overflows, params.cur_step_num
+        if 0 < new < steps:
+            tqdm.write(f"note: the gradients of {new} of the last {steps} steps overflowed float16; they were left out")
+        elif new:
+            raise NotFinite(
+                f"the gradients of the last {steps} steps overflowed float16; earlier checkpoints are kept. "
+                "--convert_dtype=False trains in float32"
+            )
 
     def _check(self, number, name, params):
         if not math.isfinite(number):

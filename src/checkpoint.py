@@ -22,7 +22,7 @@ CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # a file that MindSpor
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, 3)  # version 2 has the training state in another form, and all else alike
 READ_ATTEMPTS = 5
-BLOCK_PREFIX = "block."  # of the parameters that training sets anew before each block of steps; they are not saved
+UNSAVED_PREFIX = "unsaved."  # of the names of parameters that no other run needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,7 +287,7 @@ def load_into(cell: nn.Cell, path: str | os.PathLike, *, use_ema: bool = False) 
 
 
 def _is_saved(name):
-    return not name.startswith(BLOCK_PREFIX)
+    return not name.startswith(UNSAVED_PREFIX)
 
 
 def _save_parameters(cell, path):

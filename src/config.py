@@ -95,7 +95,7 @@ class Config:
     keep_checkpoint_max: int = setting(Role.TRAINING, at_least=0)
     loss_file_name: str = setting(Role.FREE, output_of=("train",))
     log_every: int = setting(Role.TRAINING, at_least=1)
-    sink_size: int = setting(Role.FREE, at_least=1)
+    sink_size: int = setting(Role.FREE, at_least=0)
     do_eval: bool = setting(Role.TRAINING)
     eval_every_steps: int = setting(Role.TRAINING, at_least=0)
     early_stop_patience: int = setting(Role.TRAINING, at_least=0)
@@ -119,6 +119,11 @@ class Config:
     checkpoint_url: str | None = setting(Role.FREE)
     output_path: str = setting(Role.FREE)
     load_path: str = setting(Role.FREE)
+
+    @property
+    def block_size(self) -> int:
+        """The number of steps that the host starts together."""
+        return max(self.sink_size, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -245,7 +250,7 @@ def _check_callbacks(config):
 
 
 def check_sink_size(config: Config, steps_per_epoch: int = 0, resumed_step: int = 0) -> None:
-    """Raise ConfigError unless all that comes after a number of steps comes at the end of a block of sink_size steps.
+    """Raise ConfigError unless all that comes after a number of steps comes at the end of a block of steps.
 
     steps_per_epoch: 0 if it is not known yet.  resumed_step: that of the checkpoint from which training starts.
     """
@@ -254,7 +259,7 @@ def check_sink_size(config: Config, steps_per_epoch: int = 0, resumed_step: int 
     multiples[f"the number of steps per epoch, {steps_per_epoch},"] = steps_per_epoch
     multiples[f"the step of the checkpoint, {resumed_step},"] = resumed_step
     for name, steps in multiples.items():
-        if steps % config.sink_size:
+        if steps % config.block_size:
             largest = math.gcd(*multiples.values())
             possible = ", ".join(str(size) for size in range(1, largest + 1) if largest % size == 0)
             raise ConfigError(

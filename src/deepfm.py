@@ -89,7 +89,7 @@ class DeepFM(nn.Cell):
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
             squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
             sum_of_squares = sum_of_squares + squares
-        # In this order the gradients add up as (g * e + g * e) + ..., rounded as 2 * g * e + ... is.
+        # In this order the gradient is (g * e + g * e) + ..., exactly 2 * g * e, as the gradient of a square was.
         difference = sum_of_squares - self._square(sum_of_vectors)
         second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
         logits = self.bias + first_order + second_order

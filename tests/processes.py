@@ -36,7 +36,8 @@ def results_of_two_ranks(program):
         for role, node in (("MS_SCHED", ""), ("MS_WORKER", "0"), ("MS_WORKER", "1"))
     ]  # fmt: skip
     outputs = [process.communicate(timeout=200) for process in processes]
-    assert [process.returncode for process in processes[1:]] == [0, 0], outputs
+    statuses = [process.returncode for process in processes[1:]]
+    assert statuses == [0, 0], (statuses, outputs)
     return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
 
 

@@ -83,7 +83,7 @@ class Training:
                 ProgressBar(),
                 self.record,
                 *callbacks,
-                StopOnSignal(AgreedStop(self.signals, ProcessGroup(), log_every)),
+                StopOnSignal(AgreedStop(self.signals, ProcessGroup())),
                 Validation(self.evaluate if has_validation else None, eval_every),
                 EarlyStopping(patience),
                 SaveCheckpoint(self.folder, save_every),

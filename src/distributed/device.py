@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
+import os
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -20,6 +21,7 @@ from src.distributed.scheduler import check_port, wait_for_scheduler
 ASCEND_910A = "ascend910"  # that of the Atlas 800 of 2019
 BFLOAT16_SOCS = ("ascend910b", "ascend910_93", "ascend950")  # A2, A3, ...: feature "train_hq_dtype_line"
 FUSION_SOCS = ("ascend910b", "ascend910_93")  # feature "graph_kernel_dvm"
+OVERFLOW_MODE_VARIABLE = "MS_ASCEND_CHECK_OVERFLOW_MODE"  # MindSpore's
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Device:
 
     @property
     def saturates(self) -> bool:
-        """Whether a number that is too large becomes the largest one, not infinity: the 910A has no other mode."""
-        return self.soc == ASCEND_910A
+        """Whether a number that is too large becomes the largest one, not infinity.
+
+        The 910A has no other mode; a later Ascend does it if the user has asked for it.
+        """
+        asked = self.target == "Ascend" and os.environ.get(OVERFLOW_MODE_VARIABLE) == "SATURATION_MODE"
+        return self.soc == ASCEND_910A or asked
 
     @property
     def fuses_operators(self) -> bool:

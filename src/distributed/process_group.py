@@ -15,6 +15,7 @@ from src.common.signals import SIGNALS, Stopped, StopSignals
 
 MESSAGE_LENGTH = 1000
 SECONDS_BETWEEN_EXCHANGES = 0.4  # of stop signals; the ranks have stopped after about twice that
+MOST_CHECKS = 32  # between two exchanges, so that steps that become slow do not delay the next one without limit
 
 
 class ProcessGroup:
@@ -86,15 +87,14 @@ class ProcessGroup:
 class AgreedStop:
     """Lets all ranks stop at the same check of a loop when one of them has received a signal.
 
-    A loop has an AgreedStop of its own, and checks after each of its rounds, which take about the same time.  With
-    several ranks most checks do nothing: an exchange waits for the device, so there is one in about
-    SECONDS_BETWEEN_EXCHANGES.  In it the first rank says after how many checks the next is due, as only one clock can
-    decide that for all.
+    A loop has an AgreedStop of its own, and checks after each of its rounds.  With several ranks most checks do
+    nothing, as an exchange waits for the device: there is one in about SECONDS_BETWEEN_EXCHANGES, by the time that
+    rounds have taken, and at the latest after MOST_CHECKS rounds.  In it the first rank says after how many checks the
+    next is due, as only one clock can decide that for all.
     """
 
-    def __init__(self, signals: StopSignals, ranks: ProcessGroup, most_checks: int):
-        """most_checks: from one exchange to the next."""
-        self._signals, self._ranks, self._most_checks = signals, ranks, most_checks
+    def __init__(self, signals: StopSignals, ranks: ProcessGroup):
+        self._signals, self._ranks = signals, ranks
         self._checks = 0  # since the last exchange
         self._interval = 1  # checks from that to the next one, the same on all ranks
         self._seconds_per_check: float | None = None  # until there have been two exchanges
@@ -134,4 +134,4 @@ class AgreedStop:
         """Return the number of checks until the next exchange."""
         if self._seconds_per_check is None:
             return 1
-        return max(1, min(int(SECONDS_BETWEEN_EXCHANGES / self._seconds_per_check), self._most_checks))
+        return max(1, min(int(SECONDS_BETWEEN_EXCHANGES / self._seconds_per_check), MOST_CHECKS))

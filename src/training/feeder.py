@@ -27,17 +27,19 @@ class Feeder(contextlib.AbstractContextManager):
     """Feeds a train step with the batches of a dataset; as a context manager it gives back what it holds."""
 
     def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
-        """step: the number of batches to pass over, a multiple of block_size.  epochs: passes, those included."""
+        """step: the number of batches to pass over.  epochs: passes over the dataset, those included."""
+        if step % block_size or dataset.get_dataset_size() % block_size:
+            raise ValueError(f"blocks of {block_size} do not fit {dataset.get_dataset_size()} batches from {step} on")
         self._train_step, self._block_size = train_step, block_size
         dataset.set_init_step(step)
 
     def blocks(self, count: int) -> Iterator[Block]:
-        """Return the next `count` blocks, which end an epoch."""
+        """Yield the blocks that are left of this epoch, `count` of them."""
         raise NotImplementedError
 
 
 class IteratorFeeder(Feeder):
-    """Feeds batches from the host, one by one, as a CPU needs it."""
+    """Feeds batches from the host, one by one: a CPU has no queue."""
 
     def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
         super().__init__(train_step, dataset, step, epochs, block_size)
@@ -47,11 +49,16 @@ class IteratorFeeder(Feeder):
         """Nothing is held."""
 
     def blocks(self, count: int) -> Iterator[Block]:
-        while batches := list(itertools.islice(self._batches, self._block_size)):
-            yield Block(functools.partial(self._run, batches), batches[0] if self._block_size == 1 else None)
+        for _ in range(count):
+            if self._block_size == 1:
+                batch = next(self._batches)
+                yield Block(functools.partial(self._train_step, *batch), batch)
+            else:
+                yield Block(self._run)
+        next(self._batches, None)  # the end of the epoch
 
-    def _run(self, batches):
-        for batch in batches:
+    def _run(self):
+        for batch in itertools.islice(self._batches, self._block_size):
             loss = self._train_step(*batch)
         return loss
 
@@ -84,6 +91,6 @@ class SinkFeeder(Feeder):
         return loss
 
 
-def choose_feeder(device_target: str) -> type[Feeder]:
-    """Return the feeder for a kind of device."""
-    return IteratorFeeder if device_target == "CPU" else SinkFeeder
+def choose_feeder(device_target: str, sink_size: int) -> type[Feeder]:
+    """Return the feeder for a kind of device.  sink_size: 0 for none that sinks data."""
+    return IteratorFeeder if device_target == "CPU" or sink_size == 0 else SinkFeeder

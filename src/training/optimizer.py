@@ -7,14 +7,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from src.checkpoint import BLOCK_PREFIX
+from src.checkpoint import UNSAVED_PREFIX
 
 
 class Adam(nn.Adam):
     """Adam whose `learning_rate` is, in each step, that which set_learning_rates() has given it.
 
-    The host sets the rate of a single step itself.  In a block of several the graph does so, as the host sees none of
-    them: it takes the one that belongs to global_step.
+    Between single steps the host sets the rate, as MindSpore's own callbacks can.  In a block of several steps the
+    graph takes the rate that belongs to global_step, as the host cannot act between them.
     """
 
     def __init__(self, parameters: list[Parameter], learning_rate: float, eps: float, block_size: int = 1):
@@ -23,12 +23,15 @@ class Adam(nn.Adam):
         self.block_size = block_size
         if block_size > 1:
             rates = Tensor(np.full(block_size, learning_rate, np.float32))
-            self.block_rates = Parameter(rates, name=f"{BLOCK_PREFIX}learning_rates", requires_grad=False)
-            self.block_start = Parameter(Tensor(0, ms.int32), name=f"{BLOCK_PREFIX}start", requires_grad=False)
+            self.block_rates = Parameter(rates, name=f"{UNSAVED_PREFIX}learning_rates", requires_grad=False)
+            self.block_start = Parameter(Tensor(0, ms.int32), name=f"{UNSAVED_PREFIX}start", requires_grad=False)
         self._latest: tuple[float, ...] = ()
 
     def set_learning_rates(self, learning_rates: Sequence[float], start: int) -> None:
-        """Set the learning rates of the steps of the next block.  start: global_step before the block."""
+        """Set the learning rates of the steps of the next block.
+
+        start: global_step before the block; it matters if the block has several steps.
+        """
         if self.block_size > 1:
             self.block_start.set_data(Tensor(start, ms.int32))
         if tuple(learning_rates) == self._latest:

@@ -35,11 +35,11 @@ def choose_precision(convert_dtype: str, device: Device) -> Precision:
     "auto" is float16 where it pays.  The loss is scaled wherever matrices are really multiplied in float16: on the
     Ascend 910A they always are.  bfloat16 has the exponents of float32: nothing in it needs a scale or a check.
 
-    The 910A has no check.  Its arithmetic saturates, so gradients that overflow are large but finite.  MindSpore reads
-    a status register there (NPUGetFloatStatusV2) without waiting for the device, but the register is that of one device
-    and of all its operators since it was cleared: several ranks would need one more collective operation per step to
-    agree, and only the order of the operators separates one step from the next.  The model zoo trained with the same
-    scale and no check; saturated gradients are bounded, Adam divides by their size, and the loss log shows the rest.
+    Where arithmetic saturates, as on the 910A, gradients that overflow are large but finite, and nothing is checked.
+    MindSpore reads a status register there (NPUGetFloatStatusV2) without waiting for the device, but the register is
+    that of one device and of all its operators since it was cleared: several ranks would need one more collective
+    operation per step to agree, and only the order of the operators separates one step from the next.  The model zoo
+    trained with the same scale and no check; saturated gradients are bounded, and Adam divides by their size.
     """
     name = ("False" if device.target == "CPU" else "True") if convert_dtype == "auto" else convert_dtype
     dense_dtype = DENSE_DTYPES[name]

@@ -4,8 +4,9 @@
 import math
 
 import mindspore as ms
-from mindspore import ParameterTuple, Tensor, amp, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
+from src.checkpoint import UNSAVED_PREFIX
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
@@ -91,6 +92,9 @@ class TrainStep(nn.TrainOneStepCell):
             self.ema_weights = ParameterTuple(ema_weights)
         self.inverse_scale = 1 / precision.loss_scale
         self.checks_overflow = precision.checks_overflow
+        if precision.checks_overflow:
+            name = f"{UNSAVED_PREFIX}overflow_count"
+            self.overflow_count = Parameter(Tensor([0], ms.int32), name=name, requires_grad=False)
         self.for_each = ops.HyperMap()
 
     def construct(self, *batch: Tensor) -> Tensor:
@@ -102,8 +106,14 @@ class TrainStep(nn.TrainOneStepCell):
             gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
         if self.checks_overflow:
             # All ranks find the same, as the reduction has spread to all of them what is not finite.
-            gradients = self.for_each(ops.partial(_or_zero, amp.all_finite(gradients)), gradients)
+            is_finite = amp.all_finite(gradients)
+            gradients = self.for_each(ops.partial(_or_zero, is_finite), gradients)
+            loss = ops.depend(loss, ops.assign_add(self.overflow_count, 1 - ops.cast(is_finite, ms.int32)))
         return ops.depend(loss, self._update(gradients))
+
+    def overflows(self) -> int:
+        """Return in how many of the steps so far the gradients were not finite; it waits for the device."""
+        return self.overflow_count.asnumpy().item() if self.checks_overflow else 0
 
     def _update(self, gradients):
         if self.clip_norm > 0:

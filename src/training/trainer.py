@@ -35,8 +35,8 @@ class Trainer:
     src.callback; the order of the list is the order of the calls.  rows_per_step: of all ranks together.  log_every:
     steps between two losses that are logged.  feeder: the class that gives the steps their batches.
 
-    The steps run in blocks of as many as the optimizer has rates for.  The callbacks are called once per block, as if
-    it were its last step: that is what they see, and all that they do must be due at the end of a block.
+    The steps run in blocks of the optimizer's block_size.  The callbacks are called once per block, as if it were its
+    last step: that is what they see, and all that they do must be due at the end of a block.
     """
 
     def __init__(
@@ -60,9 +60,8 @@ class Trainer:
             [(hook, name) for name, each in self._callbacks.items() if has_hook(each, hook)]
             for hook in ("on_train_step_begin", "on_train_step_end", "on_train_epoch_end")
         )
-        self._pending: list[
-            tuple[str, str]
-        ] = []  # the calls (hook, name of the callback) that the last step still needs
+        # The calls (hook, name of the callback) that the last step still needs.
+        self._pending: list[tuple[str, str]] = []
         self._params = Parameters(steps_done=0)
         self._context = mindspore.train.RunContext(self._params)
 

@@ -187,6 +187,7 @@ def test_a_rank_that_dies_ends_the_run_and_a_single_process_can_resume_it(data, 
     assert len(steps) == 48 - first
 
 
+SAVING_SECONDS = 1  # for the barrier and the file, on a busy machine
 LONG = ("--embedding_size=4", "--keep_prob=0.9", "--learning_rate=0.01", "--lr_schedule=one_cycle", "--l2_coef=0",
         "--do_eval=False", "--report_path=none", "--log_every=12")  # fmt: skip
 
@@ -220,7 +221,7 @@ def test_a_signal_to_one_rank_stops_both_in_time_and_resume_is_exact(data, tmp_p
     assert 12 < last["state"]["step"] < 12 * epochs
     assert last["state"]["step"] % sink_size == 0
     written = (tmp_path / "stopped" / "checkpoint" / last["file"]).stat().st_mtime
-    assert written - sent < 1 + 2 * sink_size * seconds_per_step
+    assert written - sent < max(1, sink_size * seconds_per_step) + SAVING_SECONDS
     process = two_ranks(data, tmp_path / "stopped", *flags, "--resume=True")
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors

@@ -76,6 +76,26 @@ def test_a_loss_or_log_loss_that_is_not_finite_ends_training(value):
     guard.on_eval_end(context_of(cur_step_num=11))
 
 
+class Network:
+    """A train step in whose steps the gradients overflowed so often."""
+
+    def __init__(self, count):
+        self.overflows = lambda: count
+
+
+def test_steps_that_overflow_are_noted_and_end_training_if_all_did(capsys):
+    guard = TerminateOnNaN()
+    guard.on_train_begin(context_of(cur_step_num=20))
+    guard.on_train_step_end(context_of(cur_step_num=30, loss=0.5, train_network=Network(0)))
+    guard.on_train_step_end(context_of(cur_step_num=35, train_network=Network(2)))  # not logged, so not read
+    assert capsys.readouterr().out == ""
+    guard.on_train_step_end(context_of(cur_step_num=40, loss=0.5, train_network=Network(9)))
+    note = "note: the gradients of 9 of the last 10 steps overflowed float16; they were left out\n"
+    assert capsys.readouterr().out == note
+    with pytest.raises(NotFinite, match="the gradients of the last 10 steps overflowed float16; earlier"):
+        guard.on_train_step_end(context_of(cur_step_num=50, loss=0.5, train_network=Network(19)))
+
+
 class Optimizer:
     """Keeps the rates that it is given, and for which of its steps."""
 

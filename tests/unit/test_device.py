@@ -29,13 +29,7 @@ def test_a_device_is_printed_with_its_chip(device, text):
         ("O0", ASCEND_910A, True, "O0", ""),
         ("O1", ASCEND_910B, True, "O1", ""),
         ("O1", Device("GPU"), True, "O1", ""),
-        (
-            "O1",
-            Device("CPU"),
-            True,
-            "O1",
-            "note: --jit_level=O1 fuses no operators on CPU: it is the same as O0 there\n",
-        ),
+        ("O1", Device("CPU"), True, "O1", FUSION_NOTE),
     ],
 )
 def test_the_jit_level_is_that_of_mindspore_unless_asked_for_or_needed(asked, device, has_dropout, level, note, capsys):

@@ -10,6 +10,7 @@ from mindspore import Tensor, nn
 
 from src.deepfm import DeepFM, DeepFMConfig
 from src.dropout import GeneratedDropout, HashedDropout, create_dropout
+from src.training.precision import Precision
 from src.training.train_step import build_train_step
 from tests.graphs import compiled_graph, compiled_operators
 
@@ -126,9 +127,9 @@ def test_no_two_masks_have_the_same_seed():
     assert len(one_layer) == 100_000  # also where a kernel takes the low 32 bits only
 
 
-def ascend_train_step(embedding_keep_prob):
-    network = DeepFM(DeepFMConfig(20, 4, 3, 4, (6, 5), 0.9, embedding_keep_prob), 3, target="Ascend")
-    return build_train_step(network, 1e-3, 1e-8, 1e-4)
+def ascend_train_step(embedding_keep_prob, dense_dtype=ms.float32, **options):
+    sizes = DeepFMConfig(20, 4, 3, 4, (6, 5), 0.9, embedding_keep_prob)
+    return build_train_step(DeepFM(sizes, 3, dense_dtype, "Ascend"), 1e-3, 1e-8, 1e-4, **options)
 
 
 def batch():
@@ -139,9 +140,17 @@ def batch():
 
 def test_the_graph_for_ascend_has_one_generator_per_dropout_and_no_hash():
     operators = compiled_operators(ascend_train_step(0.8), *batch())
-    assert not operators.keys() & {"RightShift", "BitwiseXor", "Less", "TensorMove"}
+    assert not operators.keys() & {"RightShift", "BitwiseXor", "Less", "TensorMove", "Switch", "Partial", "AllReduce"}
     assert operators["DropoutExt"] == 4  # two hidden layers, the sparse embeddings, the dense values
     assert operators["DropoutGradExt"] == 3  # the dense values need no gradient
+
+
+def test_the_graph_for_ascend_has_no_branch_with_any_option():
+    half = Precision(ms.float16, 1024.0, checks_overflow=True)
+    step = ascend_train_step(0.8, ms.float16, l2_on="batch", clip_norm=0.1, ema_decay=0.9, precision=half, block_size=4)
+    operators = compiled_operators(step, *batch())
+    assert not operators.keys() & {"RightShift", "BitwiseXor", "Switch", "Partial", "AllReduce"}
+    assert operators["DropoutExt"] == 4
 
 
 def test_the_gradient_of_each_dropout_for_ascend_applies_the_mask_of_its_forward_pass():

@@ -151,4 +151,13 @@ def test_the_device_is_told_the_types_and_shapes_of_the_batches(fed):
 def test_mindspore_refuses_to_sink_on_a_cpu_which_is_fed_by_the_iterator(fed):
     with pytest.raises(RuntimeError, match="dataset sink mode is not supported when the device target is CPU"):
         SinkFeeder(*fed, 0, 1, 1)
-    assert [choose_feeder(target) for target in ("CPU", "GPU", "Ascend")] == [IteratorFeeder, SinkFeeder, SinkFeeder]
+    assert [choose_feeder(target, 1) for target in ("CPU", "GPU", "Ascend")] == [IteratorFeeder, SinkFeeder, SinkFeeder]
+    assert [choose_feeder(target, 0) for target in ("CPU", "GPU", "Ascend")] == [IteratorFeeder] * 3
+
+
+@pytest.mark.parametrize(("step", "block_size"), [(0, 3), (2, 4)])
+@pytest.mark.parametrize("feeder", [IteratorFeeder, SinkFeeder])
+def test_blocks_that_do_not_fit_the_steps_of_an_epoch_are_an_error(dataset, feeder, step, block_size):
+    data = create_dataset(DatasetMeta.load(dataset), "train", BATCH_SIZE, shuffle=True)
+    with pytest.raises(ValueError, match=f"blocks of {block_size} do not fit 20 batches from {step} on"):
+        feeder(None, data, step, 1, block_size)

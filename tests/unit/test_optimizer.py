@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.checkpoint import BLOCK_PREFIX, load_into
+from src.checkpoint import UNSAVED_PREFIX, load_into
 from src.common.errors import UserError
 from src.training.train_step import build_train_step
 from tests.networks import make_network
@@ -49,7 +49,7 @@ def test_the_graph_picks_the_rate_of_each_step_of_a_block(block_size, tmp_path):
     ms.save_checkpoint(expected_step, str(tmp_path / "one.ckpt"))
     train_step, batch = train_step_of(block_size, ema_decay=0.9)
     assert run(train_step, batch, RATES, block_size) == expected
-    own = {name: each for name, each in train_step.parameters_dict().items() if not name.startswith(BLOCK_PREFIX)}
+    own = {name: each for name, each in train_step.parameters_dict().items() if not name.startswith(UNSAVED_PREFIX)}
     assert own.keys() == expected_step.parameters_dict().keys()
     for name, parameter in expected_step.parameters_dict().items():
         assert np.array_equal(own[name].asnumpy(), parameter.asnumpy()), name
@@ -71,4 +71,4 @@ def test_what_is_set_before_each_block_is_neither_saved_nor_asked_for(tmp_path):
     ms.save_checkpoint([{"name": "bias", "data": train_step.network.network.bias}], str(file))
     with pytest.raises(UserError, match="missing or of another size") as caught:
         load_into(train_step, file)
-    assert BLOCK_PREFIX not in str(caught.value)
+    assert UNSAVED_PREFIX not in str(caught.value)

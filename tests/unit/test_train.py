@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 
+import mindspore as ms
 import mindspore.train
 import pytest
 
@@ -11,6 +12,8 @@ from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
+from src.dropout import GeneratedDropout
+from src.training.feeder import IteratorFeeder, SinkFeeder
 from src.training.precision import FLOAT32
 from src.training.run_record import RunRecord
 from tests.training import Training
@@ -119,9 +122,6 @@ def test_the_summary_names_the_best_checkpoint(earlier, metrics, text):
 
 
 def test_the_callbacks_have_the_order_that_the_tests_of_training_have(dataset, tmp_path, monkeypatch):
-    class Wired(Exception):
-        """Carries the callbacks that train.py has made."""
-
     def stop_before_training(train_step, epochs, ranks, callbacks, *others):
         raise Wired([type(each).__name__ for each in callbacks])
 
@@ -138,6 +138,68 @@ def test_the_callbacks_have_the_order_that_the_tests_of_training_have(dataset, t
     )
     Training(dataset, tmp_path / "other", callbacks=[observer]).fit()
     assert caught.value.args[0] == names
+
+
+class Wired(Exception):
+    """Carries what train.py passes to the Trainer."""
+
+
+@pytest.fixture
+def wire_for_ascend(dataset, tmp_path, monkeypatch):
+    """Return a function that lets train.py run, as on an Ascend, until it has made its Trainer, by flags.
+
+    It returns the arguments of set_up, the train step and the feeder.  A CPU can build all of it.
+    """
+    asked = {}
+
+    def set_up(target, device_id, jit_level, **others):
+        asked.update(jit_level=jit_level, **others)
+        return Device("Ascend", "ascend910b"), ProcessGroup()
+
+    def stop_before_training(train_step, epochs, ranks, callbacks, rows_per_step, log_every, feeder):
+        raise Wired(asked, train_step, feeder)
+
+    def run(*flags):
+        with pytest.raises(Wired) as caught:
+            train.main((f"--dataset_path={dataset}", *NETWORK, *flags))
+        return caught.value.args
+
+    monkeypatch.setattr(train, "set_up", set_up)
+    monkeypatch.setattr(train, "Trainer", stop_before_training)
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+def test_training_on_ascend_checks_the_masks_and_sinks_data(wire_for_ascend, monkeypatch):
+    checked = []
+    monkeypatch.setattr(train, "check_masks", checked.append)
+    asked, train_step, feeder = wire_for_ascend("--keep_prob=0.9", "--jit_level=O1", "--sink_size=2")
+    assert checked == ["Ascend"]
+    assert asked == {"jit_level": "O1", "has_dropout": True}
+    assert isinstance(train_step.network.network.deep.dropouts[0], GeneratedDropout)
+    assert train_step.network.network.dense_dtype == ms.float16  # --convert_dtype=auto
+    assert (train_step.sens, train_step.checks_overflow, train_step.optimizer.block_size) == (1024.0, True, 2)
+    assert feeder is SinkFeeder
+
+
+def test_training_on_ascend_without_dropout_or_sinking(wire_for_ascend, monkeypatch):
+    checked = []
+    monkeypatch.setattr(train, "check_masks", checked.append)
+    asked, train_step, feeder = wire_for_ascend("--keep_prob=1", "--sink_size=0", "--convert_dtype=bfloat16")
+    assert checked == []
+    assert asked == {"jit_level": "auto", "has_dropout": False}
+    assert (train_step.network.network.dense_dtype, train_step.sens) == (ms.bfloat16, 1.0)
+    assert (feeder, train_step.optimizer.block_size) == (IteratorFeeder, 1)
+
+
+def test_a_device_whose_masks_are_wrong_trains_nothing(wire_for_ascend, monkeypatch, tmp_path):
+    def refuse(target):
+        raise UserError("dropout is wrong on this device")
+
+    monkeypatch.setattr(train, "check_masks", refuse)
+    with pytest.raises(UserError, match="dropout is wrong"):
+        train.main(("--keep_prob=0.9", f"--ckpt_path={tmp_path / 'new'}"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_checkpoint_within_a_block_is_refused_before_anything_changes(earlier, open_run, tmp_path):

@@ -187,6 +187,7 @@ def test_a_step_that_overflows_is_one_without_gradients(clip_norm, ema_decay):
             for one, other in zip(actual[name], arrays):
                 np.testing.assert_allclose(one.asnumpy(), other, rtol=1e-4, atol=1e-6, err_msg=f"{step} {one.name}")
     assert train_step.optimizer.global_step.asnumpy().item() == step
+    assert train_step.overflows() == 3
 
 
 def test_an_overflow_of_float16_is_noticed():
