@@ -34,7 +34,8 @@ def test_one_process_passes_and_trains_from_end_to_end(run, tmp_path):
     assert content["machine"]["mindspore"]
     assert content["environment"]["RANK_TABLE_FILE"] == "/left/over.json"  # which start-up removes
     assert content["launcher"] == "none"
-    first = content["checks"][0]
+    first, device = content["checks"][:2]
+    assert (device["check"], device["text"]) == ("device", "CPU; jit level not set: MindSpore's choice")
     assert (first["check"], first["status"]) == ("end to end", "pass")
     assert 0.5 + 10 * AUC_TOLERANCE < first["metrics"]["AUC"] < 1  # so a network that learns nothing fails
 
