@@ -125,8 +125,8 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> De
         ms.set_device(chosen, number)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"--device_target={chosen} --device_id={number}: this machine has no such device that "
-            f"MindSpore {ms.__version__} can use; --device_target=CPU always works"
+            f"--device_target={chosen} --device_id={number}: this machine has no such device that MindSpore "
+            f"{ms.__version__} can use; python -m src.self_test tells why; --device_target=CPU always works"
         ) from error
     ms.set_context(mode=ms.GRAPH_MODE)
     device = Device(chosen, MSContext.get_instance().get_ascend_soc_version() if chosen == "Ascend" else "")

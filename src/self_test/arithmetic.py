@@ -12,12 +12,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from src.dropout import FIRST_FACTOR, SECOND_FACTOR
 from src.self_test.check import Result, Status, verdict
 
 SIZE = 16  # of the square matrices: a block of the matrix unit
 FLOAT16_MAX, BEYOND_FLOAT16 = 65504.0, 1e5
 FORMATS = {(23, True): "float32", (10, False): "float16", (10, True): "TF32", (11, True): "HF32", (7, True): "bfloat16"}
 Multiply = Callable[[np.ndarray, np.ndarray], np.ndarray]
+WRONG_COUNT = 5  # of the wrong elements that the file gets
 ROUNDOFFS = {ms.float32: 2.0**-24, ms.float16: 2.0**-11, ms.bfloat16: 2.0**-8}
 
 
@@ -74,9 +76,8 @@ def measure_products(multiply: Multiply = multiply_matrices) -> Products:
 
 def check_products(measured: Products, expected: Products) -> Result:
     """Compare the format of products of float32 matrices with the one that the device is documented to use."""
-    return verdict(
-        measured == expected, f"float32 matrices are multiplied in {measured.name}, expected {expected.name}"
-    )
+    text = f"float32 matrices are multiplied in {measured.name}, expected {expected.name}"
+    return verdict(measured == expected, text, bits=measured.bits, is_wide=measured.is_wide)
 
 
 def measure_half_overflow(multiply: Multiply = multiply_matrices) -> float:
@@ -98,11 +99,21 @@ def multiply_integers(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def check_wrap_around(multiply: Multiply = multiply_integers, *, is_needed: bool) -> Result:
     """Multiply int32 numbers that overflow.  is_needed: the dropout of this device is a hash that relies on it."""
-    factors = np.arange(1, 1025, dtype=np.int64) * 0x7FEB352D % 2**31
-    expected = (factors * 0x846CA68B).astype(np.uint32).view(np.int32)
-    second = np.full(factors.shape, 0x846CA68B, np.uint32).view(np.int32)
-    wrong = int((multiply(factors.astype(np.int32), second) != expected).sum())
-    text = f"of {len(expected)} int32 products {wrong} do not wrap around modulo 2^32"
+    factors = np.arange(1, 1025, dtype=np.int64) * FIRST_FACTOR % 2**31
+    expected = (factors * SECOND_FACTOR).astype(np.uint32).view(np.int32)
+    first, second = factors.astype(np.int32), np.full(factors.shape, SECOND_FACTOR, np.uint32).view(np.int32)
+    actual = multiply(first, second)
+    wrong = np.flatnonzero(actual != expected)
+    text = f"of {len(expected)} int32 products {len(wrong)} do not wrap around modulo 2^32"
+    details = {"wrong": first_elements(wrong, a=first, b=second, actual=actual, expected=expected)}
     if is_needed:
-        return verdict(wrong == 0, text)
-    return Result(Status.INFO, f"{text}; nothing relies on it here")
+        return verdict(not wrong.size, text, **details)
+    return Result(Status.INFO, f"{text}; nothing relies on it here", details)
+
+
+def first_elements(indices: np.ndarray, **columns: np.ndarray) -> list[dict]:
+    """Return the first few of these elements of columns, for the file."""
+    return [
+        {"index": int(index), **{name: column[index].item() for name, column in columns.items()}}
+        for index in indices[:WRONG_COUNT]
+    ]

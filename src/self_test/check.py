@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.common.signals import Stopped
 
-NAME_WIDTH = 20
+ROW = "{:11} {:20} {}"
+HEADER = ROW.format("result", "check", "what was found")
 
 
 class Status(enum.Enum):
@@ -51,7 +53,12 @@ class Record:
 
     def row(self) -> str:
         """Return the line of the table."""
-        return f"{self.result.status.value:11} {self.check.name:{NAME_WIDTH}} {self.result.text}"
+        return ROW.format(self.result.status.value, self.check.name, self.result.text)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the check has failed."""
+        return self.result.status is Status.FAIL
 
     def to_json(self) -> dict:
         """Return the content for the file."""
@@ -61,7 +68,7 @@ class Record:
 
 
 def run_check(check: Check) -> Record:
-    """Run a check; an exception becomes a FAIL with its first line, and its traceback goes to the file."""
+    """Run a check; an exception becomes a FAIL with its first line; the file gets its traceback, with its causes."""
     start = time.monotonic()
     try:
         result = check.run()
@@ -69,7 +76,7 @@ def run_check(check: Check) -> Record:
         raise
     except Exception as error:  # whatever a device raises, the other checks must run
         first_line = next(iter(str(error).strip().splitlines()), "")
-        text = f"{type(error).__name__}: {first_line}"
+        text = first_line if isinstance(error, UserError) else f"{type(error).__name__}: {first_line}"
         result = Result(Status.FAIL, text, {"traceback": traceback.format_exc().splitlines()})
     return Record(check, result, time.monotonic() - start)
 

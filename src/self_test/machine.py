@@ -11,15 +11,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 import mindspore as ms
-import numpy as np
 import psutil
 from mindspore._c_expression import MSContext, ms_ctx_param
 
 from src.common.signals import signals_for_children
 from src.distributed.device import Device
-from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES
+from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES, Launcher
 from src.self_test.arithmetic import Products
-from src.training.run_record import git_commit
+from src.training.run_record import software_versions
 
 UNKNOWN = "not found"
 TOOL_SECONDS = 20
@@ -43,54 +42,63 @@ def expected_products(device: Device) -> Products:
 
 
 def describe_software() -> dict[str, str]:
-    """Return what is known before a device is selected."""
+    """Return the versions of software that every machine has, and its size."""
     memory = psutil.virtual_memory().total / 2**30
-    return {
-        "commit": git_commit() or UNKNOWN,
-        "MindSpore": ms.__version__,
-        "Python": f"{platform.python_version()}, numpy {np.__version__}",
-        "system": f"{platform.platform()}, {os.cpu_count()} cores, {memory:.0f} GiB",
-    }
+    system = f"{platform.platform()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return {name: version or UNKNOWN for name, version in software_versions().items()} | {"system": system}
 
 
-def describe_device(device: Device) -> dict[str, str]:
-    """Return what describes the device and its software; a value that cannot be had is the reason."""
-    rows: dict[str, Callable[[], str]] = {
-        "devices": lambda: f"{_count(device.target)} in this machine",
-        "jit level": lambda: jit_level(device),
-    }
-    if device.target == "Ascend":
-        rows["chip"] = lambda: device.soc
+def describe_toolkit(target: str) -> dict[str, str | list[str]]:
+    """Return the versions of the software of a device, found without it, and what its tool says, as lines.
+
+    A value that cannot be had is the reason.
+    """
+    rows: dict[str, Callable[[], str | list[str]]] = {}
+    if target == "Ascend":
         rows["CANN"] = lambda: _versions(_cann_files())
         rows["driver"] = lambda: _versions(DRIVER_FILES)
         rows["npu-smi"] = lambda: _run_tool(ASCEND_TOOL)
-    if device.target == "GPU":
+    if target == "GPU":
         rows["CUDA"] = lambda: _versions(CUDA_FILES)
         rows["nvidia-smi"] = lambda: _run_tool(GPU_TOOL)
     return {name: _or_reason(value) for name, value in rows.items()}
 
 
-def describe_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return those environment variables that matter, of launchers and of the device's software."""
-    return {name: environment[name] for name in VARIABLES if name in environment}
+def describe_device(device: Device) -> str:
+    """Return the name of a device, how many of them this machine has, and the jit level."""
+    level = f"jit level {jit_level()}"
+    if device.target == "CPU":
+        return f"{device}; {level}"
+    return f"{device}, {_or_reason(lambda: str(device_count(device.target)))} in this machine; {level}"
 
 
-def jit_level(device: Device) -> str:
-    """Return the jit level of graphs, or MindSpore's choice for a chip if none is set."""
-    chosen = MSContext.get_instance().get_param(ms_ctx_param.jit_level)
-    if chosen:
-        return chosen
-    is_high = device.soc and MSContext.get_instance().ascend_soc_supports_feature("jit_level_o2_default")
-    return f"not set, so {'O2' if is_high else 'O0'}"
+def describe_launcher(launcher: Launcher) -> str:
+    """Return the launcher of this process; start-up has turned one by rank table into msrun."""
+    return f"{launcher.kind}, rank {launcher.rank} of {launcher.count}" if launcher.kind else "none"
+
+
+def describe_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return those environment variables that matter, of launchers and of the device's software.
+
+    environment: by default that with which the process has started, as start-up translates or removes variables.
+    """
+    given = psutil.Process().environ() if environment is None else environment
+    return {name: given[name] for name in VARIABLES if name in given}
+
+
+def jit_level() -> str:
+    """Return the level at which graphs are compiled."""
+    return MSContext.get_instance().get_param(ms_ctx_param.jit_level) or "not set: MindSpore's choice"
+
+
+def device_count(target: str) -> int:
+    """Return the number of devices that MindSpore sees; the CPU is one."""
+    return 1 if target == "CPU" else getattr(ms.device_context, target.lower()).device_count()
 
 
 def find_versions(text: str) -> list[str]:
     """Return the lines of a version file that name a version."""
     return [line.strip() for line in text.splitlines() if re.search(r"version.*\d", line, re.I)]
-
-
-def _count(target):
-    return 1 if target == "CPU" else getattr(ms.device_context, target.lower()).device_count()
 
 
 def _cann_files():
@@ -117,11 +125,11 @@ def _run_tool(command):
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    return output.strip()
+    return output.strip().splitlines()
 
 
 def _or_reason(value):
     try:
         return value()
     except Exception as error:  # the report is made for machines on which something is wrong
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

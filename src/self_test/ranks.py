@@ -7,10 +7,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.distributed.process_group import ProcessGroup
+from src.self_test.arithmetic import first_elements
 from src.self_test.check import Result, Status, verdict
+from src.self_test.results import file_name
 
-HOW = "msrun --worker_num=N --local_worker_num=N --join=True python -m src.self_test --device_target=..."
-ALONE = Result(Status.NOT_TESTED, f"one process; with N devices: {HOW}")
 LENGTH = 4099  # a prime, so no block of a device divides it
 
 
@@ -28,31 +28,41 @@ def all_reduce(numbers: np.ndarray) -> np.ndarray:
     return _AllReduce()(Tensor(numbers)).asnumpy()
 
 
+def how_to_test(target: str, device_count: int) -> str:
+    """Return the reason why a single process has no collective operations, and the command that tests them."""
+    count = 2 if target == "CPU" else device_count
+    if count == 1:
+        return "one device"
+    workers = f"--worker_num={count} --local_worker_num={count} --join=True"
+    return f"one process; to test them: msrun {workers} python -m src.self_test --device_target={target}"
+
+
 def check_all_reduce(ranks: ProcessGroup, reduce: Callable[[np.ndarray], np.ndarray] = all_reduce) -> Result:
     """Compare sums over all ranks of float32 numbers; they stay below 2^24, so the order of the terms has no effect."""
-    if ranks.count == 1:
-        return ALONE
-    actual = reduce(_numbers(ranks.rank))
     expected = np.sum([_numbers(rank) for rank in range(ranks.count)], axis=0)
-    wrong = int((actual != expected).sum()) if actual.shape == expected.shape else LENGTH
-    return verdict(wrong == 0, f"{ranks.count} ranks: {wrong} of {LENGTH} sums are wrong")
+    return _judge(ranks, reduce(_numbers(ranks.rank)), expected, "sums")
 
 
-def check_gather(ranks: ProcessGroup) -> Result:
+def check_gather(ranks: ProcessGroup, dtype: np.typing.DTypeLike) -> Result:
     """Compare arrays of all ranks, one after the other."""
-    if ranks.count == 1:
-        return ALONE
-    wrong = 0
-    for dtype in (np.float32, np.int32):
-        expected = np.concatenate([_numbers(rank).astype(dtype) for rank in range(ranks.count)])
-        wrong += not np.array_equal(ranks.gather(_numbers(ranks.rank).astype(dtype)), expected)
-    return verdict(wrong == 0, f"{ranks.count} ranks: {wrong} of 2 arrays, float32 and int32, are wrong")
+    expected = np.concatenate([_numbers(rank).astype(dtype) for rank in range(ranks.count)])
+    return _judge(ranks, ranks.gather(_numbers(ranks.rank).astype(dtype)), expected, f"{np.dtype(dtype)} numbers")
 
 
 def check_failures(ranks: ProcessGroup, own_count: int) -> Result:
-    """Tell how many checks have failed on each rank; only the first one prints its own."""
+    """Tell how many checks have failed on each rank; it is the first rank that fails if another one has."""
     counts = ranks.gather(np.array([own_count], np.int32)).tolist()
-    return verdict(not any(counts), f"failed checks of each rank: {', '.join(map(str, counts))}")
+    files = [file_name(rank, ranks.count) for rank, count in enumerate(counts) if count and rank != ranks.rank]
+    text = f"failed checks of each rank: {', '.join(map(str, counts))}" + (f"; see {', '.join(files)}" if files else "")
+    return verdict(not any(counts), text) if ranks.rank == 0 else Result(Status.INFO, text)
+
+
+def _judge(ranks: ProcessGroup, actual: np.ndarray, expected: np.ndarray, unit: str) -> Result:
+    if actual.shape != expected.shape:
+        return verdict(False, f"{ranks.count} ranks: shape {actual.shape} instead of {expected.shape}")
+    wrong = np.flatnonzero(actual != expected)
+    text = f"{ranks.count} ranks: {len(wrong)} of {len(expected)} {unit} are wrong"
+    return verdict(not wrong.size, text, wrong=first_elements(wrong, actual=actual, expected=expected))
 
 
 def _numbers(rank: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from src.distributed.device import select_device
 from src.distributed.process_group import ProcessGroup
 from src.self_test import masks
 from src.self_test.commands import run_commands
-from src.self_test.result_file import format_json
+from src.self_test.results import format_json
 from src.self_test.small_training import SmallTraining
 from src.training.precision import FLOAT32
 

@@ -130,9 +130,10 @@ def check_steps(measured: Measurements, reference: dict, roundoff: float) -> Res
 
 
 def check_overflow(training: SmallTraining, *, must_skip: bool) -> Result:
-    """Let the gradients of a step overflow in float16; then the weights must be finite, and the next step must work.
+    """Let the gradients of the first step overflow; then the weights must be finite, and the next step must work.
 
-    must_skip: whether the product promises that such a step changes nothing.
+    must_skip: whether the product promises that such a step counts as one without gradients.  As Adam's moments are
+    still 0 in the first step, the weights must then be unchanged; in a later one they would follow the moments.
     """
     training.restart()
     training.train_step.set_train()
@@ -146,9 +147,12 @@ def check_overflow(training: SmallTraining, *, must_skip: bool) -> Result:
     next_loss = training.step(2)
     is_finite = all(np.isfinite(value).all() for value in after.values()) and math.isfinite(next_loss)
     is_skipped = all(np.array_equal(after[name], before[name]) for name in before)
-    finite, skipped = "finite" if is_finite else "NOT finite", "unchanged" if is_skipped else "changed"
-    text = f"after a step that overflows, weights and next loss are {finite}; the weights are {skipped} by it"
-    return verdict(is_finite and (is_skipped or not must_skip), text, next_loss=next_loss, must_skip=must_skip)
+    finite = "finite" if is_finite else "NOT finite"
+    skipped = "unchanged, as without gradients" if is_skipped else "changed"
+    text = f"after a first step that overflows, weights and next loss are {finite}; the weights are {skipped}"
+    largest = {name: float(np.abs(value).max()) for name, value in after.items()}
+    details = {"next_loss": next_loss, "must_skip": must_skip, "largest_weights": largest}
+    return verdict(is_finite and (is_skipped or not must_skip), text, **details)
 
 
 def check_resume(training: SmallTraining, folder: pathlib.Path) -> Result:

@@ -3,28 +3,34 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from src.config import Config
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
 from src.self_test import arithmetic, masks, ranks, small_training, speed
-from src.self_test.check import Check, Record, Result, Status, run_check
+from src.self_test.check import Check, Result, Status, run_check
 from src.self_test.commands import check_commands
-from src.self_test.machine import expected_products
-from src.self_test.result_file import ResultFile
+from src.self_test.machine import describe_device, device_count, expected_products
+from src.self_test.results import Results
 from src.self_test.small_training import compiled_training, measurements
 from src.training.dropout_check import find_fault
 from src.training.precision import Precision, choose_precision
 
-DEVICE_SETTINGS = ("device_target", "device_id", "convert_dtype", "jit_level")  # which the commands get, too
+DEVICE_SETTINGS = ("device_target", "convert_dtype", "jit_level")  # which the commands get, too
 HASHING = ("CPU", "GPU")  # devices whose dropout is the hash: the same masks everywhere
 TOLERANCE = "18 roundings in the format of matrix products, plus float32 sums of 64 terms"
 
 
-def command_checks(config: Config, reference: dict, *, is_alone: bool) -> list[Check]:
-    """Return the check of the commands, which must run while this process does not hold the device."""
+def command_checks(config: Config, device_id: int | None, reference: dict, *, is_alone: bool) -> list[Check]:
+    """Return the check of the commands, which must run while this process does not hold the device.
+
+    device_id: that of this process; the commands do not see the variables that may have chosen it.
+    """
     flags = [f"--{key}={getattr(config, key)}" for key in DEVICE_SETTINGS]
+    flags += [f"--device_id={device_id}"] if device_id is not None else []
     untested = Result(Status.NOT_TESTED, "several processes; tested by python -m src.self_test with one")
     return [
         Check(
@@ -34,6 +40,18 @@ def command_checks(config: Config, reference: dict, *, is_alone: bool) -> list[C
             lambda: check_commands(flags, reference) if is_alone else untested,
         )
     ]
+
+
+def device_check(convert_dtype: str, select: Callable[[], tuple[Device, ProcessGroup]]) -> Check:
+    """Return the check that a device and the other ranks are there, without which the others cannot run."""
+
+    def run() -> Result:
+        device, group = select()
+        choose_precision(convert_dtype, device)
+        rank = f"; rank {group.rank} of {group.count}" if group.count > 1 else ""
+        return Result(Status.PASS, describe_device(device) + rank)
+
+    return Check("device", "nothing: the device is selected, the ranks meet, and it has the precision asked for", run)
 
 
 def device_checks(
@@ -50,33 +68,24 @@ def device_checks(
         *_training_checks(single, group, reference),
         *chosen,
         *_behaviour_checks(device, group, reference, folder),
-        Check("AllReduce", "sums over all ranks of known numbers: equal bits", lambda: ranks.check_all_reduce(group)),
-        Check("AllGather", "known numbers of all ranks: equal bits", lambda: ranks.check_gather(group)),
-        Check(
-            "speed",
-            "nothing: the time of a step of the network that the flags describe, its batch being on the device",
-            lambda: speed.measure_speed(config, device.target, chosen_precision),
-        ),
+        *_collective_checks(device, group),
+        _speed_check(config, device, chosen_precision),
     ]
 
 
 def rank_checks(group: ProcessGroup, own_failures: int) -> list[Check]:
     """Return the last check of several ranks: whether the others have failed one; no check of a single process."""
-    compares = "the number of failed checks of each rank with 0; the table above is that of the first one"
+    compares = "the number of failed checks of each rank with 0; the others are those of the first one"
     return [Check("all ranks", compares, lambda: ranks.check_failures(group, own_failures))] if group.count > 1 else []
 
 
-def run_checks(checks: Sequence[Check], file: ResultFile, *, prints: bool) -> list[Record]:
-    """Run checks, and show each when it has ended."""
-    records = []
+def run_checks(checks: Sequence[Check], results: Results) -> bool:
+    """Run checks; return whether none has failed."""
+    failures = results.failures
     for check in checks:
-        file.begin(check.name)
-        record = run_check(check)
-        records.append(record)
-        file.add(record)
-        if prints:
-            print(record.row(), flush=True)
-    return records
+        results.begin(check.name)
+        results.add(run_check(check))
+    return results.failures == failures
 
 
 @functools.cache
@@ -154,3 +163,27 @@ def _behaviour_checks(device: Device, group: ProcessGroup, reference: dict, fold
             lambda: small_training.check_resume(compiled_training(single, group), folder),
         ),
     ]
+
+
+def _collective_checks(device: Device, group: ProcessGroup) -> list[Check]:
+    compares = "known numbers of all ranks, and their sums: equal bits"
+    if group.count == 1:
+
+        def untested() -> Result:
+            return Result(Status.NOT_TESTED, ranks.how_to_test(device.target, device_count(device.target)))
+
+        return [Check("AllReduce, AllGather", compares, untested)]
+    return [
+        Check("AllReduce", compares, lambda: ranks.check_all_reduce(group)),
+        Check("AllGather float32", compares, lambda: ranks.check_gather(group, np.float32)),
+        Check("AllGather int32", compares, lambda: ranks.check_gather(group, np.int32)),
+    ]
+
+
+def _speed_check(config: Config, device: Device, precision: Precision) -> Check:
+    untested = Result(Status.NOT_TESTED, "steps of the default batch take too long on a CPU; see docs/benchmarks.md")
+    return Check(
+        "speed",
+        "nothing: the time of a step of the network that the flags describe, its batch being on the device",
+        lambda: untested if device.target == "CPU" else speed.measure_speed(config, device.target, precision),
+    )

@@ -43,12 +43,7 @@ class RunRecord(Callback):
                 "vocabulary_sha256": data.vocabulary_sha256,
                 "files": {file.name: file.sha256 for split in data.splits.values() for file in split.files},
             },
-            "versions": {
-                "python": platform.python_version(),
-                "mindspore": ms.__version__,
-                "numpy": np.__version__,
-                "git_commit": git_commit(),
-            },
+            "versions": software_versions(),
             "host": {
                 "name": platform.node(),
                 "system": platform.platform(),
@@ -122,6 +117,16 @@ def read_run(folder: os.PathLike | str) -> dict:
 def this_command() -> str:
     """Return the command that runs, as one would type it."""
     return shlex.join(["python", *sys.argv])
+
+
+def software_versions() -> dict[str, str | None]:
+    """Return the versions of what a run depends on; None for a commit that is not known."""
+    return {
+        "python": platform.python_version(),
+        "mindspore": ms.__version__,
+        "numpy": np.__version__,
+        "git_commit": git_commit(),
+    }
 
 
 def git_commit() -> str | None:

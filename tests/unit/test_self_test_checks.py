@@ -4,18 +4,22 @@
 import functools
 import json
 import math
+import os
+import re
+import time
 
 import numpy as np
 import pytest
 
 from src.checkpoint import load_into
+from src.common import accelerators
 from src.config import load_config
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
 from src.self_test import __main__ as self_test
-from src.self_test import arithmetic, commands, masks, problem, ranks, small_training, suite
+from src.self_test import arithmetic, commands, masks, problem, ranks, small_training, speed, suite
 from src.self_test.arithmetic import Products
-from src.self_test.check import Check, Status, close, run_check
+from src.self_test.check import Check, Result, Status, close, run_check
 from src.self_test.reference import load_reference
 from src.self_test.small_training import SmallTraining
 from src.training.precision import choose_precision
@@ -35,10 +39,30 @@ def training(precision):
 def test_everything_passes_on_the_cpu(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])  # tests/system/test_self_test.py has them
-    self_test.main(["--device_target=CPU", "--convert_dtype=True", "--batch_size=10", "--hidden_sizes=4"])
+    self_test.main(["--device_target=CPU", "--convert_dtype=True"])
     output = capsys.readouterr().out
-    assert output.count("\npass ") == 12
-    assert output.endswith("passed: 12 of 12 checks, 2 not tested; attach self_test.json to a bug report\n")
+    rows = output.partition("\nresult      check                what was found\n")[2].splitlines()
+    assert [row.split()[0] for row in rows].count("pass") == 13
+    assert rows[-1] == "passed: 13 of 13 checks, 2 not tested; attach self_test.json to a bug report"
+    assert "--device_target=CPU" in next(row for row in rows if row.startswith("not tested  AllReduce"))
+
+
+def test_the_speed_is_that_of_the_network_of_the_flags(monkeypatch):
+    monkeypatch.setattr(speed, "STEPS", 3)
+    flags = ("--batch_size=10", "--hidden_sizes=8", "--embedding_size=4")
+    start = time.monotonic()
+    result = speed.measure_speed(load_config(flags), "CPU", HALF_PRECISION)
+    seconds = time.monotonic() - start
+    step_ms, host_ms, first_s = map(
+        float,
+        re.fullmatch(
+            r"([\d.]+) ms a step of 10 rows, [\d,]+ rows/s; the host takes ([\d.]+) ms of it; "
+            r"the first step took ([\d.]+) s",
+            result.text,
+        ).groups(),
+    )
+    assert host_ms <= step_ms < 1000 * seconds
+    assert 3 * step_ms / 1000 + first_s < seconds + 0.1
 
 
 def test_a_failure_gives_exit_status_1_and_its_values_in_the_file(tmp_path, monkeypatch, capsys):
@@ -51,10 +75,75 @@ def test_a_failure_gives_exit_status_1_and_its_values_in_the_file(tmp_path, monk
     assert end.value.code == 1
     output = capsys.readouterr().out
     assert "\nFAIL        sums                 largest error 2.5e-01 (sum), allowed 1.0e-02\n" in output
-    assert output.endswith("FAILED: 1 of 1 checks, 0 not tested; attach self_test.json to a bug report\n")
+    assert output.endswith("FAILED: 1 of 2 checks, 0 not tested; attach self_test.json to a bug report\n")
     content = json.loads((tmp_path / "self_test.json").read_text())
-    assert content["checks"][0]["actual"] == {"sum": [2.5]}
-    assert content["verdict"] == "FAILED: 1 of 1 checks, 0 not tested"
+    assert content["checks"][1]["actual"] == {"sum": [2.5]}
+    assert content["verdict"] == "FAILED: 1 of 2 checks, 0 not tested"
+
+
+@pytest.fixture
+def broken_ascend(tmp_path, monkeypatch):
+    """A machine with a driver and CANN for Ascend, as far as files tell, on which MindSpore does not load it."""
+    (tmp_path / "davinci0").touch()
+    (tmp_path / "version.cfg").write_text("runtime_running_version=[8.2.RC1]\n")
+    tool = tmp_path / "npu-smi"
+    tool.write_text("#!/bin/sh\necho '+----+'\necho '| OK |'\n")
+    tool.chmod(0o755)
+    monkeypatch.setitem(accelerators.DEVICE_FILES, "Ascend", (str(tmp_path / "davinci*"),))
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["Ascend", "auto"])
+def test_a_device_that_cannot_be_selected_leaves_a_complete_report(broken_ascend, monkeypatch, capsys, target):
+    monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])
+    monkeypatch.setattr("src.distributed.device._is_usable", lambda name: name == "Ascend")
+    with pytest.raises(SystemExit) as end:
+        self_test.main([f"--device_target={target}"])
+    assert end.value.code == 1
+    output = capsys.readouterr().out
+    assert "\nFAIL        device               --device_target=Ascend --device_id=0: " in output
+    assert output.endswith("\nFAILED: 1 of 1 checks, 0 not tested; attach self_test.json to a bug report\n")
+    assert "| OK |" not in output
+    content = json.loads((broken_ascend / "self_test.json").read_text())
+    assert content["machine"]["CANN"] == f"{broken_ascend}/version.cfg: runtime_running_version=[8.2.RC1]"
+    assert content["machine"]["npu-smi"] == ["+----+", "| OK |"]
+    assert content["verdict"].startswith("FAILED: 1 of 1")
+    assert "running" not in content
+    traceback = "\n".join(content["checks"][0]["traceback"])
+    assert "RuntimeError: Unsupported device target Ascend" in traceback  # the words of MindSpore
+
+
+def test_a_precision_that_the_device_does_not_have_is_a_row_of_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])
+    with pytest.raises(SystemExit):
+        self_test.main(["--device_target=CPU", "--convert_dtype=bfloat16"])
+    assert "\nFAIL        device               --convert_dtype=bfloat16: CPU does not" in capsys.readouterr().out
+
+
+def test_the_commands_get_the_device_of_this_process(broken_ascend, monkeypatch):
+    flags = []
+    monkeypatch.setattr(suite, "check_commands", lambda given, _: flags.extend(given) or Result(Status.PASS, ""))
+    monkeypatch.setenv("RANK_ID", "0")
+    monkeypatch.setenv("ASCEND_DEVICE_ID", "3")
+    with pytest.raises(SystemExit):
+        self_test.main(["--device_target=Ascend"])
+    device = json.loads((broken_ascend / "self_test.json").read_text())["checks"][1]
+    assert "--device_id=3" in flags
+    assert "--device_id=3" in device["text"]
+
+
+def test_the_number_of_an_accelerator_does_not_matter_to_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(suite, "check_commands", lambda flags, _: Result(Status.INFO, " ".join(flags)))
+    monkeypatch.setattr(self_test, "device_checks", lambda *_: [])
+    monkeypatch.setenv("RANK_ID", "0")
+    monkeypatch.setenv("ASCEND_DEVICE_ID", "0,1")
+    self_test.main(["--device_target=CPU"])
+    assert "--device_id=0" in json.loads((tmp_path / "self_test.json").read_text())["checks"][0]["text"]
 
 
 def test_an_exception_is_a_failure_in_one_line_with_its_traceback():
@@ -62,6 +151,7 @@ def test_an_exception_is_a_failure_in_one_line_with_its_traceback():
         raise RuntimeError("the device is gone\nC++ call stack")
 
     record = run_check(Check("name", "", fail))
+    assert record.is_failure
     assert record.row() == "FAIL        name                 RuntimeError: the device is gone"
     assert record.to_json()["traceback"][-1] == "C++ call stack"
 
@@ -96,6 +186,7 @@ def test_the_format_of_products_is_found(multiply, name, roundoff):
     assert (measured.name, measured.roundoff) == (name, roundoff)
     result = arithmetic.check_products(measured, Products(23, True))
     assert result.status is (Status.PASS if name == "float32" else Status.FAIL)
+    assert result.details == {"bits": measured.bits, "is_wide": name != "float16"}
 
 
 def test_saturation_passes_only_where_it_is_expected():
@@ -114,7 +205,13 @@ def test_integers_that_saturate_fail_only_where_the_hash_is_used():
         return np.clip(a.astype(np.int64) * b, -(2**31), 2**31 - 1).astype(np.int32)
 
     assert arithmetic.check_wrap_around(is_needed=True).status is Status.PASS
-    assert arithmetic.check_wrap_around(saturating, is_needed=True).status is Status.FAIL
+    result = arithmetic.check_wrap_around(saturating, is_needed=True)
+    assert result.status is Status.FAIL
+    assert len(result.details["wrong"]) == arithmetic.WRONG_COUNT
+    for element in result.details["wrong"]:
+        product = element["a"] * element["b"]
+        assert element["actual"] in (-(2**31), 2**31 - 1)  # which tells that the device saturates
+        assert (element["expected"] - product) % 2**32 == 0
     assert arithmetic.check_wrap_around(saturating, is_needed=False).status is Status.INFO
 
 
@@ -158,6 +255,7 @@ def test_wrong_masks_fail():
     assert masks.check_masks(mask, None, digest).status is Status.PASS
     assert masks.check_masks(other, None, None).status is Status.PASS  # those of another generator
     assert masks.check_masks(other, None, digest).status is Status.FAIL
+    assert masks.check_masks(mask | (np.arange(masks.WIDTH) % 16 == 0), None, None).status is Status.FAIL  # too many
     result = masks.check_masks(mask, "a fault", digest)
     assert (result.status, "a fault" in result.text) == (Status.FAIL, True)
 
@@ -180,25 +278,45 @@ class TwoRanks(ProcessGroup):
         return both
 
 
-@pytest.mark.parametrize("check", [lambda group: ranks.check_all_reduce(group, group.all_reduce), ranks.check_gather])
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda group: ranks.check_all_reduce(group, group.all_reduce),
+        lambda group: ranks.check_gather(group, np.float32),
+        lambda group: ranks.check_gather(group, np.int32),
+    ],
+)
 def test_a_collective_operation_off_by_one_fails(check):
     assert check(TwoRanks()).status is Status.PASS
-    assert check(TwoRanks(error=1)).status is Status.FAIL
+    result = check(TwoRanks(error=1))
+    assert result.status is Status.FAIL
+    (element,) = result.details["wrong"]
+    assert element["actual"] == element["expected"] + 1
 
 
-@pytest.mark.parametrize("check", [ranks.check_all_reduce, ranks.check_gather])
-def test_a_single_process_has_no_collective_operations_to_test(check):
-    assert check(ProcessGroup()).status is Status.NOT_TESTED
+def test_a_collective_operation_that_loses_elements_fails():
+    result = ranks.check_all_reduce(TwoRanks(), lambda numbers: numbers[1:])
+    assert (result.status, "shape (4098,)" in result.text) == (Status.FAIL, True)
 
 
-def test_the_failure_of_another_rank_is_one():
+def test_a_single_process_tells_how_to_test_the_collective_operations():
+    assert ranks.how_to_test("Ascend", 8).endswith(
+        "msrun --worker_num=8 --local_worker_num=8 --join=True python -m src.self_test --device_target=Ascend"
+    )
+    assert "--worker_num=2 " in ranks.how_to_test("CPU", 1)
+    assert ranks.how_to_test("GPU", 1) == "one device"
+
+
+def test_the_failure_of_another_rank_is_one_of_the_first():
     class Failed(ProcessGroup):
         def gather(self, column):
             return np.concatenate([column, [2]])
 
     assert ranks.check_failures(ProcessGroup(), 0).status is Status.PASS
-    assert ranks.check_failures(Failed(), 0).text == "failed checks of each rank: 0, 2"
-    assert ranks.check_failures(Failed(), 0).status is Status.FAIL
+    result = ranks.check_failures(Failed(0, 2), 0)
+    assert result.text == "failed checks of each rank: 0, 2; see self_test_rank1.json"
+    assert result.status is Status.FAIL
+    assert ranks.check_failures(Failed(1, 2), 0).status is Status.INFO
 
 
 def test_another_auc_fails():
@@ -217,6 +335,33 @@ def test_a_command_that_fails_is_named_with_its_message(monkeypatch):
     assert result.details["output"][-1].startswith("error: --rows=0")
 
 
+STACK = """
+----------------------------------------------------
+- C++ Call Stack: (For framework developers)
+----------------------------------------------------
+mindspore/ccsrc/runtime/graph_scheduler/actor/kernel_actor.cc:123 Launch
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (f"Traceback (most recent call last):\nRuntimeError: Launch kernel failed, name:MatMul{STACK}\n\n",
+         "RuntimeError: Launch kernel failed, name:MatMul"),
+        (f"RuntimeError: Launch failed\n- Ascend Error Message:\nEZ9999: Inner Error!\n        more{STACK}",
+         "EZ9999: Inner Error!"),
+        ("ValueError: first\nloading\nerror: --batch_size=0: at least 1\n", "error: --batch_size=0: at least 1"),
+        ("starting\nSegmentation fault\n\n", "Segmentation fault"),
+        ("no error: here\nlast\n", "last"),
+        ("\n", "no output"),
+    ],
+)  # fmt: skip
+def test_the_error_of_a_command_is_found_above_the_stack_of_mindspore(output, error):
+    failed = commands.CommandFailed("train.py", 1, output)
+    assert str(failed) == f"train.py has ended with status 1: {error}"
+    assert failed.output == output.splitlines()
+
+
 def test_several_processes_leave_the_commands_to_one():
-    (check,) = suite.command_checks(load_config([]), REFERENCE, is_alone=False)
+    (check,) = suite.command_checks(load_config([]), None, REFERENCE, is_alone=False)
     assert check.run().status is Status.NOT_TESTED
