@@ -5,6 +5,7 @@ import collections
 import pathlib
 import re
 import tempfile
+from collections.abc import Iterable
 
 import mindspore as ms
 from mindspore import Tensor, nn
@@ -16,7 +17,12 @@ MISSING_KERNEL = ("Unsupported op", "Kernel select failed")
 
 def compiled_operators(cell: nn.Cell, *inputs: Tensor) -> collections.Counter:
     """Return how often each operator occurs in the graph of `cell` that the frontend hands to the backend."""
-    return collections.Counter(match[1] for match in map(OPERATOR.match, compiled_graph(cell, *inputs)) if match)
+    return count_operators(compiled_graph(cell, *inputs))
+
+
+def count_operators(lines: Iterable[str]) -> collections.Counter:
+    """Return how often each operator occurs in the lines of a graph."""
+    return collections.Counter(match[1] for match in map(OPERATOR.match, lines) if match)
 
 
 def compiled_graph(cell: nn.Cell, *inputs: Tensor) -> list[str]:

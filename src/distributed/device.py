@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
-import os
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -11,7 +10,14 @@ from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
 from src.common.errors import UserError
-from src.distributed.environment import ALONE, RANK_TABLE, Launcher, clear_other_launchers, read_launcher
+from src.distributed.environment import (
+    ALONE,
+    RANK_TABLE,
+    Launcher,
+    asks_for_saturation,
+    clear_other_launchers,
+    read_launcher,
+)
 from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
@@ -21,7 +27,6 @@ from src.distributed.scheduler import check_port, wait_for_scheduler
 ASCEND_910A = "ascend910"  # that of the Atlas 800 of 2019
 BFLOAT16_SOCS = ("ascend910b", "ascend910_93", "ascend950")  # A2, A3, ...: feature "train_hq_dtype_line"
 FUSION_SOCS = ("ascend910b", "ascend910_93")  # feature "graph_kernel_dvm"
-OVERFLOW_MODE_VARIABLE = "MS_ASCEND_CHECK_OVERFLOW_MODE"  # MindSpore's
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,7 @@ class Device:
 
         The 910A has no other mode; a later Ascend does it if the user has asked for it.
         """
-        asked = self.target == "Ascend" and os.environ.get(OVERFLOW_MODE_VARIABLE) == "SATURATION_MODE"
-        return self.soc == ASCEND_910A or asked
+        return self.soc == ASCEND_910A or (self.target == "Ascend" and asks_for_saturation())
 
     @property
     def fuses_operators(self) -> bool:

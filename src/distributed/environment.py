@@ -227,6 +227,11 @@ def has_role(environment: Mapping[str, str], role: str, port: int) -> bool:
     return environment.get("MS_ROLE") == role and environment.get("MS_SCHED_PORT") == str(port)
 
 
+def asks_for_saturation(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the user wants an Ascend to end numbers that are too large at the largest one, not at infinity."""
+    return environment.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE"
+
+
 def read_timeout(environment: Mapping[str, str] = os.environ) -> Timeout:
     """Return the Timeout that MS_TOPO_TIMEOUT sets; a negative number stands for no limit."""
     text = environment.get(TIMEOUT_VARIABLE)

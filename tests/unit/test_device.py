@@ -37,6 +37,13 @@ def test_the_jit_level_is_that_of_mindspore_unless_asked_for_or_needed(asked, de
     assert capsys.readouterr().out == note
 
 
+def test_a_later_ascend_saturates_only_if_asked_to(monkeypatch):
+    devices = (Device("CPU"), ASCEND_910A, ASCEND_910B)
+    assert [device.saturates for device in devices] == [False, True, False]
+    monkeypatch.setenv("MS_ASCEND_CHECK_OVERFLOW_MODE", "SATURATION_MODE")
+    assert [device.saturates for device in devices] == [False, True, True]
+
+
 def test_the_jit_level_reaches_mindspore(cpu):
     before = ms.get_context("jit_config")
     try:

@@ -121,7 +121,8 @@ def test_the_steps_per_epoch_are_those_of_the_dataset(dataset, cpu, ranks):
             ["--sink_size=8", "--log_every=8", "--save_checkpoint_steps=2"],
             "--sink_size=8: --save_checkpoint_steps=2 must be a multiple of it; here it can be 1, 2",
         ),
-        (["--sink_size=0"], "--sink_size=0: must be at least 1"),
+        (["--sink_size=0", "--log_every=7"], None),  # without sinking, one step after the other
+        (["--sink_size=-1"], "--sink_size=-1: must be at least 0"),
     ],
 )
 def test_what_comes_after_a_number_of_steps_comes_between_blocks(flags, refused):

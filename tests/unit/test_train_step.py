@@ -272,6 +272,7 @@ def two_ranks():
     return results_of_two_ranks(RANK_PROGRAM)
 
 
+@pytest.mark.slow
 def test_two_ranks_exchange_nothing_but_their_gradients(two_ranks):
     network, _ = make_network(3, 4, (6,))
     for each in two_ranks:
@@ -281,6 +282,7 @@ def test_two_ranks_exchange_nothing_but_their_gradients(two_ranks):
         assert "Switch" not in each["operators"]
 
 
+@pytest.mark.slow
 def test_two_ranks_take_the_mean_of_their_gradients_and_agree_on_an_overflow(two_ranks):
     assert two_ranks[0]["steps"] == two_ranks[1]["steps"]
     network, inputs = make_network(3, 4, (6,), deviation=0.3)
