@@ -33,6 +33,7 @@ DOCUMENTS = (
     "docs/benchmarks.md",
     "CONTRIBUTING.md",
 )
+SLOW = re.compile(r"benchmarks/|src\.self_test|run_quickstart\.sh dac")
 LEFT_OUT = re.compile(r"# (needs (Ascend|GPU)|by hand, not in the tests)")
 SMALL = """\
 train_epochs: 1
@@ -114,7 +115,7 @@ BLOCKS = [
 def parameters():
     """Yield each block, named by its document, with a mark if it takes long."""
     for name, block in BLOCKS:
-        marks = [pytest.mark.slow] * any("benchmarks/" in command for command in block)
+        marks = [pytest.mark.slow] * any(SLOW.search(command) for command in block)
         yield pytest.param(block, marks=marks, id=f"{name}: {block[0][:40]}")
 
 

@@ -216,6 +216,7 @@ def test_a_failed_training_uploads_its_logs(bucket, data, tmp_path, cache):
     assert b"loss is" in download(f"{bucket}/out", tmp_path / "downloaded")["loss.log"]
 
 
+@pytest.mark.slow
 def test_a_full_store_does_not_stop_training_and_the_next_start_uploads(
     s3_server, bucket, data, reference, tmp_path, cache
 ):

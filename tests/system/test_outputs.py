@@ -84,6 +84,7 @@ def test_an_output_that_cannot_be_written_is_named_before_the_work(work, dataset
     assert "epoch" not in finished.stdout + finished.stderr
 
 
+@pytest.mark.slow
 def test_of_two_trainings_the_second_changes_nothing_and_the_folder_can_be_evaluated(dataset, run, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), f"--dataset_path={dataset}", *TRAIN, "--report_path=none"]
     first = subprocess.Popen([*command, "--train_epochs=100000"], cwd=tmp_path, stdout=subprocess.DEVNULL)

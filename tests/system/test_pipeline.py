@@ -85,6 +85,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run)
     assert texts[0] != texts[2]
 
 
+@pytest.mark.slow
 def test_without_a_validation_set_it_trains_and_says_so(small, run, tmp_path):
     data = small / "data"
     finished = run(

@@ -83,6 +83,7 @@ def resume(data, folder):
     return finished.stdout
 
 
+@pytest.mark.slow
 def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):
     dice = random.Random(3)
     targets = sorted(dice.sample(range(6, STEPS - 4), KILLS))

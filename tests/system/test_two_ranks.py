@@ -121,6 +121,7 @@ def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     assert model["checkpoints"][-1]["state"]["step"] == len(losses) < STEPS
 
 
+@pytest.mark.slow
 def test_two_ranks_stopped_and_resumed_equal_one_process_with_twice_the_batch_size(resumed, data, tmp_path, run):
     finished = run(
         ROOT / "train.py", f"--dataset_path={data}", "--batch_size=400", "--device_target=CPU", *FLAGS, cwd=tmp_path
