@@ -36,10 +36,9 @@ def results_of_two_ranks(program):
         for role, node in (("MS_SCHED", ""), ("MS_WORKER", "0"), ("MS_WORKER", "1"))
     ]  # fmt: skip
     outputs = [process.communicate(timeout=200) for process in processes]
-    # Not their statuses: on a busy machine MindSpore has ended a rank with an error after it had printed everything.
-    results = [output.partition("results")[2] for output, _ in outputs[1:]]
-    assert all(results), outputs
-    return [json.loads(each) for each in results]
+    statuses = [process.returncode for process in processes[1:]]
+    assert statuses == [0, 0], (statuses, outputs)
+    return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
 
 
 def restore_signals():

@@ -28,6 +28,7 @@ PREFIXES = {MSRUN: "MS_SCHED_", MPIRUN: "OMPI_"}  # of further variables
 LAUNCHER_VARIABLES = tuple(sorted({name for names in VARIABLES.values() for name in names}))
 VISIBLE_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"  # of CANN, which numbers these devices from 0; they must ascend
 TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_SECONDS = "MS_TOPO_TIMEOUT", 600  # MindSpore's; msrun sets it to 600, too
+OVERFLOW_MODE_VARIABLE = "MS_ASCEND_CHECK_OVERFLOW_MODE"  # MindSpore's
 LARGEST_PORT = 65535
 HOW_TO_RUN_ALONE = "unset it to run alone"
 
@@ -229,7 +230,7 @@ def has_role(environment: Mapping[str, str], role: str, port: int) -> bool:
 
 def asks_for_saturation(environment: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the user wants an Ascend to end numbers that are too large at the largest one, not at infinity."""
-    return environment.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE"
+    return environment.get(OVERFLOW_MODE_VARIABLE) == "SATURATION_MODE"
 
 
 def read_timeout(environment: Mapping[str, str] = os.environ) -> Timeout:

@@ -16,7 +16,13 @@ from mindspore._c_expression import MSContext, ms_ctx_param
 
 from src.common.signals import signals_for_children
 from src.distributed.device import Device
-from src.distributed.environment import LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES, Launcher
+from src.distributed.environment import (
+    LAUNCHER_VARIABLES,
+    OVERFLOW_MODE_VARIABLE,
+    TIMEOUT_VARIABLE,
+    VISIBLE_DEVICES,
+    Launcher,
+)
 from src.self_test.arithmetic import Products
 from src.training.run_record import software_versions
 
@@ -25,7 +31,7 @@ TOOL_SECONDS = 20
 # Variables that change results or speed; others could be secrets and are left out.
 VARIABLES = (
     *LAUNCHER_VARIABLES, TIMEOUT_VARIABLE, VISIBLE_DEVICES, "CUDA_VISIBLE_DEVICES", "ASCEND_TOOLKIT_HOME",
-    "ASCEND_HOME_PATH", "ASCEND_OPP_PATH", "ASCEND_CUSTOM_OPP_PATH", "MS_ASCEND_CHECK_OVERFLOW_MODE",
+    "ASCEND_HOME_PATH", "ASCEND_OPP_PATH", "ASCEND_CUSTOM_OPP_PATH", OVERFLOW_MODE_VARIABLE,
     "ASCEND_LAUNCH_BLOCKING", "HCCL_CONNECT_TIMEOUT", "HCCL_DETERMINISTIC", "HCCL_IF_IP", "HCCL_SOCKET_IFNAME",
     "OMP_NUM_THREADS",
 )  # fmt: skip
