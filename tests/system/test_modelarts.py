@@ -113,7 +113,9 @@ def metrics_in(text):
     [
         pytest.param("mindrecord", [], marks=pytest.mark.slow),
         pytest.param("zip", [], marks=pytest.mark.slow),
-        ("raw", [("500 InternalError", 4), ("drop", 2, "GET"), ("503 SlowDown", 3, "PUT")]),
+        pytest.param(
+            "raw", [("500 InternalError", 4), ("drop", 2, "GET"), ("503 SlowDown", 3, "PUT")], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_train_eval_and_export_jobs_give_the_results_of_local_runs(

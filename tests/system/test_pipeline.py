@@ -132,6 +132,7 @@ def test_eval_scores_every_row_of_the_test_split(small, run):
     assert results[0]["log_loss"] == pytest.approx(results[1]["log_loss"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_eval_by_field_scores_the_rows_of_each_value(small, run):
     folder, _ = train(run, small, "by_field", "--train_epochs=1", *SMALL)
     data = small / "data" / "mindrecord"

@@ -103,7 +103,7 @@ def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undist
     assert outcome(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path, number):
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)
@@ -118,6 +118,7 @@ def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undi
     assert outcome(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_resume_takes_the_checkpoint_before_a_damaged_one_and_says_so(undisturbed, data, tmp_path):
     process = start_and_wait_for(40, tmp_path, data)
     process.kill()
@@ -174,6 +175,7 @@ def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_t
     assert records == all_records
 
 
+@pytest.mark.slow
 def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data, tmp_path, run):
     assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "model.json is missing")
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
@@ -188,6 +190,7 @@ def test_resume_is_refused_where_it_would_not_be_the_same_run(finished_run, data
     assert_refused(run(*command(data, "--resume=True")[1:], cwd=tmp_path), "holds no intact checkpoint")
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_logs_ends_in_one_line_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path):
     # Two pages of 4 KiB: one for the scores, one for the first 70 lines or so of the losses.
     script = f"""

@@ -29,6 +29,7 @@ def test_others_get_the_rows_of_our_splits_in_our_order(tmp_path):
     assert set(rows["C1"].fill_null("")) == texts
 
 
+@pytest.mark.slow
 def test_the_lead_and_its_standard_error_agree_with_the_bootstrap():
     random = np.random.default_rng(1)
     labels = random.integers(0, 2, 600)
