@@ -121,12 +121,13 @@ def _diagnose_columns(number, line, schema):
     hints = []
     if _other_format(number, line) is None:
         hints += [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
-        hints += ["the file seems to have no label column"] if len(cells) == expected - 1 else []
+        lacks_label = schema.has_label and len(cells) == expected - 1
+        hints += ["the file seems to have no label column"] if lacks_label else []
     if b"\r" in line.rstrip(b"\r") and found > expected:
         hints.append("lines end with carriage returns alone: end them with newlines")
     columns = (
-        f"1 label, --dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} categories, "
-        "separated by tabs"
+        f"{'1 label, ' if schema.has_label else ''}--dense_dim={schema.dense_dim} integers and "
+        f"--slot_dim={schema.slot_dim} categories, separated by tabs"
     )
     fault = f"has {found} column{'s' if found > 1 else ''}, {_quoted(line)}" if line.strip() else "is empty"
     return Diagnosis(
