@@ -15,7 +15,7 @@ from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.diagnosis import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, is_utf8
 from src.preprocessing.raw_cells import LONGEST_LABEL_BYTES, read_integers, read_label
 from src.preprocessing.raw_columns import MISSING, to_codes, to_integers
-from src.preprocessing.schema import LABEL, LARGEST_ID, LINE_NUMBER, FieldSchema
+from src.preprocessing.schema import LABEL, LINE_NUMBER, FieldSchema
 
 TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
 FIRST_NON_ASCII = 0x80
@@ -180,7 +180,7 @@ def _convert_columns(frame: pl.DataFrame, schema: FieldSchema) -> tuple[pl.DataF
     integers, ids = schema.integer_names, schema.category_names if schema.categories_are_ids else []
     numbers = {name: read_integers(frame[name]) for name in [*integers, *ids]}
     integer_wrong = _rows_of_any(numbers[name].is_null() & frame[name].is_not_null() for name in integers)
-    id_wrong = _rows_of_any(~numbers[name].is_between(0, LARGEST_ID).fill_null(False) for name in ids)
+    id_wrong = _rows_of_any(~numbers[name].is_between(0, schema.largest_id).fill_null(False) for name in ids)
     reasons = np.zeros(frame.height, np.uint8)
     reasons[id_wrong] = ID
     reasons[integer_wrong] = INTEGER

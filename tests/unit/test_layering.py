@@ -37,6 +37,7 @@ LAYERS = [
     },
     {"src.dataset", "src.preprocessing"},
     {"src.evaluation", "src.checkpoint", "src.click_model"},
+    {"src.package"},
     {"src.export", "src.training", "src.callback", "src.criteo_like"},
     {"src.report", "src.modelarts"},
     {"src.preprocess_data", "src.config_reference", "src.self_test"},
