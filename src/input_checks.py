@@ -55,3 +55,5 @@ def _check_data(data, config, split, ranks):
         data.records_per_batch(split, config.batch_size)
     if split is not None:
         data.check_field(config.by_field)
+    if split == "test" and config.fit_calibration:
+        data.records_per_batch("valid", config.batch_size)

@@ -114,9 +114,24 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     Source: the expected calibration error of Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, labels.astype(np.float64) - probabilities, CALIBRATION_BINS)
+    gaps = np.bincount(calibration_bins(probabilities), labels.astype(np.float64) - probabilities, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def calibration_bins(probabilities: np.ndarray) -> np.ndarray:
+    """Return the bin of calibration_error, from 0, of each probability, int64 [n]."""
+    return np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
+def chance_calibration_error(probabilities: np.ndarray) -> float:
+    """Return the calibration_error to expect on so many rows if every probability were exact.
+
+    The clicks of a bin differ from the sum of its predictions by a nearly normal variable, whose mean distance from 0
+    is sqrt(2 / pi) standard deviations.
+    """
+    exact = probabilities.astype(np.float64)
+    variances = np.bincount(calibration_bins(probabilities), exact * (1 - exact), CALIBRATION_BINS)
+    return float(np.sqrt(2 / math.pi * variances).sum() / len(probabilities))
 
 
 def _is_one_class(labels):
