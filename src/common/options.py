@@ -33,7 +33,7 @@ def load_options(options: type[AnyOptions], argv: Sequence[str] | None, descript
     if unknown:
         raise ConfigError(f"unknown argument {unknown[0]}{suggestion(unknown[0].lstrip('-'), flags, '--')}")
     path = given.pop(CONFIG_FLAG, None)
-    parsed = _parse(read_settings_file(path), flags, f"{path}: ") if path is not None else {}
+    parsed = _parse(read_settings_file(str(path)), flags, f"{path}: ") if path is not None else {}
     parsed |= _parse(given, flags, "--")
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         if field.default is REQUIRED and field.name not in parsed:

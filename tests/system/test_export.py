@@ -2,6 +2,8 @@
 """export.py: which checkpoint and which rows it takes, and what it leaves behind."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -96,3 +98,49 @@ def test_a_file_that_predicts_something_else_is_not_kept(work, dataset, monkeypa
         export.main(FLAGS)
     assert (work / "deepfm.mindir").read_text() == "earlier"
     assert files_in(work) == {"checkpoint", "deepfm.mindir"}
+
+
+@pytest.mark.slow
+def test_a_package_needs_neither_the_data_nor_this_code_nor_mindspore(work, run, dataset):
+    """A fresh environment that holds onnxruntime alone scores raw values as the checkpoint does."""
+    finished = run(ROOT / "export.py", *FLAGS, "--file_format=PACKAGE", "--file_name=model", cwd=work)
+    assert finished.returncode == 0, finished.stderr
+    assert "compared with the checkpoint on 1,000 probe rows:" in finished.stdout
+    assert files_in(work) == {"checkpoint", "model"}
+    subprocess.run([sys.executable, "-m", "venv", "alone"], check=True)
+    subprocess.run(["alone/bin/pip", "install", "--quiet", "onnxruntime"], check=True)
+    shutil.move("model", "elsewhere")
+    python = ["alone/bin/python", "-I", "-c", SCORE_GOLDEN_ROWS]
+    scored = subprocess.run(python, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stderr
+    expected = (work / "elsewhere" / "golden_scores.csv").read_text().splitlines()[1:]
+    found = [float(line) for line in scored.stdout.splitlines()]
+    assert len(found) == len(expected) == 100
+    assert max(abs(score - float(line.split(",")[1])) for score, line in zip(found, expected)) < 1e-5
+
+
+SCORE_GOLDEN_ROWS = """
+import importlib.util, numpy, onnxruntime
+assert not any(map(importlib.util.find_spec, ["mindspore", "src", "onnx", "polars"]))
+session = onnxruntime.InferenceSession("elsewhere/model.onnx")
+with open("elsewhere/golden_rows.tsv", encoding="utf-8") as file:
+    rows = [line.rstrip("\\n").split("\\t") for line in file]
+inputs = {}
+for column, each in enumerate(session.get_inputs()):
+    cells = [row[column] for row in rows]
+    if each.type == "tensor(int64)":
+        inputs[each.name] = numpy.array([[int(cell or -2**63)] for cell in cells], numpy.int64)
+    else:
+        inputs[each.name] = numpy.array([[cell] for cell in cells], object)
+for probability in session.run(["probability"], inputs)[0].ravel().tolist():
+    print(probability)
+"""
+
+
+def test_the_package_of_an_older_training_needs_the_data(work, dataset, capsys):
+    (work / "checkpoint" / "raw_rows.json").unlink()
+    with pytest.raises(UserError, match=r"holds no raw_rows\.json.*--dataset_path must name the MindRecord folder"):
+        export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=model"])
+    export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=model", f"--dataset_path={dataset}"])
+    assert files_in(work) == {"checkpoint", "model"}
+    assert "validation rows:" in capsys.readouterr().out
