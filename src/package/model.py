@@ -84,9 +84,9 @@ def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
 def load_package(package: Package, threads: int = 0) -> ClickModel:
     """Return the model of a package, after it has scored the golden rows."""
     digest = file_sha256(package.path / MANIFEST_NAME)
-    model = ClickModel(package.encoding, _load_network(package, threads), Explainer.of_package(package), digest)
-    check_golden_scores(package, model.predict)
-    return model
+    network = _load_network(package, threads)
+    check_golden_scores(package, ClickModel(package.encoding, network).predict)
+    return ClickModel(package.encoding, network, Explainer.of_package(package), digest)
 
 
 def _load_network(package, threads):
