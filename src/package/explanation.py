@@ -64,7 +64,7 @@ class Explanation:
         columns = [pl.Series("bias", np.full(len(self.mlp), self.bias))]
         columns += [pl.Series(f"first_order_{name}", self.first_order[:, at]) for at, name in enumerate(self.fields)]
         for rank in range(self.pairs.shape[1]):
-            columns.append(pl.Series(f"pair_{rank + 1}", self._pair_names(rank)))
+            columns.append(pl.Series(f"pair_{rank + 1}", self._pair_names(rank), pl.String))
             columns.append(pl.Series(f"pair_{rank + 1}_value", self.pair_values[:, rank]))
         last = {name: getattr(self, name) for name in ("other_pairs", "mlp", "recalibration")}
         return pl.DataFrame([*columns, *(pl.Series(*item) for item in {**last, "logit": self.logits}.items())])

@@ -12,8 +12,9 @@ from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.schema import FieldSchema
 
-DRIFT = 0.05  # least difference of a fraction from that of the training rows that is worth a warning,
-STANDARD_ERRORS = 4  # if it is more than so many standard errors: then chance is no explanation, even for 39 columns
+DRIFT = 0.05  # difference of a fraction from that of the training rows from which it is worth a warning,
+CHANCE = 1e-5  # if chance explains it with less than this probability: then not one of 78 fractions warns by chance
+RAREST = 1e-3  # fraction that counts as expected where the training rows have none: two rows may warn, one may not
 
 
 @dataclasses.dataclass
@@ -76,9 +77,16 @@ class FieldComparison:
 
 
 def is_drift(rate: float, expected: float, rows: int) -> bool:
-    """Tell whether a fraction of so many rows is far from the expected one, and not by chance."""
-    standard_error = math.sqrt((rate * (1 - rate) + expected * (1 - expected)) / rows)
-    return abs(rate - expected) > max(DRIFT, STANDARD_ERRORS * standard_error)
+    """Tell whether a fraction of so many rows is far from the expected one, and not by chance.
+
+    The probability of such a fraction by chance is at most exp(-rows * divergence) (Chernoff's bound), also for few
+    rows, where normal approximations fail.
+    """
+    if abs(rate - expected) <= DRIFT:
+        return False
+    expected = min(max(expected, RAREST), 1 - RAREST)
+    divergence = sum(p * math.log(p / q) for p, q in ((rate, expected), (1 - rate, 1 - expected)) if p)
+    return rows * divergence > -math.log(CHANCE)
 
 
 def compare_fields(tally: FieldTally, encoding: RawEncoding) -> list[FieldComparison]:

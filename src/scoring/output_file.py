@@ -105,7 +105,7 @@ class OutputFile:
             with np.load(self._journal) as content:
                 arrays = dict(content)
             head = json.loads(arrays.pop(HEAD).tobytes())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             head = {"identity": None}
         if self._identity is None or head["identity"] != self._identity or self._size() < head["bytes"]:
             self._journal.unlink(missing_ok=True)

@@ -69,9 +69,8 @@ def test_the_pairs_are_the_largest_products_and_the_others_sum_up(cpu, dense_cou
     explanation = explainer(sparse_ids, dense_values)
     for row, (ids, values) in enumerate(zip(sparse_ids, dense_values)):
         vectors = vectors_of(weights, ids, values)
-        products = {
-            pair: vectors[pair[0]] @ vectors[pair[1]] for pair in itertools.combinations(range(len(vectors)), 2)
-        }
+        pairs = itertools.combinations(range(len(vectors)), 2)
+        products = {(first, second): vectors[first] @ vectors[second] for first, second in pairs}
         strongest = sorted(map(abs, products.values()), reverse=True)[:5]
         np.testing.assert_allclose(np.abs(explanation.pair_values[row]), strongest, rtol=1e-9)
         named = [products.pop(tuple(pair)) for pair in explanation.pairs[row].tolist()]
