@@ -18,6 +18,7 @@ from src.common.errors import UserError
 from src.common.locks import exclusive_training
 from src.config import Config
 from src.distributed.environment import read_launcher
+from src.evaluation.record import RECORD_NAME
 from src.export.probe_rows import PROBE_NAME
 from src.input_checks import check_urls
 from src.modelarts.inputs import fetch_data, folder_lock, list_files
@@ -128,7 +129,7 @@ def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
     if index is None:
         raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
-    names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
+    names = (index, parent + name, *(parent + companion for companion in ("run.json", PROBE_NAME, RECORD_NAME)))
     wanted = [found for found in files if found in names
               or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
     LocalCopy(source.store, address, folder).update({found: files[found] for found in wanted})
