@@ -68,7 +68,7 @@ def evaluate(config: Config) -> None:
         )
         if ranks.is_first:
             record = dataclasses.replace(record, test=evaluation.metrics)
-            keep(record, checkpoint, is_wanted=config.fit_calibration)
+            keep(record, checkpoint, is_fitted=config.fit_calibration)
             write_results(evaluation, record, checkpoint, data, config)
 
 
@@ -98,12 +98,12 @@ def fit_to_validation(predictor: DeepFMPredict, data: DatasetMeta, batch_size: i
     return fit
 
 
-def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_wanted: bool) -> None:
-    """Store the record next to the checkpoint; if that is impossible and not `is_wanted`, print a note."""
+def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_fitted: bool) -> None:
+    """Store the record next to the checkpoint; print a note if that is impossible, unless a recalibration is lost."""
     try:
-        record.save(checkpoint.path, checkpoint.sha256)
+        record.save(checkpoint.path, checkpoint.sha256, is_fitted=is_fitted)
     except OSError as error:
-        if is_wanted:
+        if is_fitted:
             raise
         print(f"note: {checkpoint.folder.path}: {error.strerror}; these metrics are not stored there")
 

@@ -76,16 +76,14 @@ def fit_isotonic(labels: np.ndarray, probabilities: np.ndarray) -> Recalibration
     is infinite, and enough rows for at most MOST_KNOTS.
     Raises ValueError if fewer than two knots are left.
     """
-    from sklearn.isotonic import IsotonicRegression
+    from sklearn.isotonic import isotonic_regression
 
-    logits = logit(probabilities)
-    order = np.argsort(logits, kind="stable")
-    logits, labels = logits[order], labels[order].astype(np.float64)
-    rates = IsotonicRegression().fit_transform(logits, labels)
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(rates)) + 1])
-    clicks, rows = np.add.reduceat(labels, starts), np.diff([*starts, len(labels)])
-    groups = _join_blocks(clicks, rows)
-    clicks, rows, sums = (np.add.reduceat(blocks, groups) for blocks in (clicks, rows, np.add.reduceat(logits, starts)))
+    logits, inverse = np.unique(logit(probabilities), return_inverse=True)
+    rows = np.bincount(inverse).astype(np.float64)
+    columns = np.stack([np.bincount(inverse, labels), rows, rows * logits])  # clicks, rows and sum of logits
+    rates = isotonic_regression(columns[0] / rows, sample_weight=rows)
+    blocks = np.add.reduceat(columns, [0, *np.flatnonzero(np.diff(rates)) + 1], axis=1)
+    clicks, rows, sums = np.add.reduceat(blocks, _join_blocks(*blocks[:2]), axis=1)
     targets = np.log(clicks) - np.log(rows - clicks)
     return Recalibration(Method.ISOTONIC, tuple((sums / rows).tolist()), tuple(targets.tolist()))
 

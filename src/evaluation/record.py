@@ -47,13 +47,17 @@ class EvaluationRecord:
             recalibration = Recalibration.from_dict(recalibration, str(path))
         return cls(entry["test"], recalibration, entry["fitted_rows"])
 
-    def save(self, checkpoint: pathlib.Path, sha256: str) -> None:
-        """Make this the record of a checkpoint file, atomically, also while others write those of other checkpoints.
+    def save(self, checkpoint: pathlib.Path, sha256: str, *, is_fitted: bool) -> None:
+        """Make this the record of a checkpoint file, atomically, also while other processes write theirs.
 
+        is_fitted: whether the recalibration is a new one.  If it is not, and another process has fitted one in the
+        meantime, that one stays: the metrics here are not those of it, and nothing is written.
         Records of checkpoints that no longer exist are dropped.
         """
         folder = checkpoint.parent
         with _locked(folder):
+            if not is_fitted and self.recalibration != self.load(checkpoint, sha256).recalibration:
+                return
             entries = _read_entries(folder / RECORD_NAME)
             entries[checkpoint.name] = {
                 "sha256": sha256,

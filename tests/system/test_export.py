@@ -5,11 +5,17 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import export
+from src.checkpoint import find_checkpoint
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
+from src.evaluation.recalibration import Method, Recalibration
+from src.evaluation.record import EvaluationRecord
+from src.package import load_model
+from src.package.package import Package
 from tests.checkpoints import save_random_checkpoint
 from tests.conftest import ROOT
 
@@ -144,3 +150,21 @@ def test_the_package_of_an_older_training_needs_the_data(work, dataset, capsys):
     export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=model", f"--dataset_path={dataset}"])
     assert files_in(work) == {"checkpoint", "model"}
     assert "validation rows:" in capsys.readouterr().out
+
+
+def test_a_package_has_the_recalibration_and_the_metrics_that_eval_has_stored(work, dataset, capsys):
+    checkpoint = find_checkpoint(work / "checkpoint")
+    export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=before"])
+    assert "note: no recalibration; eval.py --fit_calibration=True fits one" in capsys.readouterr().out
+    recalibration = Recalibration(Method.PLATT, (-1.0, 1.0), (-2.0, 0.5))
+    EvaluationRecord({"auc": 0.75}, recalibration, 100).save(checkpoint.path, checkpoint.sha256)
+    export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=after"])
+    assert "note: no recalibration" not in capsys.readouterr().out
+    package = Package.load("after")
+    assert package.recalibration == recalibration
+    assert package.metrics == {"valid": None, "test": {"auc": 0.75}}
+    rows = (work / "after" / "golden_rows.tsv").read_text().split("\n")[:-1]
+    plain, recalibrated = load_model("before").predict(rows), load_model("after").predict(rows)
+    assert np.abs(plain - recalibrated).max() > 0.01
+    np.testing.assert_allclose(recalibrated, recalibration.apply(plain), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(load_model("checkpoint").predict(rows), recalibrated, rtol=0, atol=1e-5)

@@ -202,7 +202,9 @@ def named(result):
 
 
 def test_the_recalibration_of_other_weights_is_not_applied(checkpoint, evaluate):
-    EvaluationRecord(None, Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0)), 100).save(checkpoint.path, "0" * 64)
+    EvaluationRecord(None, Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0)), 100).save(
+        checkpoint.path, "0" * 64, is_fitted=True
+    )
     assert "before it" not in evaluate()[0]
 
 
@@ -211,7 +213,7 @@ def test_predictions_are_those_of_the_records_in_their_order(data, checkpoint, e
     curve = Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0))
     labels, probabilities = predictions_of(checkpoint, data, "test")
     for recalibration, expected in ((None, probabilities), (curve, curve.apply(probabilities))):
-        EvaluationRecord(None, recalibration, 100).save(checkpoint.path, checkpoint.sha256)
+        EvaluationRecord(None, recalibration, 100).save(checkpoint.path, checkpoint.sha256, is_fitted=True)
         printed, _ = evaluate(f"--predictions_path={path}")
         assert f"\npredictions  {path}\n" in printed
         lines = [f"{row},{label:.0f},{float(each):.8f}" for row, (label, each) in enumerate(zip(labels, expected), 1)]

@@ -83,7 +83,7 @@ def test_data_that_do_not_suit_the_flags_are_refused(dataset, split, flags, refu
 
 def test_a_recalibration_needs_validation_rows(make_dataset):
     flags = [f"--dataset_path={make_dataset('--valid_ratio=0')}", "--batch_size=100", "--fit_calibration=True"]
-    with pytest.raises(UserError, match=r"^the valid split has no rows; preprocess with --valid_ratio above 0$"):
+    with pytest.raises(UserError, match=r"^the .* has no rows; preprocess with --valid_ratio above 0$"):
         check_inputs(load_config(flags), ("dataset_path",), split="test")
     check_inputs(load_config(flags), ("dataset_path",), split="train")  # a setting of eval.py alone
 
@@ -139,6 +139,12 @@ def test_what_comes_after_a_number_of_steps_comes_between_blocks(flags, refused)
     else:
         with pytest.raises(ConfigError, match=f"^{re.escape(refused)}$"):
             load_config(flags)
+
+
+def test_a_job_does_not_fit_a_recalibration():
+    job = ["--enable_modelarts=True", "--data_url=a", "--train_url=b", "--fit_calibration=True"]
+    with pytest.raises(ConfigError, match=r"^--fit_calibration=True: a job of ModelArts does not keep the checkpoint"):
+        check_urls(load_config(job), needs_data=True)
 
 
 def test_a_job_needs_addresses():
