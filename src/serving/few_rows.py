@@ -6,12 +6,13 @@ ClickModel.predict reads and encodes with polars, whose calls take milliseconds 
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from src.package import ClickModel
 from src.package.rows import read_lines, rows_have_label
-from src.package.runtime import PROBABILITY
+from src.package.runtime import PROBABILITY, OnnxNetwork
 from src.preprocessing.diagnosis import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, diagnose
 from src.preprocessing.raw_cells import read_integer, read_label
 from src.preprocessing.raw_columns import MISSING_INTEGER
@@ -100,8 +101,8 @@ def _reason(line, schema):
 
 def score_columns(model: ClickModel, columns: list[list]) -> np.ndarray:
     """Return the probabilities, float32 [n], of the columns of n rows that read_columns has returned."""
-    schema, session = model.encoding.schema, model.network.session
+    schema, network = model.encoder.schema, cast(OnnxNetwork, model.network)
     types = [np.int64] * schema.dense_dim + [np.int64 if schema.categories_are_ids else object] * schema.slot_dim
     names = [*schema.integer_names, *schema.category_names]
     inputs = {name: np.array(column, kind)[:, None] for name, kind, column in zip(names, types, columns)}
-    return session.run([PROBABILITY], inputs)[0].ravel()
+    return network.session.run([PROBABILITY], inputs)[0].ravel()

@@ -53,7 +53,7 @@ def _integer_cells(tensor):
 
 def _check_cells(names, columns):
     """Raise MalformedRows for the rows of which a cell, bytes, would become two."""
-    faults: dict[int, str] = {}
+    faults = {}
     for name, cells in zip(names, columns):
         if _holds_separator(b"".join(cells)):
             for row in (row for row, cell in enumerate(cells, 1) if _holds_separator(cell)):

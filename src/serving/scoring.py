@@ -2,6 +2,7 @@
 """Score the rows of several requests together."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +15,7 @@ FEW_ROWS = 500  # up to here plain Python takes less time than polars
 Answer = np.ndarray | MalformedRows
 
 
-def score_requests(model: ClickModel, requests: list[list[bytes]]) -> list[Answer]:
+def score_requests(model: ClickModel, requests: list[list[bytes]]) -> Sequence[Answer]:
     """Return for each request, lines, its probabilities float32 [n], or the error that names its malformed rows.
 
     The answer to a request does not depend on the requests that it is scored with.
@@ -29,7 +30,7 @@ def score_requests(model: ClickModel, requests: list[list[bytes]]) -> list[Answe
 def _score(model, lines):
     if len(lines) > FEW_ROWS:
         return model.predict(lines)
-    return score_columns(model, read_columns(lines, model.encoding.schema))
+    return score_columns(model, read_columns(lines, model.encoder.schema))
 
 
 def _answer_alone(model, lines):

@@ -73,7 +73,7 @@ class Service:
 
     async def infer(self, request: InferRequest, served: ServedModel) -> Prediction:
         """Score a request; RequestError if it is refused."""
-        schema = served.model.encoding.schema
+        schema = served.model.encoder.schema
         lines = to_lines(request.tensors, schema.integer_names, schema.category_names)
         with self._rows.admitted(len(lines)):
             probabilities = await self._batcher.submit(served.model, lines)
@@ -103,7 +103,7 @@ class Service:
 
     def inputs(self, served: ServedModel) -> list[TensorInfo]:
         """Return the metadata of all inputs: "rows", which takes the place of all others, and the columns."""
-        schema = served.model.encoding.schema
+        schema = served.model.encoder.schema
         integers = [TensorInfo(name, INT64) for name in schema.integer_names]
         return [TensorInfo(ROWS, BYTES), *integers, *(TensorInfo(name, BYTES) for name in schema.category_names)]
 
