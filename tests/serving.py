@@ -68,7 +68,7 @@ class Server:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *flags], stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
-                preexec_fn=restore_signals,  # noqa: PLW1509
+                preexec_fn=restore_signals, env=_environment(),  # noqa: PLW1509
             )  # fmt: skip
         first = self.wait_for_line(r"serving deepfm, version (\w+): http://127.0.0.1:(\d+), gRPC 127.0.0.1:(\d+)")
         self.version, self.port, self.grpc_port = first[1], int(first[2]), int(first[3])
@@ -117,6 +117,11 @@ class Server:
     def stop(self):
         """Send SIGTERM."""
         os.kill(self.process.pid, signal.SIGTERM)
+
+
+def _environment():
+    """Return the environment of this process without what MindSpore has added for itself: slow protobuf."""
+    return {name: value for name, value in os.environ.items() if name != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
 
 
 def tensor(name, data, datatype="BYTES", shape=None):

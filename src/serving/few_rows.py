@@ -28,13 +28,13 @@ def read_columns(lines: Sequence[bytes], schema: FieldSchema) -> list[list]:
     lines: with or without a label, as src.package.rows reads them.  schema: of rows with a label.
     Raises MalformedRows, or BadRowsError for a line that holds two.
     """
-    lines = [line.removesuffix(b"\n") for line in lines]
-    text = b"\n".join(lines)
+    stripped = [line.removesuffix(b"\n") for line in lines]
+    text = b"\n".join(stripped)
     if text.count(b"\n") >= len(lines):
         read_lines(lines, schema)  # raises the error
     schema = dataclasses.replace(schema, has_label=rows_have_label(text, schema))
-    columns = _read_well_formed(lines, schema)
-    return columns if columns is not None else _refuse(lines, schema)
+    columns = _read_well_formed(stripped, schema)
+    return columns if columns is not None else _refuse(stripped, schema)
 
 
 def _read_well_formed(lines, schema):

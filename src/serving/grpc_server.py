@@ -2,6 +2,7 @@
 """The gRPC side of the server: the Open Inference Protocol."""
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from src.common.errors import UserError
 from src.serving.grpc_messages import load_messages, read_request, write_prediction
@@ -31,12 +32,23 @@ def _handlers(methods):
     messages = methods.messages
     handlers = {}
     for rpc in messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
-        handlers[rpc.name] = grpc.unary_unary_rpc_method_handler(
-            getattr(methods, rpc.name),
-            request_deserializer=getattr(messages, rpc.input_type.name).FromString,
-            response_serializer=getattr(messages, rpc.output_type.name).SerializeToString,
-        )
+        handler = _reading(getattr(messages, rpc.input_type.name), getattr(methods, rpc.name))
+        serialize = getattr(messages, rpc.output_type.name).SerializeToString
+        handlers[rpc.name] = grpc.unary_unary_rpc_method_handler(handler, response_serializer=serialize)
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _reading(message_class, method):
+    """Return a method that takes bytes in place of a message; bytes that are none are the client's mistake."""
+
+    async def read_and_call(content, context):
+        try:
+            message = message_class.FromString(content)
+        except (DecodeError, ValueError):  # a ValueError if protobuf runs in plain Python
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"this is no {message_class.DESCRIPTOR.name}")
+        return await method(message, context)
+
+    return read_and_call
 
 
 class _Methods:

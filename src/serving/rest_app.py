@@ -39,7 +39,9 @@ def create_app(service: Service, server_name: str, server_version: str) -> Starl
             Route(f"{path}/infer", endpoints.infer, methods=["POST"]),
         ]
     handlers = {RequestError: _refuse, HTTPException: _refuse_route, ClientDisconnect: _end, Exception: _fail}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Endpoints:

@@ -74,7 +74,7 @@ def _create_http_server(service):
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,

@@ -29,7 +29,7 @@ CELLS = st.tuples(*[INTEGERS] * 3, *[CATEGORIES] * 4).map(b"\t".join)
 LINES = st.one_of(
     CELLS,
     CELLS,
-    CELLS.map(lambda line: line + b"\n"),
+    st.tuples(CELLS, st.sampled_from([b"\n", b"\n\n", b"\r\n", b"\n5"])).map(b"".join),
     st.tuples(LABELS, CELLS).map(b"\t".join),
     st.binary(max_size=20),
 )
@@ -85,12 +85,15 @@ def test_at_most_twenty_malformed_rows_are_named(model):
     assert list(error.value.faults) == [*range(1, LISTED_ROWS + 1)]
 
 
+@pytest.fixture(scope="module")
+def id_model(make_dataset, tmp_path_factory, cpu):
+    """A model of rows whose categories are ids."""
+    rows = "\n".join(f"{row % 2}\t{row}\t2\t\t{row % 9}\t{row % 5}\t3\t{row % 7}" for row in range(1000))
+    data = DatasetMeta.load(make_dataset("--skip_id_convert=1", content=rows))
+    return load_model(write_random_package(tmp_path_factory.mktemp("ids") / "model", data).path)
+
+
 @pytest.mark.parametrize("cell", [b"7", b"7.0", b"-1", b"999999999", b"", b"a"])
-def test_categories_that_are_ids_are_read_as_many_are(make_dataset, tmp_path, cpu, cell):
-    data = DatasetMeta.load(make_dataset("--skip_id_convert=1", content=ID_ROWS))
-    ids = load_model(write_random_package(tmp_path / "model", data).path)
-    lines = [b"1\t2\t3\t1\t2\t3\t%s" % cell]
-    assert_agrees(score_requests(ids, [lines])[0], predict(ids, lines))
-
-
-ID_ROWS = "\n".join(f"{row % 2}\t{row}\t2\t\t{row % 9}\t{row % 5}\t3\t{row % 7}" for row in range(1000))
+def test_categories_that_are_ids_are_read_as_many_are(id_model, cell):
+    lines = [b"1\t2\t3\t1\t2\t3\t" + cell]
+    assert_agrees(score_requests(id_model, [lines])[0], predict(id_model, lines))
