@@ -10,6 +10,7 @@ from src.checkpoint import find_checkpoint
 from src.common.errors import UserError
 from src.deepfm import DeepFMPredict
 from src.evaluation.recalibration import Recalibration
+from src.evaluation.record import EvaluationRecord
 from src.package.raw_encoding import RAW_ROWS_NAME, RawEncoding
 from src.package.runtime import Network
 
@@ -23,7 +24,8 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network]:
             f"{checkpoint.folder.path} holds no {RAW_ROWS_NAME}, as it is of an older training; export it with "
             "--file_format=PACKAGE and --dataset_path, and use the package"
         )
-    return encoding, as_network(DeepFMPredict(checkpoint.load_network()), None)
+    recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.sha256).recalibration
+    return encoding, as_network(DeepFMPredict(checkpoint.load_network()), recalibration)
 
 
 def as_network(predictor: DeepFMPredict, recalibration: Recalibration | None) -> Network:

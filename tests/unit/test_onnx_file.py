@@ -26,14 +26,14 @@ def test_the_tables_are_put_into_the_graph_or_next_to_it(
     network, inputs = make_network(dense_count, 4, hidden_sizes)
     expected = DeepFMPredict(network)(*inputs).asnumpy()
     path = tmp_path / "model.onnx"
-    places = save_onnx(network_graph(network), tables_of(network), path)
+    positions = save_onnx(network_graph(network), tables_of(network), path)
     np.testing.assert_allclose(run_onnx(path, inputs), expected, rtol=0, atol=1e-6)
     assert (tmp_path / "model.onnx.data").exists() == (external_bytes == 0)
     for name, table in tables_of(network).items():
-        place = places[name]
+        place = positions[name]
         assert place.file == ("model.onnx.data" if external_bytes == 0 else "model.onnx")
         assert np.array_equal(np.memmap(tmp_path / place.file, "<f4", "r", place.offset, place.shape), table)
-    assert set(places) >= {"linear", "embedding", "bias"} | ({"dense_embedding"} if dense_count else set())
+    assert set(positions) >= {"linear", "embedding", "bias"} | ({"dense_embedding"} if dense_count else set())
 
 
 def test_the_network_itself_is_not_changed(cpu):
@@ -59,8 +59,8 @@ def test_a_network_of_more_than_1_gb_is_exported_and_predicts(tmp_path, cpu):
 
     inputs = (Tensor(ids), Tensor(values))
     expected = DeepFMPredict(network)(*inputs).asnumpy()
-    places = save_onnx(network_graph(network), tables_of(network), tmp_path / "model.onnx")
-    assert places["embedding"].file == "model.onnx.data"
+    positions = save_onnx(network_graph(network), tables_of(network), tmp_path / "model.onnx")
+    assert positions["embedding"].file == "model.onnx.data"
     assert (tmp_path / "model.onnx.data").stat().st_size > 10**9
     assert (tmp_path / "model.onnx").stat().st_size < 10**5
     np.testing.assert_allclose(run_onnx(tmp_path / "model.onnx", inputs), expected, rtol=0, atol=1e-6)
