@@ -83,10 +83,10 @@ def literals(dice):
 def wrong_types(dice):
     """Replace one value of a valid request by one of another type."""
     request = valid_request()
-    places = [(request, "inputs"), (request, "outputs"), (request, "id"), (request["inputs"], 0)]
-    places += [(request["inputs"][0], key) for key in ("name", "shape", "datatype", "data")]
-    places += [(request["inputs"][0]["data"], 1), (request["inputs"][0]["shape"], 0)]
-    holder, key = dice.choice(places)
+    positions = [(request, "inputs"), (request, "outputs"), (request, "id"), (request["inputs"], 0)]
+    positions += [(request["inputs"][0], key) for key in ("name", "shape", "datatype", "data")]
+    positions += [(request["inputs"][0]["data"], 1), (request["inputs"][0]["shape"], 0)]
+    holder, key = dice.choice(positions)
     holder[key] = dice.choice([junk for junk in JUNK if type(junk) is not type(holder[key]) and (junk or key == 0)])
     return json.dumps(request).encode()
 

@@ -63,12 +63,23 @@ class Server:
     """A running server; use it in a `with` block."""
 
     def __init__(self, model_path, log_path, *flags):
-        self.log_path = pathlib.Path(log_path)
+        """Start the server of a package, on free ports."""
         command = [serving_python(), ROOT / "serve.py", f"--model_path={model_path}", "--port=0", "--grpc_port=0"]
+        self._start([*command, *flags], ROOT, log_path)
+
+    @classmethod
+    def run(cls, command, folder, log_path):
+        """Start the server by any command."""
+        server = cls.__new__(cls)
+        server._start(command, folder, log_path)
+        return server
+
+    def _start(self, command, folder, log_path):
+        self.log_path = pathlib.Path(log_path)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *flags], stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
-                preexec_fn=restore_signals, env=_environment(),  # noqa: PLW1509
+                command, stdout=log, stderr=log, cwd=folder, env=_environment(), start_new_session=True,
+                preexec_fn=restore_signals,  # noqa: PLW1509
             )  # fmt: skip
         first = self.wait_for_line(r"serving deepfm, version (\w+): http://127.0.0.1:(\d+), gRPC 127.0.0.1:(\d+)")
         self.version, self.port, self.grpc_port = first[1], int(first[2]), int(first[3])
