@@ -2,8 +2,8 @@
 """Throughput and latency of the server: .venv-serve/bin/python benchmarks/serving.py --model_path=model
 
 Starts serve.py with the interpreter that runs this script.  The load generator hey (Debian: apt-get install hey) sends
-raw rows to it from the same machine: as fast as 1, 16 and 256 connections can, with 1 and 100 rows per request, then one
-row at a constant rate.  The loads take turns; a figure is the median of the rounds.
+raw rows to it from the same machine: as fast as 1, 16 and 256 connections can, with 1 and 100 rows per request, then
+one row at a constant rate.  The loads take turns; a figure is the median of the rounds.
 """
 
 import argparse
