@@ -21,7 +21,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONNECTIONS, ROWS = (1, 16, 256), (1, 100)
-RATE, RATE_CONNECTIONS = 200, 4  # requests/s, and the connections that share them
+RATE, RATE_CONNECTIONS = 200, 2  # requests/s, and the connections that share them
 MAX_ROWS_IN_FLIGHT = max(CONNECTIONS) * max(ROWS)  # so that none is refused
 
 

@@ -16,6 +16,7 @@ from src.package.package import GOLDEN_ROWS_NAME, MANIFEST_NAME, Package
 
 SECONDS_BETWEEN_CHECKS = 1.0
 EXAMPLE_ROWS = 5
+THREADS = 1  # of onnxruntime: the other cores read requests and write responses
 VERSION_DIGITS = 12  # of the SHA-256 of package.json
 LOGGER = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class LiveModel:
 
 
 def _load(path):
-    model = load_package(Package.load(path))
+    model = load_package(Package.load(path), THREADS)
     version = file_sha256(path / MANIFEST_NAME)[:VERSION_DIGITS]
     golden_rows = (path / GOLDEN_ROWS_NAME).read_bytes().split(b"\n")
     return ServedModel(model, version, b"\n".join([*golden_rows[:EXAMPLE_ROWS], b""]))

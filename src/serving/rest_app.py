@@ -27,17 +27,17 @@ CLOSE = {"connection": "close"}  # so that the rest of a body that was not read 
 def create_app(service: Service, server_name: str, server_version: str) -> Starlette:
     """Return the application."""
     endpoints = _Endpoints(service, server_name, server_version)
-    model_path = "/v2/models/{name}"
-    routes = [Route("/", endpoints.page), Route("/example_rows", endpoints.example_rows)]
-    routes += [Route("/metrics", endpoints.metrics)]
+    routes = []  # the most frequent first, as they are compared in their order
+    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        routes += [
+            Route(f"{path}/infer", endpoints.infer, methods=["POST"]),
+            Route(f"{path}/ready", endpoints.model_ready),
+            Route(path, endpoints.model_metadata),
+        ]
     routes += [Route("/v2/health/live", endpoints.live), Route("/v2/health/ready", endpoints.ready)]
     routes += [Route("/v2", endpoints.server_metadata), Route("/v2/", endpoints.server_metadata)]
-    for path in (model_path, model_path + "/versions/{version}"):
-        routes += [
-            Route(path, endpoints.model_metadata),
-            Route(f"{path}/ready", endpoints.model_ready),
-            Route(f"{path}/infer", endpoints.infer, methods=["POST"]),
-        ]
+    routes += [Route("/", endpoints.page), Route("/example_rows", endpoints.example_rows)]
+    routes += [Route("/metrics", endpoints.metrics)]
     handlers = {RequestError: _refuse, HTTPException: _refuse_route, ClientDisconnect: _end, Exception: _fail}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False

@@ -10,7 +10,7 @@ from src.package import BadRowsError, ClickModel
 from src.serving.few_rows import read_columns, score_columns
 from src.serving.request_errors import MalformedRows
 
-FEW_ROWS = 500  # up to here plain Python takes less time than polars
+FEW_ROWS = 2000  # up to here plain Python takes less time than polars
 
 Answer = np.ndarray | MalformedRows
 

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 
 import uvicorn
 import uvloop
@@ -20,6 +21,7 @@ from src.serving.service import MODEL_NAME, Service
 SERVER_NAME, SERVER_VERSION = "deepfm", "1"
 MAX_CONNECTIONS = 1000  # of HTTP; more get a 503
 SECONDS_TO_DRAIN = 30  # in which the requests in progress must end
+SWITCH_SECONDS = 0.0005  # after which a thread gets its turn: 5 ms, the default, would be added to the latency
 LOGGER = logging.getLogger(__name__)
 
 
@@ -33,6 +35,7 @@ def serve(
     with _listening(host, port) as listener:
         metrics = Metrics()
         live = LiveModel(model_path, metrics.count_package)
+        sys.setswitchinterval(SWITCH_SECONDS)
         gc.freeze()  # so that the garbage collector does not visit the modules and the vocabulary again and again
         service = Service(live, metrics, int(max_body_mb * 1e6), max_rows_in_flight)
         uvloop.run(_serve(service, live, listener, host, grpc_port))
@@ -77,6 +80,7 @@ def _create_http_server(service):
         log_level="error",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=SECONDS_TO_DRAIN,
     )
