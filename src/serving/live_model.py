@@ -64,9 +64,9 @@ class LiveModel:
     async def _replace(self):
         try:
             loaded = await asyncio.to_thread(_load, self._path)
-        except (UserError, OSError, MemoryError) as error:
-            text = " ".join((str(error) or "out of memory").split())
-            LOGGER.error("refused a new package, version %s stays: %s", self.current.version, text)
+        except Exception as error:  # whatever is wrong with the new package, the old one serves
+            text = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
+            LOGGER.error("refused a new package, version %s stays: %s", self.current.version, " ".join(text.split()))
             self._on_load(None)
         else:
             LOGGER.info("version %s replaces %s", loaded.version, self.current.version)

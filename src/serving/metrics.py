@@ -20,7 +20,9 @@ class Metrics:
         def add(kind, name, help_text, labels=(), **options):
             return kind(f"deepfm_{name}", help_text, labels, registry=self.registry, **options)
 
-        self.requests = add(Counter, "requests", "Inference requests by protocol and status.", ["protocol", "status"])
+        self.requests = add(
+            Counter, "requests", "Inference requests by protocol and HTTP status.", ["protocol", "status"]
+        )
         self.seconds = add(Histogram, "request_seconds", "Time of inference requests.", ["protocol"], buckets=SECONDS)
         self.rows = add(Counter, "rows", "Rows that were scored.")
         self.malformed_rows = add(Counter, "malformed_rows", "Rows that were refused as malformed.")

@@ -38,7 +38,7 @@ def create_app(service: Service, server_name: str, server_version: str) -> Starl
     routes += [Route("/v2", endpoints.server_metadata), Route("/v2/", endpoints.server_metadata)]
     routes += [Route("/", endpoints.page), Route("/example_rows", endpoints.example_rows)]
     routes += [Route("/metrics", endpoints.metrics)]
-    handlers = {RequestError: _refuse, HTTPException: _refuse_route, ClientDisconnect: _end, Exception: _fail}
+    handlers = {RequestError: _refuse, HTTPException: _refuse_route, Exception: _fail}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
@@ -115,6 +115,8 @@ async def _read_body(request, max_bytes):
         body = await asyncio.wait_for(_receive(request, max_bytes), SECONDS_PER_BODY)
     except asyncio.TimeoutError:
         raise SlowBody(f"the body has not arrived within {SECONDS_PER_BODY} seconds") from None
+    except ClientDisconnect:
+        raise RequestError("the client has gone") from None  # nobody receives the response
     request.state.has_body = True
     return body
 
@@ -144,11 +146,6 @@ async def _refuse(request, error):
 
 async def _refuse_route(request, error):
     return _json({"error": f"{request.method} {request.url.path}: {error.detail}"}, error.status_code, CLOSE)
-
-
-async def _end(request, error):
-    """Answer a request whose client has gone: nobody receives it."""
-    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _fail(request, error):

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import numpy as np
 
@@ -82,17 +83,17 @@ class Service:
 
     @contextlib.contextmanager
     def counted(self, protocol: str) -> Iterator[None]:
-        """Count and time the inference request that is answered in a `with` block."""
-        start, status = time.perf_counter(), "internal_error"
+        """Count and time the inference request that is answered in a `with` block, by its status in HTTP."""
+        start, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR
         try:
             yield
-            status = "ok"
+            status = HTTPStatus.OK
         except RequestError as error:
-            status = error.http_status.phrase.lower().replace(" ", "_")
+            status = error.http_status
             self._count_refusal(error)
             raise
         finally:
-            self.metrics.requests.labels(protocol, status).inc()
+            self.metrics.requests.labels(protocol, status.value).inc()
             self.metrics.seconds.labels(protocol).observe(time.perf_counter() - start)
 
     def _count_refusal(self, error):

@@ -178,12 +178,28 @@ def test_an_oversized_body_of_unknown_length_is_refused(server):
         with pytest.raises(OSError):  # after the eighth MB the server answers and closes the connection
             for _ in range(1000):
                 connection.sendall(chunk)
-    assert server.metric('requests_total{protocol="http",status="request_entity_too_large"}') >= 1
+    assert server.metric('requests_total{protocol="http",status="413"}') >= 1
 
 
 def test_a_compressed_body_is_refused(server):
     response = server.request("POST", INFER, b"x", {"Content-Encoding": "gzip"})
     assert response.status == 415 and "content-encoding" in response.content["error"]
+
+
+@pytest.mark.slow
+def test_a_body_that_does_not_arrive_is_given_up(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_server(server):
+    before = server.metric('requests_total{protocol="http",status="400"}')
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+    time.sleep(0.3)
+    assert server.metric('requests_total{protocol="http",status="400"}') == before + 1
+    assert server.metric('requests_total{protocol="http",status="500"}') == 0
 
 
 def test_bodies_in_progress_are_bounded(packages, tmp_path, lines):
@@ -230,7 +246,7 @@ def test_metrics_count_what_has_been_served(server, lines):
     names = [
         "rows_total",
         "malformed_rows_total",
-        'requests_total{protocol="http",status="ok"}',
+        'requests_total{protocol="http",status="200"}',
         'request_seconds_count{protocol="http"}',
     ]
     before = [server.metric(name) for name in names]
