@@ -5,13 +5,14 @@ from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter(
-        "Export a checkpoint as MindIR, ONNX or AIR.",
+        "Export a checkpoint as a model package, MindIR, ONNX or AIR.",
         needs=("ckpt_file",),
         may_read=("dataset_path",),
         distributed=True,
     )
 
 import os
+import pathlib
 from collections.abc import Sequence
 
 from src.checkpoint import Checkpoint, find_checkpoint
@@ -23,6 +24,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig, DeepFMPredict
 from src.distributed.device import set_up
 from src.export.formats import ExportOptions, as_numpy_function, check_export_options, export_model
+from src.export.package import compare_package, find_raw_encoding, write_package
 from src.export.parity import ParityRows, compare_exported, predict_all
 from src.export.probe_rows import load_probe_rows
 from src.export.target import export_target
@@ -48,14 +50,33 @@ def export(config: Config) -> None:
         check_export_options(options, device.target)
         checkpoint = find_checkpoint(config.ckpt_file, "--ckpt_file")
         check_memory(checkpoint.folder.network_config, config.batch_size, device.target)
-        rows = read_parity_rows(config.dataset_path, checkpoint)
-        network = checkpoint.load_network()
-        expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, config.batch_size)
-        network.fold()
-        export_model(DeepFMPredict(network), target.partial, options, checkpoint.folder.data_identity.to_metadata())
-        print(compare_exported(target.partial, options, rows, expected))
+        data = find_data(config.dataset_path, checkpoint)
+        if config.file_format == "PACKAGE":
+            print(export_package(target.partial, checkpoint, data))
+        else:
+            print(export_file(target.partial, options, checkpoint, data))
         target.commit()
-    print(f"{target.path}: {target.path.stat().st_size / 1e6:,.1f} MB, of {checkpoint.path}")
+    print(f"{target.path}: {size_of_all(target.path) / 1e6:,.1f} MB, of {checkpoint.path}")
+
+
+def export_file(path: pathlib.Path, options: ExportOptions, checkpoint: Checkpoint, data: DatasetMeta | None) -> str:
+    """Write a checkpoint in one of the formats of MindSpore; return the result of the comparison with it."""
+    rows = read_parity_rows(checkpoint, data)
+    network = checkpoint.load_network()
+    expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, options.batch_size)
+    network.fold()
+    export_model(DeepFMPredict(network), path, options, checkpoint.folder.data_identity.to_metadata())
+    return compare_exported(path, options, rows, expected)
+
+
+def export_package(folder: pathlib.Path, checkpoint: Checkpoint, data: DatasetMeta | None) -> str:
+    """Write a checkpoint as a model package; return the result of the comparison with it."""
+    rows = read_parity_rows(checkpoint, data)
+    network = checkpoint.load_network()
+    expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, 0)
+    folder.mkdir()
+    package = write_package(folder, network, find_raw_encoding(checkpoint, data), None, {"valid": checkpoint.metrics})
+    return compare_package(package, rows, expected)
 
 
 def check_memory(network_config: DeepFMConfig, batch_size: int, device: str) -> None:
@@ -64,24 +85,35 @@ def check_memory(network_config: DeepFMConfig, batch_size: int, device: str) -> 
     check_fits(work, device, "use a smaller --batch_size or a machine with more memory")
 
 
-def read_parity_rows(dataset_path: str, checkpoint: Checkpoint) -> ParityRows:
-    """Return probe rows, followed by rows of the MindRecord folder if it holds the data of the checkpoint.
+def find_data(dataset_path: str, checkpoint: Checkpoint) -> DatasetMeta | None:
+    """Return the MindRecord folder if it holds the data of the checkpoint.
 
     The default folder may be missing or hold other data; a folder that the user has named may not.
     """
-    rows = ParityRows.of_probes(load_probe_rows(checkpoint.folder.path, checkpoint.folder.data_identity))
     default = load_config([]).dataset_path
     if dataset_path == default and not os.path.lexists(default):
-        return rows
+        return None
     try:
         data = DatasetMeta.load(dataset_path)
         checkpoint.check_data(data)
-        return rows.with_validation_rows(data)
+        return data
     except UserError as error:
         if dataset_path != default:
             raise
         print(f"note: validation rows are not compared: {error}")
-        return rows
+        return None
+
+
+def read_parity_rows(checkpoint: Checkpoint, data: DatasetMeta | None) -> ParityRows:
+    """Return probe rows, followed by validation rows if there are data."""
+    rows = ParityRows.of_probes(load_probe_rows(checkpoint.folder.path, checkpoint.folder.data_identity))
+    return rows if data is None else rows.with_validation_rows(data)
+
+
+def size_of_all(path: pathlib.Path) -> int:
+    """Return the size of a file, or of all files of a folder, in bytes."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 if __name__ == "__main__":

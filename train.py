@@ -46,6 +46,7 @@ from src.distributed.process_group import AgreedStop, ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
+from src.package.raw_encoding import RawEncoding
 from src.training.dropout_check import check_masks
 from src.training.feeder import choose_feeder
 from src.training.learning_rate import LearningRate
@@ -84,6 +85,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
         folder, state, in_place = open_run(config, data, train_step, record, ranks)
         if ranks.is_first:
             save_probe_rows(folder.path, data)
+            RawEncoding.of_dataset(data).save(folder.path)
         stop, evaluate = AgreedStop(signals, ranks), create_evaluate(predictor, validation_data, ranks, signals)
         callbacks = [  # in the order of their calls
             LearningRateScheduler(create_schedule(config, train_data.get_dataset_size(), ranks.count)),

@@ -13,11 +13,9 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import yaml
-
 from src.common.dense_encoding import DenseEncoding
 from src.common.errors import ConfigError
-from src.common.flags import CONFIG_FLAG, Flag, describe_ignored, parse_flags, suggestion
+from src.common.flags import CONFIG_FLAG, Flag, describe_ignored, parse_flags, read_settings_file, suggestion
 from src.common.values import Values
 
 DEFAULTS_PATH = pathlib.Path(__file__).resolve().parent.parent / "default_config.yaml"
@@ -108,7 +106,7 @@ class Config:
 
     ckpt_file: str | None = setting(Role.FREE)
     file_name: str = setting(Role.FREE, output_of=("export",))
-    file_format: str = setting(Role.FREE, choices=("MINDIR", "ONNX", "AIR"))
+    file_format: str = setting(Role.FREE, choices=("MINDIR", "ONNX", "AIR", "PACKAGE"))
     mindir_version: int = setting(Role.FREE, choices=(1, 3))
     result_path: str = setting(Role.FREE)
     label_path: str = setting(Role.FREE)
@@ -174,12 +172,12 @@ _command_line: list[Config] = []  # the Config of sys.argv, once it is loaded
 
 
 def _load(argv, description):
-    defaults = _parse(_read_yaml(DEFAULTS_PATH), lambda key: f"{DEFAULTS_PATH}: {key}")
+    defaults = _parse(read_settings_file(DEFAULTS_PATH), lambda key: f"{DEFAULTS_PATH}: {key}")
     if missing := [key for key in SETTINGS if key not in defaults]:
         raise ConfigError(f"{DEFAULTS_PATH} has no line for {missing[0]}; it must have one for every setting")
     flags, unknown = parse_flags(read_help(), argv, description)
     path = flags.pop(CONFIG_FLAG, None)
-    given = {} if path is None else _parse(_read_yaml(path), lambda key: f"{path}: {key}")
+    given = {} if path is None else _parse(read_settings_file(path), lambda key: f"{path}: {key}")
     given |= _parse(flags, lambda key: f"--{key}")
     if {**defaults, **given}["enable_modelarts"]:
         defaults |= {key: each.job_default for key, each in SETTINGS.items() if each.job_default is not None}
@@ -193,18 +191,6 @@ def _load(argv, description):
     _check_callbacks(config)
     check_sink_size(config)
     return config
-
-
-def _read_yaml(path):
-    try:
-        content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--{CONFIG_FLAG}={path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected lines of the form 'key: value'")
-    return content
 
 
 def _parse(content: dict[Any, object], source: Callable[[object], str]) -> dict[str, object]:

@@ -4,8 +4,12 @@
 import argparse
 import dataclasses
 import difflib
+import os
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
+
+import yaml
 
 from src.common.errors import ConfigError
 from src.common.values import INTS, Values
@@ -56,6 +60,19 @@ def parse_flags(
         )
     given, unknown = parser.parse_known_args(argv)
     return vars(given), [text.partition("=")[0] for text in unknown]
+
+
+def read_settings_file(path: str | os.PathLike) -> dict:
+    """Return the content of a YAML file of settings; ConfigError if it cannot be read or holds no keys."""
+    try:
+        content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--{CONFIG_FLAG}={path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected lines of the form 'key: value'")
+    return content
 
 
 class Parser(argparse.ArgumentParser):

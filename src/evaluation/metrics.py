@@ -5,7 +5,6 @@ import math
 from typing import TypedDict
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 PROBABILITY_FLOOR = 1e-7  # a float32 probability of 0 or 1 stands for any that is as close to it as this
 CALIBRATION_BINS = 15
@@ -47,6 +46,8 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     if _is_one_class(labels):
         return float("nan")
+    from sklearn.metrics import roc_auc_score  # here, as importing it takes more than a second
+
     return float(roc_auc_score(labels, scores))
 
 

@@ -16,8 +16,9 @@ from src.common.errors import UserError
 from src.common.files import move_into_place
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import cleaned_up
+from src.package.package import MANIFEST_NAME
 
-SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
+SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air", "PACKAGE": ""}
 WORK_PREFIX = ".deepfm-export-"
 SECONDS_TO_LOCK = 60  # longer than it takes from the creation of a work folder to its lock
 PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / \ only
@@ -25,17 +26,24 @@ PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / 
 
 @dataclasses.dataclass(frozen=True)
 class ExportTarget:
-    """The path of an exported file, and the path in a work folder to write the model to until it is complete."""
+    """The path of an exported file or package, and the path in a work folder to write it to until it is complete."""
 
     path: pathlib.Path
     partial: pathlib.Path
 
     def commit(self) -> None:
-        """Move the finished file to its path, readable for all whom the umask allows."""
+        """Move the finished file or folder to its path, readable for all whom the umask allows."""
         umask = os.umask(0)
         os.umask(umask)
-        self.partial.chmod(0o666 & ~umask)
-        move_into_place(self.partial, self.path)
+        files = list(self.partial.iterdir()) if self.partial.is_dir() else [self.partial]
+        for file in files:
+            file.chmod(0o666 & ~umask)
+        if not self.partial.is_dir():
+            move_into_place(self.partial, self.path)
+            return
+        if self.path.exists():
+            self.path.rename(self.partial.with_name("replaced"))  # the work folder is removed with it
+        self.partial.rename(self.path)
 
 
 @contextlib.contextmanager
@@ -45,11 +53,21 @@ def export_target(file_name: str, file_format: str) -> Iterator[ExportTarget]:
     file_name: as the user gave it, with or without the suffix of the format.  UserError if it cannot be used.
     """
     path = _target_path(file_name, file_format)
+    if file_format == "PACKAGE":
+        _check_replaceable(path, file_name)
+    probed = path / MANIFEST_NAME if file_format == "PACKAGE" and path.is_dir() else path
     with (
-        prepared([Output("file_name", str(path), Kind.FILE, f"--file_name={file_name}")]),
+        prepared([Output("file_name", str(probed), Kind.FILE, f"--file_name={file_name}")]),
         _work_folder(path.parent) as work,
     ):
         yield ExportTarget(path, work / f"{PLAIN_STEM}{path.suffix}")
+
+
+def _check_replaceable(path: pathlib.Path, file_name: str) -> None:
+    """Raise UserError if the path of a package holds anything but a package."""
+    is_other_folder = path.is_dir() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file()
+    if is_other_folder or (path.exists() and not path.is_dir()):
+        raise UserError(f"--file_name={file_name} exists and is not a model package; name another folder")
 
 
 @contextlib.contextmanager
@@ -67,11 +85,12 @@ def _work_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _target_path(file_name: str, file_format: str) -> pathlib.Path:
     suffix = SUFFIXES[file_format]
+    file_name = file_name.rstrip("/") if file_format == "PACKAGE" else file_name
     name = os.path.basename(file_name)
     if name in ("", ".", "..", suffix):
         raise UserError(f"--file_name={file_name}: must end with the name of a file, as in ./deepfm")
     for other, other_suffix in SUFFIXES.items():
-        if other != file_format and name.endswith(other_suffix):
+        if other != file_format and other_suffix and name.endswith(other_suffix):
             raise UserError(
                 f"--file_name={file_name}: {other_suffix} is the suffix of {other}, but --file_format={file_format}; "
                 "leave the suffix out"

@@ -4,7 +4,7 @@
 import dataclasses
 
 from src.preprocessing.raw_cells import read_integer
-from src.preprocessing.schema import LARGEST_ID, FieldSchema
+from src.preprocessing.schema import FieldSchema
 
 # Why a line is malformed; the index in this tuple is the reason's code, 0 for a well-formed line.
 REASONS = ("", "columns", "label", "encoding", "integer", "id")
@@ -64,7 +64,7 @@ def diagnose(number: int, line: bytes, reason: int, schema: FieldSchema) -> Diag
     )
     if reason == INTEGER and printable(cell).strip().lower() in MISSING_WORDS:
         hints.append(f"missing values are written as {printable(cell)}: leave their cells empty")
-    return Diagnosis(f"line {number}: {name} is {_quoted(cell)}; {_rule(reason)}", hints + _quote_hints(cell))
+    return Diagnosis(f"line {number}: {name} is {_quoted(cell)}; {_rule(reason, schema)}", hints + _quote_hints(cell))
 
 
 def is_utf8(data: bytes) -> bool:
@@ -88,12 +88,12 @@ def _quoted(cell: bytes) -> str:
     return f'"{printable(cell)}"'
 
 
-def _rule(reason):
+def _rule(reason, schema):
     if reason == ENCODING:
         return "it is not UTF-8: convert the file with iconv"
     if reason == INTEGER:
         return "an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty if missing"
-    return f"with --skip_id_convert=1 a category is an id from 0 to {LARGEST_ID} and cannot be missing"
+    return f"with --skip_id_convert=1 a category is an id from 0 to {schema.largest_id} and cannot be missing"
 
 
 def _is_malformed(name, cell, reason, schema):
@@ -104,7 +104,7 @@ def _is_malformed(name, cell, reason, schema):
     if reason == INTEGER:
         return name in schema.integer_names and text != "" and read_integer(text) is None
     number = read_integer(text)
-    return name in schema.category_names and not (number is not None and 0 <= number <= LARGEST_ID)
+    return name in schema.category_names and not (number is not None and 0 <= number <= schema.largest_id)
 
 
 def _quote_hints(cell):
@@ -121,12 +121,13 @@ def _diagnose_columns(number, line, schema):
     hints = []
     if _other_format(number, line) is None:
         hints += [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
-        hints += ["the file seems to have no label column"] if len(cells) == expected - 1 else []
+        lacks_label = schema.has_label and len(cells) == expected - 1
+        hints += ["the file seems to have no label column"] if lacks_label else []
     if b"\r" in line.rstrip(b"\r") and found > expected:
         hints.append("lines end with carriage returns alone: end them with newlines")
     columns = (
-        f"1 label, --dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} categories, "
-        "separated by tabs"
+        f"{'1 label, ' if schema.has_label else ''}--dense_dim={schema.dense_dim} integers and "
+        f"--slot_dim={schema.slot_dim} categories, separated by tabs"
     )
     fault = f"has {found} column{'s' if found > 1 else ''}, {_quoted(line)}" if line.strip() else "is empty"
     return Diagnosis(

@@ -8,7 +8,7 @@ import re
 
 import polars as pl
 
-from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.raw_columns import MISSING_INTEGER
 
 # By the label of a row without a click: the texts of both labels; a match of the group "negative" is that label.
 LABEL_FORMS = {
@@ -49,7 +49,7 @@ def read_integer(text: str) -> int | None:
 def read_integers(texts: pl.Series) -> pl.Series:
     """Return read_integer of each text of a Series, Int64; null for a null and for a text without an integer."""
     numbers = texts.cast(pl.Int64, strict=False)
-    numbers = numbers.set(numbers == MISSING[pl.Int64], None)
+    numbers = numbers.set(numbers == MISSING_INTEGER, None)
     others = (numbers.is_null() & texts.is_not_null()).arg_true()
     return numbers.scatter(others, _read_others(texts.gather(others))) if len(others) else numbers
 
@@ -57,7 +57,7 @@ def read_integers(texts: pl.Series) -> pl.Series:
 def _read_others(texts: pl.Series) -> pl.Series:
     """Do the work of read_integers for texts that are no plain integers; the most frequent form, "3.0", in polars."""
     numbers = texts.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
-    numbers = numbers.set(numbers == MISSING[pl.Int64], None)
+    numbers = numbers.set(numbers == MISSING_INTEGER, None)
     others = numbers.is_null().arg_true()
     cells = texts.gather(others).to_list()
     known = {cell: read_integer(cell) for cell in set(cells)}

@@ -10,7 +10,8 @@ import polars as pl
 
 CODE_DIGITS = 8
 HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)], dtype="S2")
-MISSING = {pl.Int32: -(2**31), pl.Int64: -(2**63), pl.UInt32: 2**32 - 1, pl.String: ""}
+MISSING_INTEGER = -(2**63)
+MISSING = {pl.Int32: -(2**31), pl.Int64: MISSING_INTEGER, pl.UInt32: 2**32 - 1, pl.String: ""}
 MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 

@@ -15,7 +15,7 @@ from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.diagnosis import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, is_utf8
 from src.preprocessing.raw_cells import LONGEST_LABEL_BYTES, read_integers, read_label
 from src.preprocessing.raw_columns import MISSING, to_codes, to_integers
-from src.preprocessing.schema import LABEL, LARGEST_ID, LINE_NUMBER, FieldSchema
+from src.preprocessing.schema import LABEL, LINE_NUMBER, FieldSchema
 
 TAB, NEWLINE, DIGIT_0, DIGIT_1 = b"\t\n01"
 FIRST_NON_ASCII = 0x80
@@ -27,8 +27,8 @@ NO_LABEL = -1
 class ParsedChunk:
     """The lines of a chunk.
 
-    frame: the well-formed ones: LINE_NUMBER (uint64, from 0), LABEL (int8), the integers and the categories, as
-    src.preprocessing.raw_columns has them; categories that are ids are Int32.
+    frame: the well-formed ones: LINE_NUMBER (uint64, from 0), LABEL (int8) if rows have one, the integers and the
+    categories, as src.preprocessing.raw_columns has them; categories that are ids are Int32.
     line_count: of all lines, well-formed or malformed.
     """
 
@@ -58,21 +58,28 @@ def _read_clean_chunk(data: bytes, characters: np.ndarray, schema: FieldSchema) 
     tab_count = _count(characters, lambda part: part == TAB)
     if schema.categories_are_ids or tab_count != line_count * (schema.column_count - 1):
         return None
-    if _may_hide_malformed_cells(data):
+    if _may_hide_malformed_cells(data, schema):
         return None
     columns = {**dict.fromkeys(schema.column_names, pl.String), **dict.fromkeys(schema.integer_names, pl.Int32)}
     try:
         frame = _read_csv(data, columns)
     except pl.exceptions.PolarsError:
         return None
-    labels = frame[LABEL]
-    if frame.height != line_count or not labels.is_in([str(schema.negative_label), "1"]).fill_null(False).all():
+    if frame.height != line_count or not _are_labels(frame, schema):
         return None
     missing = MISSING[pl.Int32]
     if missing in frame.select(schema.integer_names).min().row(0):
         return None
-    numbers = frame.select((pl.col(LABEL) == "1").cast(pl.Int8), pl.col(schema.integer_names).fill_null(missing))
-    return numbers.hstack([to_codes(frame[name]) for name in schema.category_names])
+    labels = [(pl.col(LABEL) == "1").cast(pl.Int8)] if schema.has_label else []
+    numbers = frame.select(*labels, pl.col(schema.integer_names).fill_null(missing))
+    return pl.DataFrame([*numbers, *(to_codes(frame[name]) for name in schema.category_names)])
+
+
+def _are_labels(frame: pl.DataFrame, schema: FieldSchema) -> bool:
+    """Tell whether all labels, if rows have one, are in their most frequent form."""
+    if not schema.has_label:
+        return True
+    return frame[LABEL].is_in([str(schema.negative_label), "1"]).fill_null(False).all()
 
 
 def _count(characters: np.ndarray, is_counted: Callable[[np.ndarray], np.ndarray]) -> int:
@@ -81,11 +88,13 @@ def _count(characters: np.ndarray, is_counted: Callable[[np.ndarray], np.ndarray
     return sum(np.count_nonzero(is_counted(part)) for part in slices)
 
 
-def _may_hide_malformed_cells(data: bytes) -> bool:
+def _may_hide_malformed_cells(data: bytes, schema: FieldSchema) -> bool:
     """Tell whether polars may take an integer or a label of this text that is malformed for a well-formed one.
 
     It skips blanks before an integer, a carriage return after a label and a byte order mark.
     """
+    if not schema.has_label and (data.startswith(b" ") or _has_pair(data, b"\n ")):
+        return True
     return _has_pair(data, b"\t ") or _has_pair(data, b"\r\t") or data.startswith(codecs.BOM_UTF8)
 
 
@@ -107,13 +116,15 @@ def _parse_line_by_line(data: bytes, characters: np.ndarray, first_line: int, sc
     """Do the work of parse_chunk for any chunk; each line is judged on its own."""
     ends = np.flatnonzero(characters == NEWLINE) + 1
     starts = np.concatenate([[0], ends[:-1]])
-    labels = _read_labels(data, characters, starts, schema.negative_label)
     reasons = _line_reasons(data, characters, starts, ends, schema)
-    reasons[(labels == NO_LABEL) & (reasons != COLUMNS)] = LABEL_VALUE
+    columns = []
+    if schema.has_label:
+        labels = _read_labels(data, characters, starts, schema.negative_label)
+        reasons[(labels == NO_LABEL) & (reasons != COLUMNS)] = LABEL_VALUE
+        columns.append(pl.Series(LABEL, labels[reasons == 0]))
     good = reasons == 0
-    frame = _read_columns(characters, ends - starts, good, schema)
-    line_numbers = pl.Series(LINE_NUMBER, first_line + np.flatnonzero(good), dtype=pl.UInt64)
-    frame = frame.with_columns(line_numbers, pl.Series(LABEL, labels[good]))
+    columns.append(pl.Series(LINE_NUMBER, first_line + np.flatnonzero(good), dtype=pl.UInt64))
+    frame = _read_columns(characters, ends - starts, good, schema).with_columns(columns)
     frame, value_reasons = _convert_columns(frame, schema)
     reasons[good] = value_reasons
     bad = np.flatnonzero(reasons)
@@ -169,7 +180,7 @@ def _convert_columns(frame: pl.DataFrame, schema: FieldSchema) -> tuple[pl.DataF
     integers, ids = schema.integer_names, schema.category_names if schema.categories_are_ids else []
     numbers = {name: read_integers(frame[name]) for name in [*integers, *ids]}
     integer_wrong = _rows_of_any(numbers[name].is_null() & frame[name].is_not_null() for name in integers)
-    id_wrong = _rows_of_any(~numbers[name].is_between(0, LARGEST_ID).fill_null(False) for name in ids)
+    id_wrong = _rows_of_any(~numbers[name].is_between(0, schema.largest_id).fill_null(False) for name in ids)
     reasons = np.zeros(frame.height, np.uint8)
     reasons[id_wrong] = ID
     reasons[integer_wrong] = INTEGER

@@ -14,12 +14,16 @@ class FieldSchema:
 
     categories_are_ids: categories are used as ids as they are.
     negative_label: the label of a row without a click, 0 or -1; that of a row with one is 1.
+    has_label: rows that are only to be scored have none.
+    largest_id: that a category may be, if categories are ids.
     """
 
     dense_dim: int
     slot_dim: int
     categories_are_ids: bool = False
     negative_label: int = 0
+    has_label: bool = True
+    largest_id: int = LARGEST_ID
 
     @property
     def integer_names(self) -> list[str]:
@@ -36,8 +40,8 @@ class FieldSchema:
 
     @property
     def column_names(self) -> list[str]:
-        return [LABEL, *self.integer_names, *self.category_names]
+        return [*([LABEL] if self.has_label else []), *self.integer_names, *self.category_names]
 
     @property
     def column_count(self) -> int:
-        return 1 + self.dense_dim + self.slot_dim
+        return len(self.column_names)

@@ -89,7 +89,7 @@ class Vocabulary:
 
     def bucket_ids(self, field: str, buckets: np.ndarray) -> np.ndarray:
         """Return the ids, int32 [n], of buckets, integers [n]."""
-        kept = self._kept_of(field)
+        kept = self.kept(field)
         kept = kept.filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), ID).sort(VALUE)
         if not kept.height:
             return np.full(buckets.shape, self._oov_ids[field], np.int32)
@@ -97,12 +97,16 @@ class Vocabulary:
         indices = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
         return np.where(values[indices] == buckets, ids[indices], self._oov_ids[field]).astype(np.int32)
 
+    def oov_id(self, field: str) -> int:
+        """Return the id of every value of a field outside its vocabulary."""
+        return self._oov_ids[field]
+
     def missing_id(self, field: str) -> int:
         """Return the id of a missing value."""
-        return next(iter(self._kept_of(field).filter(pl.col(VALUE) == "")[ID]), self._oov_ids[field])
+        return next(iter(self.kept(field).filter(pl.col(VALUE) == "")[ID]), self._oov_ids[field])
 
-    def _kept_of(self, field):
-        """Return the rows of a field's kept values; an empty frame if there are none."""
+    def kept(self, field: str) -> pl.DataFrame:
+        """Return the rows of a field's kept values in the table; an empty frame if there are none."""
         return self._kept.get(field, self.table.clear())
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.preprocessing.raw_columns import MISSING
+from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import LINE_NUMBER, FieldSchema
 from tests import oracles
 from tests.conftest import make_rows
@@ -157,7 +158,7 @@ LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7
 def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, chunk_bytes, schema):
     content = ending.join(lines) + (ending if last else b"")
     schema = dataclasses.replace(schema, slot_dim=4 - schema.dense_dim)  # the good lines have 5 columns
-    expected_rows, expected_bad = oracles.parse_file(content, *dataclasses.astuple(schema))
+    expected_rows, expected_bad = oracles.parse_file(content, *dataclasses.astuple(schema)[:4])
     rows, bad_lines, line_count = parse(content, schema, chunk_bytes, tmp_path_factory.getbasetemp())
     assert rows == expected_rows
     assert bad_lines.count == len(expected_bad)
@@ -165,6 +166,28 @@ def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, 
     assert line_count == len(expected_rows) + len(expected_bad)
     if expected_bad:
         assert bad_lines.describe(line_count, [0, 1], schema.negative_label).isprintable()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(LINES.map(lambda line: line.partition(b"\t")[2] or line), min_size=1, max_size=12),
+    dense_dim=st.sampled_from([2, 4, 0]),
+    categories_are_ids=st.booleans(),
+)
+def test_rows_without_a_label_are_those_of_the_same_file_with_labels(lines, dense_dim, categories_are_ids):
+    schema = FieldSchema(dense_dim, 4 - dense_dim, categories_are_ids)
+    expected = parse_chunk(b"".join(b"0\t" + line + b"\n" for line in lines), 7, schema)
+    unlabelled = dataclasses.replace(schema, has_label=False)
+    found = parse_chunk(b"".join(line + b"\n" for line in lines), 7, unlabelled)
+    assert "label" not in found.frame.columns
+    assert found.frame[LINE_NUMBER].to_list() == expected.frame[LINE_NUMBER].to_list()
+    assert cells_of(found.frame, schema) == cells_of(expected.frame, schema)
+    assert (found.bad_lines.counts, found.bad_lines.first) == (expected.bad_lines.counts, expected.bad_lines.first)
+    assert found.line_count == expected.line_count
+
+
+def cells_of(frame, schema):
+    return [values_of(frame[name], missing=None) for name in (*schema.integer_names, *schema.category_names)]
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX files of networks whose tables may be larger than a protobuf message, 2 GB."""
+
+import dataclasses
+import mmap
+import pathlib
+import tempfile
+
+import numpy as np
+import onnx
+from mindspore import nn
+from onnx import TensorProto
+
+from src.deepfm import DeepFM, DeepFMPredict
+from src.export.formats import ExportOptions, export_model
+from src.package.package import StoredParameter
+
+TABLES = ("linear", "embedding")  # the parameters with a row for each id
+EXTERNAL_BYTES = 1_000_000_000  # of parameters from which they go to a file of their own
+EXTERNAL_SUFFIX = ".data"
+ALIGNMENT = 4096  # of an external parameter, so that it can be mapped into memory
+
+
+def network_graph(network: DeepFM, batch_size: int = 0) -> onnx.ModelProto:
+    """Return the ONNX graph of a network, folded, but with tables of one row: see set_tables.
+
+    MindSpore would write the tables into one message, and hold them in memory several times.
+    """
+    small = DeepFM(dataclasses.replace(network.config, vocabulary_size=1))
+    copy_parameters(network, small)
+    small.fold()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "network.onnx")
+        export_model(DeepFMPredict(small), path, ExportOptions("ONNX", batch_size))
+        return onnx.load(path)
+
+
+def copy_parameters(source: nn.Cell, target: nn.Cell) -> None:
+    """Copy all parameters but the tables."""
+    parameters = source.parameters_dict()
+    for name, parameter in target.parameters_dict().items():
+        if name not in TABLES:
+            parameter.set_data(parameters[name])
+
+
+def tables_of(network: DeepFM) -> dict[str, np.ndarray]:
+    """Return the tables of a network by name, float32 [V, 1] and [V, D]."""
+    return {name: getattr(network, name).asnumpy() for name in TABLES}
+
+
+def save_onnx(model: onnx.ModelProto, tables: dict[str, np.ndarray], path: pathlib.Path) -> dict[str, StoredParameter]:
+    """Write a graph with these tables; return the places of all parameters.
+
+    From EXTERNAL_BYTES on, the tables are in `path`.data, next to the file.
+    """
+    is_external = sum(table.nbytes for table in tables.values()) >= EXTERNAL_BYTES
+    external = pathlib.Path(f"{path}{EXTERNAL_SUFFIX}")
+    offsets = _write_external(tables, external) if is_external else {}
+    for tensor in model.graph.initializer:
+        if tensor.name not in tables:
+            continue
+        table = tables[tensor.name]
+        tensor.dims[:] = table.shape
+        tensor.ClearField("raw_data")
+        if is_external:
+            _refer_to(tensor, external.name, offsets[tensor.name], table.nbytes)
+        else:
+            tensor.raw_data = table.tobytes()
+    path.write_bytes(model.SerializeToString())
+    places = _find_parameters(model, path)
+    return places | {name: StoredParameter(external.name, at, tables[name].shape) for name, at in offsets.items()}
+
+
+def _write_external(tables, path):
+    """Write tables to a file, one behind the other; return their offsets."""
+    offsets = {}
+    with open(path, "wb") as file:
+        for name, table in tables.items():
+            file.seek(-file.tell() % ALIGNMENT, 1)
+            offsets[name] = file.tell()
+            file.write(memoryview(np.ascontiguousarray(table)).cast("B"))
+    return offsets
+
+
+def _refer_to(tensor, file_name, offset, byte_count):
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", file_name), ("offset", offset), ("length", byte_count)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def _find_parameters(model, path):
+    """Return the places of the float32 parameters in the file; any place with the same bytes is as good."""
+    floats = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and t.raw_data]
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return {t.name: StoredParameter(path.name, content.find(t.raw_data), tuple(t.dims)) for t in floats}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build an ONNX graph node by node."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+ML_DOMAIN = "ai.onnx.ml"
+
+
+class GraphBuilder:
+    """Collects the nodes and the constants of a graph; a tensor is named by the method that makes it.
+
+    prefix: of the names of all tensors that it makes, so that they differ from those of another part of the graph.
+    """
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def constant(self, values: npt.ArrayLike, dtype: type) -> str:
+        """Return the name of a new constant."""
+        name = f"{self._prefix}.constant{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+        """Add a node with one output; return the name of the output."""
+        return self.add_all(operator, inputs, 1, domain=domain, **attributes)[0]
+
+    def add_all(
+        self, operator: str, inputs: Iterable[str], output_count: int, domain: str = "", **attributes: object
+    ) -> list[str]:
+        """Add a node; return the names of its outputs."""
+        number = len(self.nodes)
+        outputs = [f"{self._prefix}.{operator.lower()}{number}.{index}" for index in range(output_count)]
+        name = f"{self._prefix}.{operator}{number}"
+        node = helper.make_node(operator, list(inputs), outputs, name, domain=domain)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(node)
+        return outputs
+
+    def cast(self, tensor: str, dtype: type) -> str:
+        """Add the conversion of a tensor to a numpy type."""
+        return self.add("Cast", tensor, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def encode_labels(self, tensor: str, ids: dict[str, int] | dict[int, int], default: int) -> str:
+        """Add the lookup of texts or int64 in a table; return the name of the ids, int64."""
+        keys = list(ids) or [0]
+        kind = "keys_strings" if isinstance(keys[0], str) else "keys_int64s"
+        attributes = {kind: keys, "values_int64s": list(ids.values()) or [default], "default_int64": default}
+        return self.add("LabelEncoder", tensor, domain=ML_DOMAIN, **attributes)
+
+
+def tensor_input(name: str, dtype: int, rows: str, width: int) -> onnx.ValueInfoProto:
+    """Return the declaration of an input or output [rows, width].  dtype: of TensorProto; rows: name of the size."""
+    return helper.make_tensor_value_info(name, dtype, [rows, width])
+
+
+STRING, INT64, INT32, FLOAT = TensorProto.STRING, TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT

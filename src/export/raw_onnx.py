@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX file of a model package: from raw values to the click probability, in one graph.
+
+Each integer column is an input int64 [rows, 1], where a missing value is -(2^63); each category column is an input
+string [rows, 1], or int64 where categories are ids.  The output is probability float32 [rows, 1].
+
+Encoded rows are accepted, too, for programs that encode faster than a graph can: sparse_ids int32 [encoded_rows, S] and
+dense_values float32 [encoded_rows, N] are inputs with a default, no rows, and their probabilities follow those of the
+raw rows.  Most hosts do not even show such inputs.
+"""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from src.common.dense_encoding import DenseEncoding
+from src.evaluation.metrics import PROBABILITY_FLOOR
+from src.evaluation.recalibration import Recalibration
+from src.export.onnx_graph import FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, tensor_input
+from src.package.raw_encoding import RawEncoding
+from src.package.runtime import PROBABILITY
+from src.preprocessing.buckets import bucket_starts
+from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.raw_columns import MISSING_INTEGER
+from src.preprocessing.value_counts import VALUE
+
+ROWS, ENCODED_ROWS = "rows", "encoded_rows"
+OPSET, ML_OPSET, IR_VERSION = 12, 2, 7
+LARGEST_SMALL_INTEGER = 2  # up to here an integer is its own bucket
+
+
+def build_raw_model(
+    network: onnx.ModelProto, encoding: RawEncoding, recalibration: Recalibration | None
+) -> onnx.ModelProto:
+    """Return the graph from raw values, in front of the network's, and the recalibration behind it.
+
+    network: inputs sparse_ids and, if N > 0, dense_values; output probabilities.
+    """
+    encoder, identity = encoding.encoder(), encoding.identity
+    front, back = GraphBuilder("rows"), GraphBuilder("recalibration")
+    encoded = {"sparse_ids": _sparse_ids(front, encoder)}
+    if identity.dense_fields:
+        encoded["dense_values"] = _dense_values(front, encoder)
+    joined = {name: front.add("Concat", tensor, name, axis=0) for name, tensor in encoded.items()}
+    nodes = [_with_inputs(node, joined) for node in network.graph.node]
+    probabilities = network.graph.output[0].name
+    if recalibration is None:
+        back.add("Identity", probabilities)
+    else:
+        _recalibrate(back, probabilities, recalibration)
+    back.nodes[-1].output[0] = PROBABILITY
+    graph = helper.make_graph(
+        [*front.nodes, *nodes, *back.nodes],
+        "deepfm",
+        [*_raw_inputs(encoder), *_encoded_inputs(identity)],
+        [tensor_input(PROBABILITY, FLOAT, "probabilities", 1)],
+        [*_no_rows(identity), *front.initializers, *network.graph.initializer, *back.initializers],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deepfm")
+    helper.set_model_props(model, identity.to_metadata())
+    return model
+
+
+def _raw_inputs(encoder: FeatureEncoder) -> list[onnx.ValueInfoProto]:
+    schema = encoder.schema
+    category_type = INT64 if schema.categories_are_ids else STRING
+    return [
+        *(tensor_input(name, INT64, ROWS, 1) for name in schema.integer_names),
+        *(tensor_input(name, category_type, ROWS, 1) for name in schema.category_names),
+    ]
+
+
+def _encoded_inputs(identity):
+    inputs = [tensor_input("sparse_ids", INT32, ENCODED_ROWS, len(identity.sparse_fields))]
+    if identity.dense_fields:
+        inputs.append(tensor_input("dense_values", FLOAT, ENCODED_ROWS, len(identity.dense_fields)))
+    return inputs
+
+
+def _no_rows(identity):
+    """Return the defaults of the encoded inputs."""
+    tensors = [numpy_helper.from_array(np.empty((0, len(identity.sparse_fields)), np.int32), "sparse_ids")]
+    if identity.dense_fields:
+        empty = np.empty((0, len(identity.dense_fields)), np.float32)
+        tensors.append(numpy_helper.from_array(empty, "dense_values"))
+    return tensors
+
+
+def _with_inputs(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    """Return a node whose inputs have other names."""
+    renamed = onnx.NodeProto()
+    renamed.CopyFrom(node)
+    renamed.input[:] = [names.get(name, name) for name in node.input]
+    return renamed
+
+
+def _sparse_ids(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
+    """Add the ids of the raw values; return their name, int32 [rows, S]."""
+    ids = [*_bucket_ids(graph, encoder), *_category_ids(graph, encoder)]
+    return graph.cast(graph.add("Concat", *ids, axis=1), np.int32)
+
+
+def _category_ids(graph, encoder):
+    names = encoder.schema.category_names
+    if encoder.schema.categories_are_ids:
+        return names
+    return [graph.encode_labels(name, *_ids_of(encoder, name)) for name in names]
+
+
+def _bucket_ids(graph, encoder):
+    """Add the ids of the buckets of all integers; return their names, each int64 [rows, 1]."""
+    names = encoder.bucket_names
+    if not names:
+        return []
+    buckets = _buckets(graph, graph.add("Concat", *names, axis=1))
+    columns = graph.add_all("Split", [buckets], len(names), axis=1) if len(names) > 1 else [buckets]
+    return [_bucket_ids_of(graph, encoder, name, column) for name, column in zip(names, columns)]
+
+
+def _bucket_ids_of(graph, encoder, name, buckets):
+    ids, oov = _ids_of(encoder, name)
+    by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): id_ for bucket, id_ in ids.items()}
+    return graph.encode_labels(buckets, by_bucket, oov)
+
+
+def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
+    """Return the id of each kept value of a field, and the OOV id."""
+    kept = encoder.vocabulary.kept(field)
+    return dict(zip(kept[VALUE], kept["id"])), encoder.vocabulary.oov_id(field)
+
+
+def _buckets(graph: GraphBuilder, integers: str) -> str:
+    """Add the exact buckets of integers, int64 of any shape; see src.preprocessing.buckets.
+
+    floor(ln(x)^2) in float64 is at most one bucket off; comparisons with the first integers of the buckets correct it.
+    """
+    starts = np.concatenate([[MISSING_INTEGER], bucket_starts()])  # starts[b]: the first integer of bucket b
+    logarithms = graph.add("Log", graph.add("Max", graph.cast(integers, np.float64), graph.constant(1, np.float64)))
+    guesses = graph.cast(graph.add("Floor", graph.add("Mul", logarithms, logarithms)), np.int64)
+    # Between 1 and the last bucket but one, so that both neighbours exist.
+    guesses = graph.add("Max", guesses, graph.constant(1, np.int64))
+    guesses = graph.add("Min", guesses, graph.constant(len(starts) - 2, np.int64))
+    table, one = graph.constant(starts, np.int64), graph.constant(1, np.int64)
+    next_starts = graph.add("Gather", table, graph.add("Add", guesses, one), axis=0)
+    is_above = graph.add("Not", graph.add("Less", integers, next_starts))
+    is_below = graph.add("Less", integers, graph.add("Gather", table, guesses, axis=0))
+    correction = graph.add("Sub", graph.cast(is_above, np.int64), graph.cast(is_below, np.int64))
+    is_large = graph.add("Greater", integers, graph.constant(LARGEST_SMALL_INTEGER, np.int64))
+    return graph.add("Where", is_large, graph.add("Add", guesses, correction), integers)
+
+
+def _dense_values(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
+    """Add the dense values of the integers; return their name, float32 [rows, N]."""
+    integers = graph.add("Concat", *encoder.dense_names, axis=1)
+    values = graph.cast(integers, np.float64)
+    if encoder.dense_encoding is not DenseEncoding.MAX:
+        magnitudes = graph.add("Add", graph.add("Abs", values), graph.constant(1, np.float64))
+        values = graph.add("Mul", graph.add("Sign", values), graph.add("Log", magnitudes))
+    centers, divisors = zip(*((scale.center, scale.divisor) for scale in encoder.dense_scales))
+    centred = graph.add("Sub", values, graph.constant(centers, np.float64))
+    scaled = graph.add("Div", centred, graph.constant(divisors, np.float64))
+    is_missing = graph.add("Equal", integers, graph.constant(MISSING_INTEGER, np.int64))
+    return graph.cast(graph.add("Where", is_missing, graph.constant(0, np.float64), scaled), np.float32)
+
+
+def _recalibrate(graph: GraphBuilder, probabilities: str, recalibration: Recalibration) -> str:
+    """Add a Recalibration of probabilities float32 [n, 1]; return the name of the result."""
+    logits, targets = np.array(recalibration.logits), np.array(recalibration.targets)
+    widths, slopes = np.diff(logits), np.diff(targets) / np.diff(logits)
+    values = graph.cast(probabilities, np.float64)
+    clipped = graph.add("Min", values, graph.constant(1 - PROBABILITY_FLOOR, np.float64))
+    clipped = graph.add("Max", clipped, graph.constant(PROBABILITY_FLOOR, np.float64))
+    others = graph.add("Sub", graph.constant(1, np.float64), clipped)
+    logit = graph.add("Sub", graph.add("Log", clipped), graph.add("Log", others))
+    # The map is a sum of one ramp for each piece; those at the ends have no limit.
+    ramps = graph.add("Sub", logit, graph.constant(logits[:-1], np.float64))  # [n, pieces]
+    lower, upper = np.zeros(len(widths)), widths.copy()
+    lower[0], upper[-1] = -np.inf, np.inf
+    ramps = graph.add("Max", ramps, graph.constant(lower, np.float64))
+    ramps = graph.add("Min", ramps, graph.constant(upper, np.float64))
+    product = graph.add("MatMul", ramps, graph.constant(slopes[:, None], np.float64))  # [n, 1]
+    total = graph.add("Add", product, graph.constant(targets[0], np.float64))
+    return graph.cast(graph.add("Sigmoid", total), np.float32)

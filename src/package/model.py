@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model that scores raw rows."""
+
+import os
+import pathlib
+
+import numpy as np
+import polars as pl
+
+from src.common.encoded_rows import check_rows
+from src.common.errors import UserError
+from src.package.golden import check_golden_scores
+from src.package.package import MANIFEST_NAME, MINDIR_BATCH_ROWS, MINDIR_NAME, ONNX_NAME, Package
+from src.package.raw_encoding import RawEncoding
+from src.package.rows import Rows, read_frame, read_lines
+from src.package.runtime import MindIRNetwork, Network, OnnxNetwork, choose_runtime
+
+
+class ClickModel:
+    """Raw rows in, click probabilities out.
+
+    encoder: from raw columns to encoded rows.  network: from those to probabilities.
+    """
+
+    def __init__(self, encoding: RawEncoding, network: Network):
+        self.encoding, self.network = encoding, network
+        self.encoder = encoding.encoder()
+
+    def predict(self, rows: Rows) -> np.ndarray:
+        """Return the click probability of each row, float32 [n].
+
+        rows: lines of raw rows, text or bytes, with or without a label; or a pandas or polars data frame with the
+        columns I1, I2, ... and C1, C2, ... (see read_frame).  Unseen categories are OOV.
+        Raises BadRowsError, which names the rows, for malformed ones, and UserError for columns of other types.
+        """
+        return self.score(self.read(rows))
+
+    def read(self, rows: Rows) -> pl.DataFrame:
+        """Return rows as raw columns, as predict takes them."""
+        if isinstance(rows, (str, bytes)):
+            raise UserError("rows are a list of lines or a data frame, not one text")
+        if hasattr(rows, "columns"):
+            return read_frame(rows, self.encoder.schema)
+        return read_lines(rows, self.encoder.schema)
+
+    def score(self, frame: pl.DataFrame) -> np.ndarray:
+        """Return the click probability of each row of raw columns, float32 [n]."""
+        return self.network(*self.encode(frame))
+
+    def encode(self, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return sparse_ids int32 [n, S] and dense_values float32 [n, N] of raw columns."""
+        sparse_ids, dense_values = self.encoder.encode(frame)
+        size = self.encoding.identity.vocabulary_size
+        check_rows(sparse_ids, dense_values, vocabulary_size=size, source="the rows")
+        return sparse_ids, dense_values
+
+
+def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
+    """Return the model of a package, or of a checkpoint: a .ckpt file, or a folder for its best one.
+
+    threads: of onnxruntime in one call, 0 for all cores.
+    Raises UserError if the package is damaged, if its golden rows are not scored as they were at the export, or if
+    nothing here can run it.  A checkpoint needs MindSpore.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such model; expected is a package or a folder of checkpoints")
+    if (path / MANIFEST_NAME).is_file():
+        return load_package(Package.load(path), threads)
+    from src.package.checkpoint_network import load_checkpoint  # here, as it imports MindSpore
+
+    return ClickModel(*load_checkpoint(path))
+
+
+def load_package(package: Package, threads: int = 0) -> ClickModel:
+    """Return the model of a package, after it has scored the golden rows."""
+    model = ClickModel(package.encoding, _load_network(package, threads))
+    check_golden_scores(package, model.predict)
+    return model
+
+
+def _load_network(package, threads):
+    if choose_runtime() == "onnxruntime":
+        network = OnnxNetwork(package.path / ONNX_NAME, threads)
+        package.check_identity(ONNX_NAME, network.metadata)
+        return network
+    if MINDIR_NAME not in package.files:
+        raise UserError(
+            f"{package.path} holds no {MINDIR_NAME}, as the model is large; pip install onnxruntime to use it"
+        )
+    return MindIRNetwork(package.path / MINDIR_NAME, MINDIR_BATCH_ROWS, package.recalibration)

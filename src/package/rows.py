@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that a program hands over, as lines of text or as a data frame, to raw columns."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+import polars as pl
+
+from src.common.errors import UserError
+from src.preprocessing.bad_lines import BadLine
+from src.preprocessing.diagnosis import REASONS, diagnose
+from src.preprocessing.raw_cells import read_integers
+from src.preprocessing.raw_columns import MISSING_INTEGER, to_codes, to_integers
+from src.preprocessing.raw_rows import parse_chunk
+from src.preprocessing.schema import FieldSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TAB, NEWLINE = b"\t", b"\n"
+LABEL_LINES = 1000  # from which it is told whether rows have a label
+LISTED_ROWS = 20  # of those that cannot be scored, in an error
+Rows = Union[pl.DataFrame, "pd.DataFrame", Sequence[str], Sequence[bytes]]
+
+
+class BadRowsError(UserError):
+    """Rows that cannot be scored.  faults: by row, from 1, for the first of them; count: of all."""
+
+    def __init__(self, faults: dict[int, str], count: int):
+        self.faults, self.count = faults, count
+        more = f"; and {count - 1:,} more" if count > 1 else ""
+        super().__init__(f"{next(iter(faults.values()))}{more}")
+
+
+def rows_have_label(data: bytes, schema: FieldSchema) -> bool:
+    """Tell whether rows begin with a label: the more frequent of both widths among the first lines decides.
+
+    schema: of rows with a label.
+    """
+    lines = itertools.islice(data.split(NEWLINE, LABEL_LINES), LABEL_LINES)
+    tabs = np.array([line.count(TAB) for line in lines])
+    labelled, unlabelled = (np.count_nonzero(tabs == schema.column_count - width) for width in (1, 2))
+    return bool(labelled >= unlabelled)
+
+
+def read_lines(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) -> pl.DataFrame:
+    """Return the raw columns of lines of text, with or without a label; BadRowsError names those that are malformed.
+
+    schema: of rows with a label.
+    """
+    encoded = [line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass") for line in lines]
+    encoded = [line.removesuffix(NEWLINE) for line in encoded]
+    if split := [row for row, line in enumerate(encoded, 1) if NEWLINE in line]:
+        raise BadRowsError({row: f"row {row}: holds a line's end" for row in split[:LISTED_ROWS]}, len(split))
+    data = b"".join(line + NEWLINE for line in encoded)
+    schema = dataclasses.replace(schema, has_label=rows_have_label(data, schema))
+    parsed = parse_chunk(data, 0, schema)
+    if parsed.bad_lines.count:
+        faults = {bad.number: _fault(bad, encoded[bad.number - 1], schema) for bad in parsed.bad_lines.first}
+        raise BadRowsError(faults, parsed.bad_lines.count)
+    return parsed.frame
+
+
+def _fault(bad: BadLine, line: bytes, schema: FieldSchema) -> str:
+    return diagnose(bad.number, line, REASONS.index(bad.reason), schema).fault
+
+
+def read_frame(frame: "pl.DataFrame | pd.DataFrame", schema: FieldSchema) -> pl.DataFrame:
+    """Return the raw columns of a data frame that has them by name; other columns are left out.
+
+    Integers may be of any integer type, floats without a fraction, or text; categories are text, or whole numbers whose
+    digits are the text.  Null, NaN and empty text stand for a missing value.  UserError for a column that is missing or
+    of another type, BadRowsError for values.
+    """
+    names = [*schema.integer_names, *schema.category_names]
+    if missing := [name for name in names if name not in frame.columns]:
+        raise UserError(f"the data frame has no column {missing[0]}; a row has {names[0]} to {names[-1]}")
+    columns = pl.DataFrame({name: _to_polars(name, frame[name]) for name in names})
+    integers = [to_integers(_integers(columns[name])) for name in schema.integer_names]
+    categories = [columns[name] for name in schema.category_names]
+    if schema.categories_are_ids:
+        return pl.DataFrame([*integers, *(_category_ids(column, schema.largest_id) for column in categories)])
+    return pl.DataFrame([*integers, *map(_categories, categories)])
+
+
+def _to_polars(name, column):
+    if isinstance(column, pl.Series):
+        return column
+    values = (
+        column.astype(object).where(column.notna(), None).to_list() if column.dtype == object else column.to_numpy()
+    )
+    try:
+        return pl.Series(name, values, nan_to_null=True, strict=True)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"column {name}: values of one type are expected: {error}") from error
+
+
+def _integers(column: pl.Series) -> pl.Series:
+    """Return a column as Int64, null where a value is missing."""
+    if column.dtype == pl.Null:
+        return column.cast(pl.Int64)
+    if column.dtype.is_integer():
+        numbers = column.cast(pl.Int64, strict=False)
+        numbers = numbers.set(numbers == MISSING_INTEGER, None)
+        is_missing = column.is_null()
+    elif column.dtype.is_float():
+        is_missing = column.is_null() | column.is_nan()
+        whole = (column == column.floor()) & (column.abs() < 2.0**63)
+        numbers = column.set(~whole.fill_null(False), None).cast(pl.Int64)
+    elif column.dtype == pl.String:
+        is_missing = column.is_null() | (column == "")
+        numbers = read_integers(column.set(column == "", None))
+    else:
+        raise UserError(f"column {column.name} has the type {column.dtype}; integers, floats or text are expected")
+    _refuse(column, numbers.is_null() & ~is_missing, "an integer lies between -2^63 and 2^63")
+    return numbers
+
+
+def _categories(column: pl.Series) -> pl.Series:
+    if not (column.dtype in (pl.String, pl.Null) or column.dtype.is_integer()):
+        raise UserError(f"column {column.name} has the type {column.dtype}; a category is text")
+    texts = column.cast(pl.String)
+    return to_codes(texts.set(texts == "", None))
+
+
+def _category_ids(column: pl.Series, largest: int) -> pl.Series:
+    ids = _integers(column)
+    _refuse(column, ~ids.is_between(0, largest).fill_null(False), f"a category is an id from 0 to {largest}")
+    return ids.cast(pl.Int32)
+
+
+def _refuse(column: pl.Series, is_wrong: pl.Series, rule: str) -> None:
+    rows = is_wrong.arg_true().to_list()
+    if rows:
+        first = rows[:LISTED_ROWS]
+        raise BadRowsError(
+            {row + 1: f"row {row + 1}: {column.name} is {column[row]}; {rule}" for row in first}, len(rows)
+        )

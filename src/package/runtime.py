@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of a model package, run by onnxruntime or by MindSpore, whichever is installed."""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from src.common.errors import UserError
+from src.evaluation.recalibration import Recalibration
+
+PROBABILITY = "probability"  # the output of model.onnx
+SPARSE_IDS, DENSE_VALUES = "sparse_ids", "dense_values"
+ERRORS_ONLY = 3  # the exporter states a wrong shape of an output, as is known
+EMPTY = {"tensor(string)": np.empty((0, 1), object), "tensor(int64)": np.empty((0, 1), np.int64)}
+# From sparse_ids int32 [n, S] and dense_values float32 [n, N], N may be 0, to click probabilities float32 [n].
+Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def choose_runtime() -> str:
+    """Return the name of the module that runs models here; UserError if none is installed."""
+    for module in ("onnxruntime", "mindspore"):
+        if importlib.util.find_spec(module):
+            return module
+    raise UserError("a model needs onnxruntime or MindSpore; pip install onnxruntime")
+
+
+class OnnxNetwork:
+    """model.onnx, to which rows are given encoded.  threads: those of one call, 0 for all cores; calls may overlap."""
+
+    def __init__(self, path: pathlib.Path, threads: int = 0):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = threads
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception of its own for each kind of damage, without a base
+            raise UserError(f"{path}: onnxruntime refuses it: {error}") from error
+        self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        self._no_raw_rows = {column.name: EMPTY[column.type] for column in self.session.get_inputs()}
+        self._takes_dense_values = DENSE_VALUES in {each.name for each in self.session.get_overridable_initializers()}
+
+    def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
+        inputs = {**self._no_raw_rows, SPARSE_IDS: sparse_ids}
+        if self._takes_dense_values:
+            inputs[DENSE_VALUES] = dense_values
+        return self.session.run([PROBABILITY], inputs)[0].ravel()
+
+
+class MindIRNetwork:
+    """model.mindir, which takes batches of batch_rows rows, and the recalibration that it does not contain."""
+
+    def __init__(self, path: pathlib.Path, batch_rows: int, recalibration: Recalibration | None):
+        import mindspore as ms
+        from mindspore import nn
+
+        try:
+            graph = nn.GraphCell(ms.load(os.path.abspath(path)))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{path}: MindSpore refuses it: {error}") from error
+        self._run = lambda *inputs: graph(*map(ms.Tensor, inputs)).asnumpy()
+        self._batch_rows, self._recalibration = batch_rows, recalibration
+
+    def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
+        columns = [sparse_ids, *([dense_values] if dense_values.shape[1] else [])]
+        starts = range(0, len(sparse_ids), self._batch_rows)
+        batches = [self._predict([column[start : start + self._batch_rows] for column in columns]) for start in starts]
+        probabilities = np.concatenate([np.empty(0, np.float32), *batches])
+        return self._recalibration.apply(probabilities) if self._recalibration else probabilities
+
+    def _predict(self, batch):
+        count = len(batch[0])
+        padded = [np.pad(column, ((0, self._batch_rows - count), (0, 0))) for column in batch]
+        return self._run(*padded)[:count, 0]
