@@ -17,4 +17,9 @@ std::optional<int64_t> ReadInteger(std::string_view text);
 bool IsUtf8(std::string_view bytes);
 
 // Returns a cell without the carriage returns at its end, which are not part of it.
-std::string_view StripReturns(std::string_view cell);
+inline std::string_view StripReturns(std::string_view cell) {
+  while (!cell.empty() && cell.back() == '\r') {
+    cell.remove_suffix(1);
+  }
+  return cell;
+}

@@ -32,7 +32,9 @@ struct EncodedLines {
   std::vector<uint32_t> missing;  // [columns]: rows in which the value is missing
   std::vector<uint32_t> oov;      // [columns]: rows in which the id is that of OOV; 0 for columns without
   size_t rows = 0;
-  ParsedRow parsed;  // the last row, here so that its memory is used again
+  // Of the last row, here so that their memory is used again.
+  ParsedRow parsed;
+  std::vector<CategoryIds::Query> queries;
 };
 
 // From raw rows to sparse ids and dense values, as src/preprocessing/encoder.py does it.
@@ -59,6 +61,7 @@ class RowEncoder {
   };
 
   Number EncodeInteger(size_t column, int64_t integer) const;
+  Number Compute(size_t column, int64_t integer) const;
   void EncodeRow(const ParsedRow &row, EncodedLines *lines) const;
   void CountOov(EncodedLines *lines) const;
 
@@ -68,5 +71,6 @@ class RowEncoder {
   std::vector<int32_t> oov_ids_;
   std::vector<BucketIds> buckets_;
   std::vector<CategoryIds> categories_;
-  std::vector<Number> table_;  // [dense_dim, kTableIntegers]: those of small integers
+  std::vector<Number> missing_;  // [dense_dim]
+  std::vector<Number> table_;    // [dense_dim, kTableIntegers]: those of small integers
 };

@@ -24,8 +24,10 @@ void ForEachLine(std::string_view text, const Take &take) {
 std::optional<bool> HaveLabels(std::string_view text, const RowSchema &schema);
 
 struct ParsedRow {
+  std::string_view label;
   std::vector<std::string_view> cells;  // of all columns but the label, without carriage returns; empty if missing
   std::vector<int64_t> numbers;         // those that integers, and categories that are ids, write; 0 where missing
+  bool is_ascii = false;
 };
 
 // Parses rows of a schema as src/preprocessing/raw_rows.py does.
@@ -37,6 +39,9 @@ class RowParser {
   Reason Parse(std::string_view line, ParsedRow *row) const;
 
  private:
+  // Splits a line into as many cells as a row has; false if it has another number of cells.
+  bool Split(std::string_view line, ParsedRow *row) const;
+
   RowSchema schema_;
   bool have_labels_;
 };

@@ -174,10 +174,3 @@ bool IsUtf8(std::string_view bytes) {
   }
   return true;
 }
-
-std::string_view StripReturns(std::string_view cell) {
-  while (!cell.empty() && cell.back() == '\r') {
-    cell.remove_suffix(1);
-  }
-  return cell;
-}

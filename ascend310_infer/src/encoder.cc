@@ -23,12 +23,18 @@ RowEncoder::RowEncoder(const RowSchema &schema, const DenseEncoding &encoding, c
   }
   for (size_t column = 0; column < schema.dense_dim; ++column) {
     for (size_t integer = 0; integer < kTableIntegers; ++integer) {
-      table_.push_back(EncodeInteger(column, static_cast<int64_t>(integer)));
+      table_.push_back(Compute(column, static_cast<int64_t>(integer)));
     }
+    missing_.push_back({0.0F, encoding.has_buckets ? buckets_[column].MissingId() : 0});
   }
 }
 
 RowEncoder::Number RowEncoder::EncodeInteger(size_t column, int64_t integer) const {
+  const auto index = static_cast<uint64_t>(integer);  // large for a negative one
+  return index < kTableIntegers ? table_[column * kTableIntegers + index] : Compute(column, integer);
+}
+
+RowEncoder::Number RowEncoder::Compute(size_t column, int64_t integer) const {
   Number number = {0.0F, 0};
   if (encoding_.has_values) {
     const auto plain = static_cast<double>(integer);
@@ -44,16 +50,16 @@ RowEncoder::Number RowEncoder::EncodeInteger(size_t column, int64_t integer) con
 void RowEncoder::EncodeRow(const ParsedRow &row, EncodedLines *lines) const {
   int32_t *id = lines->ids.data() + lines->rows * IdCount();
   float *value = lines->values.data() + lines->rows * ValueCount();
+  for (size_t column = 0; column < row.cells.size(); ++column) {
+    lines->missing[column] += row.cells[column].empty() ? 1 : 0;
+  }
+  const std::string_view *const categories = row.cells.data() + schema_.dense_dim;
+  lines->queries.resize(categories_.size());
+  for (size_t field = 0; field < categories_.size(); ++field) {
+    lines->queries[field] = categories_[field].Prepare(categories[field]);
+  }
   for (size_t column = 0; column < schema_.dense_dim; ++column) {
-    const int64_t integer = row.numbers[column];
-    const bool is_missing = row.cells[column].empty();
-    lines->missing[column] += is_missing ? 1 : 0;
-    const bool is_small = static_cast<uint64_t>(integer) < kTableIntegers;
-    Number number = is_small ? table_[column * kTableIntegers + static_cast<size_t>(integer)]
-                             : EncodeInteger(column, integer);
-    if (is_missing) {
-      number = {0.0F, encoding_.has_buckets ? buckets_[column].MissingId() : 0};
-    }
+    const Number number = row.cells[column].empty() ? missing_[column] : EncodeInteger(column, row.numbers[column]);
     if (encoding_.has_values) {
       *value++ = number.value;
     }
@@ -61,10 +67,11 @@ void RowEncoder::EncodeRow(const ParsedRow &row, EncodedLines *lines) const {
       *id++ = number.id;
     }
   }
-  for (size_t column = schema_.dense_dim; column < row.cells.size(); ++column) {
-    lines->missing[column] += row.cells[column].empty() ? 1 : 0;
-    *id++ = schema_.categories_are_ids ? static_cast<int32_t>(row.numbers[column])
-                                       : categories_[column - schema_.dense_dim].Find(row.cells[column]);
+  for (size_t field = 0; field < categories_.size(); ++field) {
+    *id++ = categories_[field].Find(categories[field], lines->queries[field]);
+  }
+  for (size_t column = schema_.dense_dim; column < row.numbers.size(); ++column) {  // categories that are ids
+    *id++ = static_cast<int32_t>(row.numbers[column]);
   }
   ++lines->rows;
 }

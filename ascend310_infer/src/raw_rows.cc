@@ -91,31 +91,51 @@ std::optional<bool> HaveLabels(std::string_view text, const RowSchema &schema) {
   return with + without == 0 ? std::nullopt : std::optional(with >= without);
 }
 
-Reason RowParser::Parse(std::string_view line, ParsedRow *row) const {
-  std::string_view label;
-  std::string_view rest = line;
-  bool has_more = !have_labels_ || TakeCell(&rest, &label);
+bool RowParser::Split(std::string_view line, ParsedRow *row) const {
+  // Eight bytes are searched at once: a byte of `found` is 0x80 where the word has a tab, else 0.
+  constexpr uint64_t kEach = 0x0101010101010101U;
+  constexpr uint64_t kLowBits = 0x7F * kEach;
   row->cells.resize(schema_.ColumnCount());
-  for (auto &cell : row->cells) {
-    if (!has_more) {
-      return Reason::kColumns;
+  std::string_view *cell = have_labels_ ? &row->label : row->cells.data();
+  const std::string_view *const last = row->cells.data() + row->cells.size() - 1;
+  size_t begin = 0;
+  uint64_t all = 0;
+  for (size_t offset = 0; offset < line.size(); offset += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, line.data() + offset, std::min(sizeof(word), line.size() - offset));
+    all |= word;
+    const uint64_t other = word ^ ('\t' * kEach);
+    uint64_t found = ~(((other & kLowBits) + kLowBits) | other | kLowBits);
+    for (; found != 0; found &= found - 1) {
+      if (cell == last) {
+        return false;
+      }
+      const size_t tab = offset + static_cast<size_t>(__builtin_ctzll(found)) / 8;
+      *cell = line.substr(begin, tab - begin);
+      cell = cell == &row->label ? row->cells.data() : cell + 1;
+      begin = tab + 1;
     }
-    has_more = TakeCell(&rest, &cell);
   }
-  if (has_more) {
+  *cell = line.substr(begin);
+  row->is_ascii = (all & (0x80 * kEach)) == 0;
+  return cell == last;
+}
+
+Reason RowParser::Parse(std::string_view line, ParsedRow *row) const {
+  if (!Split(line, row)) {
     return Reason::kColumns;
   }
-  if (have_labels_ && !IsLabel(label, schema_.negative_label)) {
+  if (have_labels_ && !IsLabel(row->label, schema_.negative_label)) {
     return Reason::kLabel;
   }
-  if (!IsUtf8(line)) {
+  if (!row->is_ascii && !IsUtf8(line)) {
     return Reason::kEncoding;
   }
-  const size_t number_count = schema_.categories_are_ids ? row->cells.size() : schema_.dense_dim;
-  row->numbers.resize(number_count);
   for (auto &cell : row->cells) {
     cell = StripReturns(cell);
   }
+  const size_t number_count = schema_.categories_are_ids ? row->cells.size() : schema_.dense_dim;
+  row->numbers.resize(number_count);
   for (size_t column = 0; column < number_count; ++column) {
     const std::optional<int64_t> number = ReadNumber(column, row->cells[column], schema_);
     if (!number) {

@@ -11,16 +11,19 @@
 
 namespace {
 
-constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
 constexpr size_t kHeadBytes = sizeof(uint64_t);
+constexpr uint32_t kShortKinds = kHeadBytes + 1;
+constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
 
 // Returns up to eight bytes at the beginning of a text as a number.
 uint64_t HeadOf(std::string_view text) {
   uint64_t head = 0;
   if (text.size() >= kHeadBytes) {
     std::memcpy(&head, text.data(), kHeadBytes);
-  } else if (!text.empty()) {
-    std::memcpy(&head, text.data(), text.size());
+    return head;
+  }
+  for (const char byte : text) {
+    head = head << 8 | static_cast<unsigned char>(byte);
   }
   return head;
 }
@@ -32,56 +35,55 @@ uint64_t Mix(uint64_t hash) {
   return hash ^ (hash >> 32);
 }
 
-uint64_t HashOf(std::string_view text) {
-  uint64_t hash = Mix(HeadOf(text) + text.size());
-  for (text = TailOf(text); !text.empty(); text = TailOf(text)) {
-    hash = Mix(hash ^ HeadOf(text));
-  }
-  return hash;
-}
-
 Error Twice(const FieldVocabulary &field, std::string_view value) {
   return Error(Text("the vocabulary of ", field.name, " has the value \"", value, "\" twice; write the package again"));
 }
 
 }  // namespace
 
-CategoryIds::CategoryIds(const FieldVocabulary &field) : oov_id_(field.oov_id) {
+CategoryIds::CategoryIds(const FieldVocabulary &field) {
   size_t size = 2;
-  while (size < 2 * field.values.size()) {
+  while (2 * size < 3 * field.values.size()) {
     size *= 2;
   }
-  entries_.assign(size, {0, kFree, oov_id_, 0});
+  entries_.assign(size, {0, kFree, field.oov_id});
   for (const auto &[text, id] : field.values) {
-    if (text.size() >= kFree) {
-      throw Error(Text("the vocabulary of ", field.name, " has a value of ", text.size(), " bytes"));
-    }
-    auto &entry = const_cast<Entry &>(FindEntry(text));
-    if (entry.bytes != kFree) {
+    const Query query = Prepare(text);
+    auto &entry = const_cast<Entry &>(FindEntry(text, query));
+    if (entry.kind != kFree) {
       throw Twice(field, text);
     }
-    entry = {HeadOf(text), static_cast<uint32_t>(text.size()), id, tails_.size()};
-    tails_ += TailOf(text);
+    entry = {query.head, static_cast<uint32_t>(text.size()), id};
+    if (text.size() > kHeadBytes) {
+      entry.kind = kShortKinds + static_cast<uint32_t>(tails_.size());
+      tails_.emplace_back(TailOf(text));
+    }
   }
 }
 
-const CategoryIds::Entry &CategoryIds::FindEntry(std::string_view value) const {
+CategoryIds::Query CategoryIds::Prepare(std::string_view value) const {
   const uint64_t head = HeadOf(value);
-  for (size_t index = HashOf(value);; ++index) {
-    const Entry &entry = entries_[index & (entries_.size() - 1)];
-    if (entry.bytes == kFree) {
+  uint64_t hash = Mix(head + value.size());
+  for (std::string_view tail = TailOf(value); !tail.empty(); tail = TailOf(tail)) {
+    hash = Mix(hash ^ HeadOf(tail));
+  }
+  const size_t index = hash & (entries_.size() - 1);
+  __builtin_prefetch(&entries_[index]);
+  return {head, index};
+}
+
+const CategoryIds::Entry &CategoryIds::FindEntry(std::string_view value, const Query &query) const {
+  const bool is_short = value.size() <= kHeadBytes;
+  for (size_t index = query.index;; index = (index + 1) & (entries_.size() - 1)) {
+    const Entry &entry = entries_[index];
+    const bool is_same = is_short ? entry.kind == value.size()
+                                  : entry.kind >= kShortKinds && entry.kind != kFree &&
+                                        tails_[entry.kind - kShortKinds] == TailOf(value);
+    if (entry.kind == kFree || (entry.head == query.head && is_same)) {
       return entry;
     }
-    if (entry.head == head && entry.bytes == value.size()) {
-      const std::string_view tail = TailOf(value);
-      if (tail.empty() || std::string_view(tails_).substr(entry.tail, tail.size()) == tail) {
-        return entry;
-      }
-    }
   }
 }
-
-int32_t CategoryIds::Find(std::string_view value) const { return FindEntry(value).id; }
 
 BucketIds::BucketIds(const FieldVocabulary &field) : oov_id_(field.oov_id), missing_id_(field.MissingId()) {
   for (const auto &[text, id] : field.values) {
