@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print src/bucket_starts.inc, the starts of the buckets of 64-bit integers.
 
-usage, in the folder of the project: python -m ascend310_infer.write_bucket_starts > ascend310_infer/src/bucket_starts.inc
+usage, in the folder of the project:
+python -m ascend310_infer.write_bucket_starts > ascend310_infer/src/bucket_starts.inc
 """
 
 import textwrap

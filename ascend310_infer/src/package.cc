@@ -22,7 +22,7 @@ constexpr char kGoldenScoresName[] = "golden_scores.csv";
 constexpr uintmax_t kLargestManifest = 64 << 20;
 constexpr char kCopyAgain[] = "; copy the package again, or write it again with export.py --file_format=PACKAGE";
 
-std::string ReadText(const fs::path &path) {
+std::string ReadFile(const fs::path &path) {
   std::ifstream file(path, std::ios::binary);
   std::string text(fs::file_size(path), '\0');
   if (!file.read(text.data(), static_cast<std::streamsize>(text.size()))) {
@@ -43,7 +43,7 @@ std::string ReadManifestText(const fs::path &folder) {
   if (fs::file_size(path) > kLargestManifest) {
     throw Error(Text(path.string(), ": is larger than ", kLargestManifest, " bytes, so it is no ", kManifestName));
   }
-  return ReadText(path);
+  return ReadFile(path);
 }
 
 // Returns the path of a listed file of the folder; throws Error if it is not in the folder, or has another size.
@@ -85,7 +85,7 @@ const ListedFile &Listed(const fs::path &folder, const Manifest &manifest, const
 // Reads a listed file and verifies the bytes that it returns.
 std::string ReadListed(const fs::path &folder, const Manifest &manifest, const char *name) {
   const ListedFile &file = Listed(folder, manifest, name);
-  std::string text = ReadText(FindListed(folder, name, file));
+  std::string text = ReadFile(FindListed(folder, name, file));
   RequireDigest(folder / name, Sha256(text), file.sha256);
   return text;
 }

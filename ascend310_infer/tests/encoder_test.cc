@@ -7,7 +7,7 @@
 
 namespace {
 
-const RowSchema kSchema = {1, 1, false, 0, 0};
+const RowSchema kEncodedSchema = {1, 1, false, 0, 0};
 const std::vector<FieldVocabulary> kBoth = {{"I1", 0, {{"47", 2}, {"", 3}}}, {"C1", 1, {{"a", 4}}}};
 const std::vector<FieldVocabulary> kCategory = {{"C1", 0, {{"a", 1}}}};
 
@@ -20,7 +20,7 @@ EncodedLines Encode(const RowEncoder &encoder, const std::string &text) {
 }  // namespace
 
 TEST(encoder, integers_become_logarithms_and_buckets) {
-  const RowEncoder encoder(kSchema, {true, true, true}, {{2.0, 0.5}}, kBoth);
+  const RowEncoder encoder(kEncodedSchema, {true, true, true}, {{2.0, 0.5}}, kBoth);
   const EncodedLines lines = Encode(encoder, "1000\ta\nx\ta\n\tb\n-100000\t\n4096\ta\n");
   CHECK_EQUAL(lines.rows, 4U);
   CHECK_EQUAL(lines.reasons[1] == Reason::kInteger, true);
@@ -33,16 +33,16 @@ TEST(encoder, integers_become_logarithms_and_buckets) {
 }
 
 TEST(encoder, missing_values_and_oov_ids_are_counted_by_column) {
-  const RowEncoder encoder(kSchema, {true, true, true}, {{0.0, 1.0}}, kBoth);
+  const RowEncoder encoder(kEncodedSchema, {true, true, true}, {{0.0, 1.0}}, kBoth);
   const EncodedLines lines = Encode(encoder, "1000\ta\n\t\n5\tb\n\t\t\n");
   CHECK_EQUAL((lines.missing == std::vector<uint32_t>{1, 1}), true);
   CHECK_EQUAL((lines.oov == std::vector<uint32_t>{1, 2}), true);
-  const RowEncoder without_buckets(kSchema, {true, false, false}, {{0.0, 1.0}}, kCategory);
+  const RowEncoder without_buckets(kEncodedSchema, {true, false, false}, {{0.0, 1.0}}, kCategory);
   CHECK_EQUAL((Encode(without_buckets, "7\tb\n").oov == std::vector<uint32_t>{0, 1}), true);
 }
 
 TEST(encoder, integers_become_fractions_of_the_largest_magnitude) {
-  const RowEncoder encoder(kSchema, {true, false, false}, {{0.0, 8.0}}, kCategory);
+  const RowEncoder encoder(kEncodedSchema, {true, false, false}, {{0.0, 8.0}}, kCategory);
   const EncodedLines lines = Encode(encoder, "2\ta\n-9223372036854775807\t\n");
   CHECK_EQUAL(encoder.IdCount(), 1U);
   CHECK_EQUAL(lines.values[0], 0.25F);
@@ -52,7 +52,7 @@ TEST(encoder, integers_become_fractions_of_the_largest_magnitude) {
 }
 
 TEST(encoder, buckets_alone_have_no_dense_values) {
-  const RowEncoder encoder(kSchema, {false, false, true}, {}, kBoth);
+  const RowEncoder encoder(kEncodedSchema, {false, false, true}, {}, kBoth);
   CHECK_EQUAL(encoder.ValueCount(), 0U);
   CHECK_EQUAL(Encode(encoder, "1000\ta\n").ids[0], 2);
 }

@@ -5,14 +5,14 @@
 
 namespace {
 
-const RowSchema kSchema = {2, 2, false, 0, 0};
+const RowSchema kTwoAndTwo = {2, 2, false, 0, 0};
 
-Reason ReasonOf(const std::string &line, bool have_labels = true, const RowSchema &schema = kSchema) {
+Reason ReasonOf(const std::string &line, bool have_labels = true, const RowSchema &schema = kTwoAndTwo) {
   ParsedRow row;
   return RowParser(schema, have_labels).Parse(line, &row);
 }
 
-std::string Fault(const std::string &line, const RowSchema &schema = kSchema) {
+std::string Fault(const std::string &line, const RowSchema &schema = kTwoAndTwo) {
   return Diagnose(7, line, ReasonOf(line, true, schema), schema, true);
 }
 
@@ -32,7 +32,7 @@ TEST(raw_rows, lines_end_with_newlines_except_the_last_one) {
 
 TEST(raw_rows, cells_have_no_carriage_returns_at_their_end) {
   ParsedRow row;
-  CHECK_EQUAL(RowParser(kSchema, true).Parse("1\t-5\r\t\ta\rb\r\t\r\r", &row) == Reason::kNone, true);
+  CHECK_EQUAL(RowParser(kTwoAndTwo, true).Parse("1\t-5\r\t\ta\rb\r\t\r\r", &row) == Reason::kNone, true);
   CHECK_EQUAL(row.cells.size(), 4U);
   CHECK_EQUAL(row.cells[0], "-5");
   CHECK_EQUAL(row.cells[1], "");
@@ -75,11 +75,11 @@ TEST(raw_rows, categories_that_are_ids_lie_below_their_number) {
 TEST(raw_rows, the_more_frequent_number_of_columns_tells_whether_rows_have_labels) {
   const std::string with = "1\t\t\t\t\n";
   const std::string without = "\t\t\t\n";
-  CHECK_EQUAL(HaveLabels(with + without + with, kSchema) == true, true);
-  CHECK_EQUAL(HaveLabels(with + without + without, kSchema) == false, true);
-  CHECK_EQUAL(HaveLabels(without + with, kSchema) == true, true);
-  CHECK_EQUAL(HaveLabels("a\n\t\t\t\t\t\n", kSchema).has_value(), false);
-  CHECK_EQUAL(HaveLabels("", kSchema).has_value(), false);
+  CHECK_EQUAL(HaveLabels(with + without + with, kTwoAndTwo) == true, true);
+  CHECK_EQUAL(HaveLabels(with + without + without, kTwoAndTwo) == false, true);
+  CHECK_EQUAL(HaveLabels(without + with, kTwoAndTwo) == true, true);
+  CHECK_EQUAL(HaveLabels("a\n\t\t\t\t\t\n", kTwoAndTwo).has_value(), false);
+  CHECK_EQUAL(HaveLabels("", kTwoAndTwo).has_value(), false);
 }
 
 TEST(raw_rows, the_fault_of_a_line_is_named) {

@@ -19,7 +19,7 @@ TEST(recalibration, the_logit_is_mapped_piece_by_piece_and_beyond_the_ends) {
   CHECK_EQUAL(near(map.Apply(expected(-4.0)), expected(-5.0)), true);                // with the first slope, 1
   CHECK_EQUAL(near(map.Apply(expected(5.0)), expected(2.0)), true);                  // with the last slope, 1/2
   CHECK_EQUAL(near(map.Apply(0.0F), expected(std::log(1e-7) - std::log1p(-1e-7) - 1)), true);  // clipped
-  CHECK_EQUAL(near(map.Apply(1.0F), map.Apply(std::nextafterf(1.0F, 0.0F))), true);
+  CHECK_EQUAL(near(map.Apply(1.0F), map.Apply(std::nextafter(1.0F, 0.0F))), true);
 }
 
 TEST(recalibration, other_knots_are_refused) {

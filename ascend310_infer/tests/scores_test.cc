@@ -10,7 +10,7 @@
 
 namespace {
 
-std::string ScoreText(size_t row, float probability) {
+std::string ScoreLine(size_t row, float probability) {
   std::string text;
   AppendScore(row, probability, &text);
   return text;
@@ -19,9 +19,9 @@ std::string ScoreText(size_t row, float probability) {
 }  // namespace
 
 TEST(scores, a_probability_is_printed_as_printf_does) {
-  CHECK_EQUAL(ScoreText(1, 0.0F), "1,0.00000000\n");
-  CHECK_EQUAL(ScoreText(12345678901U, 1.0F), "12345678901,1.00000000\n");
-  CHECK_EQUAL(ScoreText(3, 0.001953125F / 1024), "3,0.00000191\n");  // 2^-19 = 0.0000019073
+  CHECK_EQUAL(ScoreLine(1, 0.0F), "1,0.00000000\n");
+  CHECK_EQUAL(ScoreLine(12345678901U, 1.0F), "12345678901,1.00000000\n");
+  CHECK_EQUAL(ScoreLine(3, 0.001953125F / 1024), "3,0.00000191\n");  // 2^-19 = 0.0000019073
   std::mt19937 random(1);
   for (int repeat = 0; repeat < 200000; ++repeat) {
     uint32_t bits = random() % 0x3F800001U;  // of any number from 0 to 1
@@ -29,18 +29,18 @@ TEST(scores, a_probability_is_printed_as_printf_does) {
     std::memcpy(&probability, &bits, sizeof(bits));
     char expected[32];
     std::snprintf(expected, sizeof(expected), "7,%.8f\n", static_cast<double>(probability));
-    CHECK_EQUAL(ScoreText(7, probability), expected);
+    CHECK_EQUAL(ScoreLine(7, probability), expected);
   }
 }
 
 TEST(scores, halves_are_rounded_to_even) {
-  CHECK_EQUAL(ScoreText(1, 1.0F / 512), "1,0.00195312\n");  // 195312.5 units
-  CHECK_EQUAL(ScoreText(1, 3.0F / 512), "1,0.00585938\n");  // 585937.5 units
+  CHECK_EQUAL(ScoreLine(1, 1.0F / 512), "1,0.00195312\n");  // 195312.5 units
+  CHECK_EQUAL(ScoreLine(1, 3.0F / 512), "1,0.00585938\n");  // 585937.5 units
 }
 
 TEST(scores, what_is_no_probability_is_refused) {
   for (const float number : {-0.1F, 1.1F, std::nanf("")}) {
-    CHECK_ERROR(ScoreText(4, number), "line 4: the model's output is ");
+    CHECK_ERROR(ScoreLine(4, number), "line 4: the model's output is ");
   }
 }
 

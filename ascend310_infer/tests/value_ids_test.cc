@@ -6,7 +6,7 @@
 
 namespace {
 
-int32_t Find(const CategoryIds &ids, const std::string &value) { return ids.Find(value, ids.Prepare(value)); }
+int32_t FindCategory(const CategoryIds &ids, const std::string &value) { return ids.Find(value, ids.Prepare(value)); }
 
 }  // namespace
 
@@ -23,18 +23,18 @@ TEST(value_ids, each_kept_value_has_its_id_and_any_other_that_of_oov) {
   }
   const CategoryIds ids(field);
   for (size_t index = 0; index < texts.size(); ++index) {
-    CHECK_EQUAL(Find(ids, texts[index]), static_cast<int32_t>(index) + 10);
-    CHECK_EQUAL(Find(ids, texts[index] + "?"), 3);
+    CHECK_EQUAL(FindCategory(ids, texts[index]), static_cast<int32_t>(index) + 10);
+    CHECK_EQUAL(FindCategory(ids, texts[index] + "?"), 3);
   }
-  CHECK_EQUAL(Find(ids, std::string("ab\0", 3)), 3);
-  CHECK_EQUAL(Find(ids, "1234567"), 3);
-  CHECK_EQUAL(Find(ids, "12345678" + std::string(8, '0')), 3);
+  CHECK_EQUAL(FindCategory(ids, std::string("ab\0", 3)), 3);
+  CHECK_EQUAL(FindCategory(ids, "1234567"), 3);
+  CHECK_EQUAL(FindCategory(ids, "12345678" + std::string(8, '0')), 3);
 }
 
 TEST(value_ids, a_field_without_values_has_only_oov) {
   const CategoryIds ids({"C1", 7, {}});
-  CHECK_EQUAL(Find(ids, ""), 7);
-  CHECK_EQUAL(Find(ids, "a"), 7);
+  CHECK_EQUAL(FindCategory(ids, ""), 7);
+  CHECK_EQUAL(FindCategory(ids, "a"), 7);
 }
 
 TEST(value_ids, a_value_that_is_there_twice_is_refused) {
