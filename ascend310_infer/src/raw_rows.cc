@@ -131,8 +131,10 @@ Reason RowParser::Parse(std::string_view line, ParsedRow *row) const {
   if (!row->is_ascii && !IsUtf8(line)) {
     return Reason::kEncoding;
   }
-  for (auto &cell : row->cells) {
-    cell = StripReturns(cell);
+  if (line.find('\r') != std::string_view::npos) {
+    for (auto &cell : row->cells) {
+      cell = StripReturns(cell);
+    }
   }
   const size_t number_count = schema_.categories_are_ids ? row->cells.size() : schema_.dense_dim;
   row->numbers.resize(number_count);

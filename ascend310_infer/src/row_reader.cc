@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr size_t kReadBytes = 1 << 18;
+constexpr size_t kReadBytes = 1 << 16;
 constexpr size_t kLongestLine = size_t{1} << 30;
 constexpr size_t kChunkBytes = size_t{4} << 20;  // a chunk that has so many ends with that line
 // The lines at the beginning of a file that tell whether its rows have labels.
