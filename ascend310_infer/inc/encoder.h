@@ -24,7 +24,8 @@ struct DenseEncoding {
   bool has_buckets = false;     // each integer becomes the id of its bucket
 };
 
-// Lines, encoded: the rows of those that are not malformed, in their order.
+// Lines, encoded: the rows of those that are not malformed, in their order.  There may be more numbers behind those of
+// the rows.
 struct EncodedLines {
   std::vector<Reason> reasons;    // [lines]
   std::vector<int32_t> ids;       // [rows, S]

@@ -14,8 +14,8 @@
 // Equal models, each of which one thread at a time may run: MindSpore Lite does not promise more.
 class ModelPool {
  public:
-  // Builds one model for each thread of the options, with one thread of the runtime each; a single one with all threads
-  // on Ascend, and if the memory for further ones would be more than kLargestCopies bytes.
+  // Builds a model for each thread of the options, with one thread of the runtime each; on Ascend, and if the copies of
+  // the file would have more than 1 GiB, a single one with all threads.
   ModelPool(const std::string &path, const Options &options);
 
   // One of the models, for its sizes.

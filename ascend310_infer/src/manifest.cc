@@ -49,7 +49,8 @@ class Value {
     Require(json_->is_object(), "must be an object");
     std::map<std::string, Value> members;
     for (const auto &[name, member] : json_->items()) {
-      members.emplace(name, Value(&member, where_, key_ + "." + name));
+      // As JSON, because a name may have any characters.
+      members.emplace(name, Value(&member, where_, key_ + "." + Json(name).dump(-1, ' ', true)));
     }
     return members;
   }

@@ -28,7 +28,7 @@ const char kUsage[] =
     "  --precision_mode  enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin or preferred_optimal: precision on\n"
     "                    Ascend; without effect on CPU (default: preferred_fp32)\n"
     "  --config_file     settings of MindSpore Lite, lines of [section] and key=value (default: none)\n"
-    "  --threads         threads of the runtime, and for raw rows those that read, encode and write (default: 2)\n"
+    "  --threads         threads of the runtime, or for raw rows of everything (default: 2)\n"
     "  --warmup          batches that run before the timing starts (default: 1)\n";
 
 namespace {

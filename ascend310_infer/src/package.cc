@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "package.h"
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -19,7 +20,7 @@ constexpr char kMindirName[] = "model.mindir";
 constexpr char kVocabularyName[] = "vocabulary.tsv";
 constexpr char kGoldenRowsName[] = "golden_rows.tsv";
 constexpr char kGoldenScoresName[] = "golden_scores.csv";
-constexpr uintmax_t kLargestManifest = 64 << 20;
+constexpr uintmax_t kLargestManifest = 16 << 20;
 constexpr char kCopyAgain[] = "; copy the package again, or write it again with export.py --file_format=PACKAGE";
 
 std::string ReadFile(const fs::path &path) {
@@ -48,9 +49,10 @@ std::string ReadManifestText(const fs::path &folder) {
 
 // Returns the path of a listed file of the folder; throws Error if it is not in the folder, or has another size.
 fs::path FindListed(const fs::path &folder, const std::string &name, const ListedFile &file) {
-  const bool is_plain = !name.empty() && name != "." && name != ".." &&
-                        name.find_first_of(std::string("/\\\0", 3)) == std::string::npos;
-  if (!is_plain) {
+  const bool is_plain = std::all_of(name.begin(), name.end(), [](char byte) {
+    return byte > ' ' && byte <= '~' && byte != '/' && byte != '\\';
+  });
+  if (!is_plain || name.empty() || name == "." || name == "..") {
     throw Error(Text((folder / kManifestName).string(), ": lists a file that is no plain name of this folder",
                      kCopyAgain));
   }

@@ -35,8 +35,8 @@ uint64_t Mix(uint64_t hash) {
   return hash ^ (hash >> 32);
 }
 
-Error Twice(const FieldVocabulary &field, std::string_view value) {
-  return Error(Text("the vocabulary of ", field.name, " has the value \"", value, "\" twice; write the package again"));
+Error Twice(const FieldVocabulary &field, int32_t id) {
+  return Error(Text("the vocabulary of ", field.name, " has the value of id ", id, " twice; write the package again"));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ CategoryIds::CategoryIds(const FieldVocabulary &field) {
     const Query query = Prepare(text);
     auto &entry = const_cast<Entry &>(FindEntry(text, query));
     if (entry.kind != kFree) {
-      throw Twice(field, text);
+      throw Twice(field, id);
     }
     entry = {query.head, static_cast<uint32_t>(text.size()), id};
     if (text.size() > kHeadBytes) {
@@ -101,7 +101,7 @@ BucketIds::BucketIds(const FieldVocabulary &field) : oov_id_(field.oov_id), miss
   std::sort(ids_.begin(), ids_.end());
   const auto is_same = [](const auto &one, const auto &next) { return one.first == next.first; };
   if (const auto twice = std::adjacent_find(ids_.begin(), ids_.end(), is_same); twice != ids_.end()) {
-    throw Twice(field, std::to_string(twice->first));
+    throw Twice(field, twice->second);
   }
 }
 

@@ -71,9 +71,10 @@ TEST(manifest, values_of_other_types_and_sizes_are_refused) {
   Refuse("[2.0, 0.5]", "[2.0, null]", "data.dense_scales[0][1] must be a number");
   Refuse("[[2.0, 0.5]]", "{}", "data.dense_scales must be a list");
   Refuse("\"mindir_batch_rows\": 4", "\"mindir_batch_rows\": 0", "mindir_batch_rows must be a whole number from 1");
-  Refuse("\"bytes\": 3", "\"bytes\": 1e3", "files.a.bytes must be a whole number");
-  Refuse("\"bytes\": 3", "\"bytes\": 18446744073709551615", "files.a.bytes must be a whole number");
-  Refuse("\"sha256\": \"11", "\"sha256\": \"1G", "files.a.sha256 must be a SHA-256, 64 digits");
+  Refuse("\"bytes\": 3", "\"bytes\": 1e3", "files.\"a\".bytes must be a whole number");
+  Refuse("\"bytes\": 3", "\"bytes\": 18446744073709551615", "files.\"a\".bytes must be a whole number");
+  Refuse("\"a\": {\"bytes\": 3", "\"\\n\u00e9\": {\"bytes\": -3", "files.\"\\n\\u00e9\".bytes must be a whole number");
+  Refuse("\"sha256\": \"11", "\"sha256\": \"1G", "files.\"a\".sha256 must be a SHA-256, 64 digits");
   Refuse("\"missing_rate\": 0.25", "\"missing_rate\": 1.5", "fields[0].missing_rate must be a number from 0 to 1");
   Refuse("\"rows\": {", "\"rows\": [{", "is not JSON");
   Refuse("[-1.0, 1.0]", "[1.0, -1.0]", "recalibration: must have two or more logits");

@@ -38,8 +38,8 @@ TEST(value_ids, a_field_without_values_has_only_oov) {
 }
 
 TEST(value_ids, a_value_that_is_there_twice_is_refused) {
-  CHECK_ERROR(CategoryIds({"C1", 0, {{"a", 1}, {"b", 2}, {"a", 3}}}), "the vocabulary of C1 has the value \"a\" twice");
-  CHECK_ERROR(BucketIds({"I1", 0, {{"5", 1}, {"05", 2}}}), "the vocabulary of I1 has the value \"5\" twice");
+  CHECK_ERROR(CategoryIds({"C1", 0, {{"a", 1}, {"b", 2}, {"a", 3}}}), "the vocabulary of C1 has the value of id 3 twice");
+  CHECK_ERROR(BucketIds({"I1", 0, {{"5", 1}, {"05", 2}}}), "the vocabulary of I1 has the value of id 1 twice");
   CHECK_ERROR(BucketIds({"I1", 0, {{"x", 1}}}), "the vocabulary of I1 has a value that is no bucket");
 }
 

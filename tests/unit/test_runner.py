@@ -107,7 +107,7 @@ def test_fuzzed_rows_are_encoded_as_in_python(programs, make_dataset, tmp_path, 
     training = b"\n".join(raw_lines(5, 1203, *kind, has_label=True)).decode()
     encoding = RawEncoding.of_dataset(DatasetMeta.load(make_dataset(*flags, content=training)))
     for has_label in (True, False):
-        content = joined(fuzzed(raw_lines(7, 5000, *kind, has_label), random.Random(9)))
+        content = joined(fuzzed(raw_lines(7, 2000, *kind, has_label), random.Random(9)))
         found = encode_in_cpp(programs, encoding, content, tmp_path / str(has_label))
         expected = encode_in_python(encoding, content)
         assert len(found) == len(expected)
