@@ -30,7 +30,7 @@ from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
 from src.evaluation.fit_recalibration import Fit, fit_recalibration
-from src.evaluation.metrics import chance_calibration_error
+from src.evaluation.metrics import chance_calibration_error, describe_metrics
 from src.evaluation.predictions_file import write_predictions
 from src.evaluation.record import RECORD_NAME, EvaluationRecord
 from src.evaluation.slices import FieldSlices, describe_slices
@@ -127,13 +127,10 @@ def write_results(
 
 def describe(evaluation: Evaluation, record: EvaluationRecord, checkpoint_path: pathlib.Path, config: Config) -> str:
     """Return the summary of an evaluation."""
-    metrics, (low, high) = evaluation.metrics, evaluation.metrics["auc_interval"]
     rows, clicks = len(evaluation.labels), int(evaluation.labels.sum())
     lines = [
         f"{evaluation.split:12} {rows:,} rows, {clicks:,} clicks, {evaluation.seconds:.1f} s",
-        f"AUC          {metrics['auc']:.4f}  (95 %: {low:.4f} to {high:.4f})",
-        f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
-        f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
+        *describe_metrics(evaluation.metrics),
         *describe_recalibration(evaluation, record),
         f"checkpoint   {checkpoint_path}",
     ]

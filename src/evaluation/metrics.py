@@ -22,6 +22,16 @@ class Metrics(TypedDict):
     calibration_error: float
 
 
+def describe_metrics(metrics: Metrics) -> list[str]:
+    """Return the lines that a command prints on the metrics of its predictions."""
+    low, high = metrics["auc_interval"]
+    return [
+        f"AUC          {metrics['auc']:.4f}  (95 %: {low:.4f} to {high:.4f})",
+        f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
+        f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
+    ]
+
+
 def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Return all metrics by name; they do not depend on the order of the rows.
 

@@ -22,7 +22,7 @@ ENTRY_POINTS = {
     "src.preprocess_data", "src.criteo_like", "src.config_reference", "src.report.quickstart", "src.distributed.launch",
     "src.self_test.__main__",
 }  # fmt: skip
-SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf", "serve"}
+SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf", "predict", "serve"}
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
 LAYERS = [
     {"src.common"},
@@ -38,7 +38,7 @@ LAYERS = [
     {"src.dataset", "src.preprocessing"},
     {"src.evaluation", "src.checkpoint", "src.click_model"},
     {"src.package"},
-    {"src.export", "src.training", "src.callback", "src.criteo_like"},
+    {"src.export", "src.training", "src.callback", "src.criteo_like", "src.scoring"},
     {"src.report", "src.modelarts", "src.serving"},
     {"src.preprocess_data", "src.config_reference", "src.self_test"},
 ]
@@ -99,6 +99,7 @@ def test_neither_packages_nor_modules_import_each_other_in_a_circle():
         "data_identity",
         *("evaluation.metrics", "evaluation.recalibration", "evaluation.record", "evaluation.streaming_metrics"),
         *("preprocessing.encoder", "preprocessing.pipeline"),
+        *("package", "package.explanation", "scoring.scoring", "scoring.summary"),
         *sorted(name.removeprefix("src.") for name in MODULES if name.startswith("src.common.")),
     ],
 )
