@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+INLINE_ROWS = 16  # so few take less time to score than another thread takes to wake up on a busy machine
 Score = Callable[[Any, list[list[bytes]]], Sequence[object]]
 
 
@@ -23,7 +24,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Scores requests in a thread of its own.
+    """Scores requests: a few rows at once, more in a thread of its own.
 
     score: from a model and the rows of several requests to an answer for each; an exception as an answer is raised to
     its request alone.  max_batch_rows: rows after which a batch takes no further request.  on_batch: gets the number of
@@ -38,23 +39,29 @@ class Batcher:
 
     async def submit(self, model: object, lines: list[bytes]) -> Any:
         """Return the answer to a request, at least one row."""
-        waiting = _Waiting(model, lines, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(model, lines, loop.create_future())
         self._waiting.append(waiting)
         if not self._is_scoring:
-            self._start_batch()
+            self._is_scoring = True
+            loop.call_soon(self._start_batch)  # with all requests that have arrived at the same moment
         return await waiting.answer
 
     def _start_batch(self):
-        batch = self._take_batch()
+        batch, row_count = self._take_batch()
         self._is_scoring = bool(batch)
-        if batch:
-            requests = [waiting.lines for waiting in batch]
-            self._on_batch(sum(map(len, requests)))
-            scored = asyncio.get_running_loop().run_in_executor(self._thread, self._score, batch[0].model, requests)
-            scored.add_done_callback(lambda scored: self._finish_batch(batch, scored))
+        if not batch:
+            return
+        self._on_batch(row_count)
+        work = self._score, batch[0].model, [waiting.lines for waiting in batch]
+        if row_count <= INLINE_ROWS:
+            self._finish_batch(batch, _attempt(*work))
+        else:
+            scored = asyncio.get_running_loop().run_in_executor(self._thread, _attempt, *work)
+            scored.add_done_callback(lambda scored: self._finish_batch(batch, scored.result()))
 
     def _take_batch(self):
-        """Take the next requests, for one model, whose client has not gone."""
+        """Take the next requests, for one model, whose client has not gone; return them and their number of rows."""
         batch, row_count = [], 0
         while self._waiting and row_count < self._max_batch_rows:
             if batch and self._waiting[0].model is not batch[0].model:
@@ -63,10 +70,9 @@ class Batcher:
             if not waiting.answer.done():
                 batch.append(waiting)
                 row_count += len(waiting.lines)
-        return batch
+        return batch, row_count
 
-    def _finish_batch(self, batch, scored):
-        answers = [scored.exception()] * len(batch) if scored.exception() else scored.result()
+    def _finish_batch(self, batch, answers):
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.answer.done():
                 continue
@@ -74,4 +80,12 @@ class Batcher:
                 waiting.answer.set_exception(answer)
             else:
                 waiting.answer.set_result(answer)
-        self._start_batch()
+        asyncio.get_running_loop().call_soon(self._start_batch)
+
+
+def _attempt(score, model, requests):
+    """Return the answers to requests; if scoring itself fails, its exception for each."""
+    try:
+        return score(model, requests)
+    except Exception as error:
+        return [error] * len(requests)
