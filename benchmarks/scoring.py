@@ -40,7 +40,7 @@ from src.criteo_like import write_rows
 TRAIN_ROWS = 200_000  # from which the vocabulary comes
 QUICKSTART, DEFAULT = (16, (128, 64)), (80, (1024, 512, 256, 128))  # embedding and hidden sizes
 STAGE_CHUNKS = 8
-LATENCY_ROUNDS = 21
+LATENCY_ROUNDS, LATENCY_ROWS = 31, 200  # rows of a round, one call at least
 
 
 def main() -> None:
@@ -214,30 +214,38 @@ def processor_seconds(work: Callable) -> tuple[Any, float]:
 
 
 def print_latency(folder: pathlib.Path) -> None:
-    """Print the latency of the raw ONNX file with the default network, and of the model of encoded rows."""
-    from benchmarks.pandas_scoring import start_session
+    """Print the latency of the raw ONNX file of both networks, and of the model of encoded rows."""
     from src.package import load_model
     from src.package.rows import read_lines
 
-    model = load_model(folder / "default")
-    raw, ids = (start_session(folder / name) for name in ("default/model.onnx", "default-ids.onnx"))
     with open(folder / "rows.txt", "rb") as file:
         lines = list(itertools.islice(file, 1000))
-    for row_count, repeats in {1: 200, 1000: 3}.items():
-        frame = read_lines(lines[:row_count], model.encoder.schema)
-        sparse_ids, dense_values = model.encode(frame)
-        encoded = {"sparse_ids": sparse_ids, "dense_values": dense_values}
-        systems = {
-            "raw": functools.partial(raw.run, None, raw_inputs(frame, model.encoder.schema)),
-            "ids": functools.partial(ids.run, None, encoded),
-        }
-        milliseconds: dict[str, list[float]] = {name: [] for name in systems}
-        for _ in range(LATENCY_ROUNDS):
-            for name, run in systems.items():
-                milliseconds[name] += [1e3 * seconds_of(run) for _ in range(repeats)]
-        raw_p50, ids_p50 = (statistics.median(milliseconds[name]) for name in systems)
-        ratio = raw_p50 / ids_p50
-        print(f"{row_count:5} rows   raw ONNX p50 {raw_p50:.3f} ms, of ids {ids_p50:.3f} ms, {ratio:.3f} times")
+    for name in ("model", "default"):
+        model = load_model(folder / name)
+        for row_count, threads in ((1, 1), (1000, 0)):
+            frame = read_lines(lines[:row_count], model.encoder.schema)
+            raw, ids = compare_latency(folder, name, threads, frame, model)
+            print(
+                f"{name}, {row_count} row{'s' * (row_count > 1)}: raw ONNX p50 {raw:.3f} ms, of ids {ids:.3f} ms, "
+                f"{raw / ids:.3f} times"
+            )
+
+
+def compare_latency(folder, name, threads, frame, model):
+    """Return the median milliseconds of the raw ONNX file and of the model of encoded rows, which take turns."""
+    from benchmarks.pandas_scoring import start_session
+
+    sparse_ids, dense_values = model.encode(frame)
+    inputs = {
+        f"{name}/model.onnx": raw_inputs(frame, model.encoder.schema),
+        f"{name}-ids.onnx": {"sparse_ids": sparse_ids, "dense_values": dense_values},
+    }
+    systems = [functools.partial(start_session(folder / path, threads).run, None, row) for path, row in inputs.items()]
+    milliseconds: list[list[float]] = [[] for _ in systems]
+    for _ in range(LATENCY_ROUNDS):
+        for run, times in zip(systems, milliseconds):
+            times += [1e3 * seconds_of(run) for _ in range(max(LATENCY_ROWS // frame.height, 1))]
+    return map(statistics.median, milliseconds)
 
 
 def raw_inputs(frame, schema):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of a checkpoint, and the encoding of raw rows that its training has left with it."""
 
+import hashlib
 import pathlib
 
 from mindspore import Tensor
@@ -30,8 +31,9 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer
     network = checkpoint.load_network()
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
+    digest = hashlib.sha256(f"{checkpoint.sha256} {recalibration}".encode()).hexdigest()
     explainer = Explainer(parameters, field_names(encoding.identity), recalibration)
-    return encoding, as_network(DeepFMPredict(network), recalibration), explainer, checkpoint.sha256
+    return encoding, as_network(DeepFMPredict(network), recalibration), explainer, digest
 
 
 def as_network(predictor: DeepFMPredict, recalibration: Recalibration | None) -> Network:

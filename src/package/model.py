@@ -22,7 +22,7 @@ class ClickModel:
     """Raw rows in, click probabilities out.
 
     encoder: from raw columns to encoded rows.  network: from those to probabilities.  explainer: from those to the
-    parts of a logit; None for a model that only predicts.  digest: SHA-256 of package.json or of the checkpoint.
+    parts of a logit; None for a model that only predicts.  digest: SHA-256 of all that the probabilities depend on.
     """
 
     def __init__(self, encoding: RawEncoding, network: Network, explainer: Explainer | None = None, digest: str = ""):

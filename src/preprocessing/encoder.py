@@ -90,9 +90,7 @@ class FeatureEncoder:
         integers = [_Integers(frame[name]) for name in self.schema.integer_names]
         values = [lookup(column) for lookup, column in zip(self._dense_value_lookups, integers)]
         buckets = [lookup(column) for lookup, column in zip(self._bucket_id_lookups, integers)]
-        ids = frame.select(
-            self._category_ids(name, frame.schema[name]).alias(name) for name in self.schema.category_names
-        )
+        ids = [self._category_ids(frame[name]) for name in self.schema.category_names]
         return _as_matrix([*buckets, *ids], frame.height, np.int32), _as_matrix(values, frame.height, np.float32)
 
     @functools.cached_property
@@ -110,10 +108,8 @@ class FeatureEncoder:
         missing_id = self.vocabulary.missing_id
         return [_Lookup(functools.partial(bucket_id, name), missing_id(name), np.int32) for name in self.bucket_names]
 
-    def _category_ids(self, name, dtype):
-        if self.schema.categories_are_ids:
-            return pl.col(name)
-        return self.vocabulary.category_ids(name, pl.col(name), dtype)
+    def _category_ids(self, column):
+        return column if self.schema.categories_are_ids else self.vocabulary.category_ids(column.name, column)
 
 
 class _Integers:
@@ -144,10 +140,9 @@ class _Lookup:
 
 
 def _as_matrix(columns: list[pl.Series], row_count: int, dtype: type) -> np.ndarray:
-    """Return columns, Series of row_count values or one for all rows, as an array [row_count, columns]."""
+    """Return columns, Series of row_count values, as an array [row_count, columns]."""
     if not columns:
         return np.empty((row_count, 0), dtype)
-    columns = [column if len(column) == row_count else column.new_from_index(0, row_count) for column in columns]
     return pl.DataFrame([column.alias(str(index)) for index, column in enumerate(columns)]).to_numpy(order="c")
 
 

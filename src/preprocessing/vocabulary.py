@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from src.common.errors import UserError
+from src.preprocessing.code_lookup import CodeLookup
 from src.preprocessing.raw_columns import read_codes
 from src.preprocessing.schema import LARGEST_ID
 from src.preprocessing.value_counts import COUNT, VALUE
@@ -34,7 +35,8 @@ class Vocabulary:
         self._kept = {
             field: kept for (field,), kept in table[len(self.fields) :].partition_by(FIELD, as_dict=True).items()
         }
-        self._kept_codes = {field: _codes_of(kept) for field, kept in self._kept.items()}
+        self._code_lookups: dict[str, CodeLookup] = {}  # those of the fields that have been encoded so far
+        self._bucket_tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     @classmethod
     def build(
@@ -79,21 +81,25 @@ class Vocabulary:
     def __len__(self):
         return self.table.height
 
-    def category_ids(self, field: str, values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-        """Return an expression for the ids, int32, of `values`: text, or codes if dtype is UInt32."""
+    def category_ids(self, field: str, values: pl.Series) -> pl.Series:
+        """Return the ids, Int32, of values: text, or codes in UInt32."""
+        kept = self.kept(field)
+        if values.dtype == pl.UInt32:
+            if field not in self._code_lookups:
+                codes, ids = _codes_of(kept)
+                self._code_lookups[field] = CodeLookup(codes, ids, self._oov_ids[field])
+            return pl.Series(self._code_lookups[field](values.to_numpy()))
         oov = pl.lit(self._oov_ids[field], pl.Int32)
-        kept = (self._kept_codes if dtype == pl.UInt32 else self._kept).get(field)
-        if kept is None or not kept.height:
-            return oov
         return values.replace_strict(kept[VALUE], kept[ID], default=oov, return_dtype=pl.Int32)
 
     def bucket_ids(self, field: str, buckets: np.ndarray) -> np.ndarray:
         """Return the ids, int32 [n], of buckets, integers [n]."""
-        kept = self.kept(field)
-        kept = kept.filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), ID).sort(VALUE)
-        if not kept.height:
+        if field not in self._bucket_tables:
+            kept = self.kept(field).filter(pl.col(VALUE) != "").select(pl.col(VALUE).cast(pl.Int64), ID).sort(VALUE)
+            self._bucket_tables[field] = kept[VALUE].to_numpy(), kept[ID].to_numpy()
+        values, ids = self._bucket_tables[field]
+        if not len(values):
             return np.full(buckets.shape, self._oov_ids[field], np.int32)
-        values, ids = kept[VALUE].to_numpy(), kept[ID].to_numpy()
         indices = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
         return np.where(values[indices] == buckets, ids[indices], self._oov_ids[field]).astype(np.int32)
 
@@ -127,6 +133,7 @@ def check_ids(first_id: int, count: int) -> None:
 
 
 def _codes_of(kept):
-    """Return the rows of a frame of VALUE (text) that are missing or a code, with VALUE as a code, UInt32."""
+    """Return the codes, uint32 [n], and the ids, int32 [n], of the kept values that are missing or a code."""
     codes, are_codes = read_codes(kept[VALUE])
-    return kept.with_columns(pl.Series(VALUE, codes)).filter(are_codes | (kept[VALUE] == "").to_numpy())
+    is_kept = are_codes | (kept[VALUE] == "").to_numpy()
+    return codes[is_kept], kept[ID].to_numpy()[is_kept]
