@@ -29,7 +29,10 @@ from tests.records import read_rows
 
 DOCUMENTS = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("preprocessing", "training", "evaluation", "export", "ascend", "modelarts")),
+    *(
+        f"docs/{name}.md"
+        for name in ("preprocessing", "training", "evaluation", "export", "scoring", "ascend", "modelarts")
+    ),
     "docs/benchmarks.md",
     "CONTRIBUTING.md",
 )

@@ -18,6 +18,7 @@ import pytest
 from src.dataset_meta import DatasetMeta
 from src.preprocessing.splits import KeySplits
 from tests.conftest import ROOT
+from tests.documents import code_blocks
 from tests.processes import assert_refused, restore_signals
 from tests.raw_data import archive_of
 
@@ -242,6 +243,16 @@ def test_a_malformed_row_or_a_damaged_file_leaves_nothing(trained, rows, run, tm
     finished = run(ROOT / "predict.py", *flags(trained, tmp_path / "rows.txt.gz", tmp_path / "a.csv"))
     assert_refused(finished, "rows.txt.gz is damaged or truncated")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.txt", "rows.txt.gz"]
+
+
+def test_the_programs_of_the_page_on_scoring_run(trained):
+    programs = code_blocks((ROOT / "docs" / "scoring.md").read_text(encoding="utf-8"), "python")
+    assert len(programs) == 2
+    for program in programs:
+        finished = subprocess.run([sys.executable, "-c", program], cwd=trained, env={**os.environ, "PYTHONPATH": ROOT},
+                                  capture_output=True, text=True, check=False)  # fmt: skip
+        assert finished.returncode == 0, finished.stderr
+        assert re.search(r"\d\.\d", finished.stdout)
 
 
 @pytest.mark.slow
