@@ -7,14 +7,25 @@ set -euo pipefail
 
 err() { echo "error: $*" >&2; }
 
-# Installs cmake and g++ on Debian and its derivatives if the user is root.
-install_tools() {
+# Prints the names of the Debian packages that are missing: tools, and headers of libraries.
+missing_packages() {
+  command -v cmake > /dev/null || echo cmake
+  command -v g++ > /dev/null || { echo g++ libssl-dev nlohmann-json3-dev; return; }
+  has_header openssl/evp.h || echo libssl-dev
+  has_header nlohmann/json.hpp || echo nlohmann-json3-dev
+}
+
+# $1: the name of a header.
+has_header() { echo "#include <$1>" | g++ -E -x c++ - > /dev/null 2>&1; }
+
+# Installs packages on Debian and its derivatives if the user is root.  $@: their names.
+install_packages() {
   if (( EUID != 0 )) || ! command -v apt-get > /dev/null; then
-    err "cmake or g++ is missing; on Debian and Ubuntu: apt-get install cmake g++"
+    err "$* missing; on Debian and Ubuntu: apt-get install $*"
     exit 2
   fi
-  echo "installing cmake and g++"
-  apt-get install --yes --quiet cmake g++
+  echo "installing $*"
+  apt-get install --yes --quiet "$@"
 }
 
 # Refuses characters that have a meaning of their own for CMake or the linker.  $1: a path; $2: its name.
@@ -34,9 +45,9 @@ main() {
   fi
   check_path "$(realpath "${home}")" LITE_HOME
   check_path "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)" "the folder"
-  if ! command -v cmake > /dev/null || ! command -v g++ > /dev/null; then
-    install_tools
-  fi
+  local packages
+  read -r -d '' -a packages <<< "$(missing_packages)" || true
+  (( ${#packages[@]} == 0 )) || install_packages "${packages[@]}"
   cd "$(dirname "${BASH_SOURCE[0]}")"
   cmake -S . -B out -DLITE_HOME="$(realpath "${home}")" "$@"
   cmake --build out

@@ -12,11 +12,12 @@
 // [B, N]; its output is probabilities float32 [B, 1].
 class DeepFmModel {
  public:
-  // Throws Error if the model or the configuration file cannot be read, or if the model has other inputs.
-  explicit DeepFmModel(const Options &options);
+  // path: of the MindIR; options: of the device.  Throws Error if the model or the configuration file cannot be read, or
+  // if the model has other inputs.
+  DeepFmModel(const std::string &path, const Options &options);
 
   size_t BatchRows() const { return batch_rows_; }
-  // The bytes of a row of each input, in the order of --input0_path and --input1_path.
+  // The bytes of a row of each input: the sparse ids, then the dense values if the model takes them.
   const std::vector<size_t> &RowBytes() const { return row_bytes_; }
 
   // Returns the probabilities of `row_count` rows, at most BatchRows().  inputs: for each input the bytes of its rows.

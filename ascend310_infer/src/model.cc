@@ -52,28 +52,26 @@ size_t FindInput(const std::vector<mindspore::MSTensor> &inputs, const std::stri
 
 }  // namespace
 
-DeepFmModel::DeepFmModel(const Options &options) {
-  if (!std::ifstream(options.mindir_path)) {
-    throw Error(Text(options.mindir_path, ": cannot be read"));
+DeepFmModel::DeepFmModel(const std::string &path, const Options &options) {
+  if (!std::ifstream(path)) {
+    throw Error(Text(path, ": cannot be read"));
   }
   if (!options.config_file.empty()) {
     LoadConfigFile(options.config_file, &model_);
   }
-  const mindspore::Status status = model_.Build(options.mindir_path, mindspore::kMindIR, MakeContext(options));
+  const mindspore::Status status = model_.Build(path, mindspore::kMindIR, MakeContext(options));
   if (status.IsError()) {
-    throw Error(Text(options.mindir_path, ": MindSpore Lite cannot build it (", status.GetErrDescription(),
+    throw Error(Text(path, ": MindSpore Lite cannot build it (", status.GetErrDescription(),
                      "). If the runtime is older than MindSpore 2.3, as on Ascend 310, export it with ",
                      "export.py --mindir_version=1; GLOG_v=2 shows its own log"));
   }
   const std::vector<mindspore::MSTensor> all = model_.GetInputs();
-  const size_t folder_count = options.input1_path.empty() ? 1 : 2;
-  if (all.size() != folder_count) {
-    throw Error(Text(options.mindir_path, " has ", all.size(), " inputs, but the number of input folders is ",
-                     folder_count));
+  if (all.size() != 1 && all.size() != 2) {
+    throw Error(Text(path, " has ", all.size(), " inputs instead of sparse ids and perhaps dense values"));
   }
   inputs_.push_back(all[FindInput(all, "sparse_ids", mindspore::DataType::kNumberTypeInt32)]);
   CheckInput(inputs_[0], mindspore::DataType::kNumberTypeInt32, "sparse ids, int32 [B, S]");
-  if (folder_count == 2) {
+  if (all.size() == 2) {
     inputs_.push_back(all[FindInput(all, "dense_values", mindspore::DataType::kNumberTypeFloat32)]);
     CheckInput(inputs_[1], mindspore::DataType::kNumberTypeFloat32, "dense values, float32 [B, N]");
   }

@@ -8,6 +8,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -96,6 +97,12 @@ class TemporaryFolder {
 template <typename Number>
 std::string Bytes(const std::vector<Number> &numbers) {
   return {reinterpret_cast<const char *>(numbers.data()), numbers.size() * sizeof(Number)};
+}
+
+// Returns the content of a file.
+inline std::string ReadText(const std::filesystem::path &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 // Joins texts with commas, so that they can be compared and shown.

@@ -14,6 +14,7 @@ from src.evaluation.recalibration import Recalibration
 
 PROBABILITY = "probability"  # the output of model.onnx
 SPARSE_IDS, DENSE_VALUES = "sparse_ids", "dense_values"
+ONNX_BATCH_ROWS = 2000  # of one call: more of them take as much time per row, and more memory
 ERRORS_ONLY = 3  # the exporter states a wrong shape of an output, as is known
 EMPTY = {"tensor(string)": np.empty((0, 1), object), "tensor(int64)": np.empty((0, 1), np.int64)}
 # From sparse_ids int32 [n, S] and dense_values float32 [n, N], N may be 0, to click probabilities float32 [n].  Several
@@ -47,6 +48,12 @@ class OnnxNetwork:
         self._takes_dense_values = DENSE_VALUES in {each.name for each in self.session.get_overridable_initializers()}
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
+        starts = range(0, len(sparse_ids), ONNX_BATCH_ROWS)
+        ends = [start + ONNX_BATCH_ROWS for start in starts]
+        batches = [self._predict(sparse_ids[at:end], dense_values[at:end]) for at, end in zip(starts, ends)]
+        return np.concatenate([np.empty(0, np.float32), *batches])
+
+    def _predict(self, sparse_ids, dense_values):
         inputs = {**self._no_raw_rows, SPARSE_IDS: sparse_ids}
         if self._takes_dense_values:
             inputs[DENSE_VALUES] = dense_values

@@ -247,11 +247,11 @@ def test_a_malformed_row_or_a_damaged_file_leaves_nothing(trained, rows, run, tm
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_rows(trained, many_rows, tmp_path):
     peaks = []
-    for copies in (1, 6):
+    for copies in (2, 10):
         path = tmp_path / "rows.txt"
         path.write_bytes(many_rows.read_bytes() * copies)
         process = subprocess.Popen(command(*flags(trained, path, "/dev/null")), stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
         peaks.append(usage.ru_maxrss)
-    assert peaks[1] < 1.15 * peaks[0]
+    assert peaks[1] < 1.2 * peaks[0]

@@ -10,8 +10,12 @@ import pytest
 from google.protobuf.message import DecodeError
 from mindspore.train import mind_ir_pb2
 
+from ascend310_infer.write_bucket_starts import source_text
 from src.data_identity import DataIdentity
+from src.dataset_meta import DatasetMeta
+from src.package.raw_encoding import RawEncoding
 from tests.conftest import ROOT
+from tests.fuzzed_rows import encode_in_cpp, encode_in_python, fuzzed, joined, raw_lines
 
 SOURCE = ROOT / "ascend310_infer"
 SUBJECTS = sorted(path.name.removesuffix("_test.cc") for path in (SOURCE / "tests").glob("*_test.cc"))
@@ -80,3 +84,66 @@ def read_with_protobuf(path: pathlib.Path) -> dict:
         return dict(mind_ir_pb2.ModelProto.FromString(path.read_bytes()).user_info)
     except (DecodeError, UnicodeDecodeError):
         return {}
+
+
+def test_the_bucket_starts_are_those_of_preprocessing():
+    assert (SOURCE / "src" / "bucket_starts.inc").read_text() == source_text()
+
+
+ENCODINGS = (
+    ("--dense_encoding=log+bucket",),
+    ("--dense_encoding=max",),
+    ("--dense_encoding=log",),
+    ("--dense_encoding=bucket",),
+    ("--dense_encoding=log+bucket", "--skip_id_convert=1"),
+    ("--dense_encoding=log", "--skip_id_convert=1"),
+    ("--dense_encoding=log+bucket", "--negative_label=-1"),
+)
+
+
+@pytest.mark.parametrize("flags", ENCODINGS, ids=" ".join)
+def test_fuzzed_rows_are_encoded_as_in_python(programs, make_dataset, tmp_path, flags):
+    kind = ("--skip_id_convert=1" in flags, "--negative_label=-1" in flags)
+    training = b"\n".join(raw_lines(5, 1203, *kind, has_label=True)).decode()
+    encoding = RawEncoding.of_dataset(DatasetMeta.load(make_dataset(*flags, content=training)))
+    for has_label in (True, False):
+        content = joined(fuzzed(raw_lines(7, 2000, *kind, has_label), random.Random(9)))
+        found = encode_in_cpp(programs, encoding, content, tmp_path / str(has_label))
+        expected = encode_in_python(encoding, content)
+        assert len(found) == len(expected)
+        assert [pair for pair in zip(found, expected) if pair[0] != pair[1]] == []
+        assert 0.2 < sum(line[-1] == " " for line in found) / len(found) < 0.9
+        assert set(found) > {
+            "columns",
+            "encoding",
+            "integer",
+            *(["label"] if has_label else []),
+            *(["id"] if kind[0] else []),
+        }
+
+
+def test_texts_that_are_no_rows_are_encoded_as_in_python(programs, dataset, tmp_path):
+    encoding = RawEncoding.of_dataset(DatasetMeta.load(dataset))
+    row = b"1\t5\t\t7\ta\tb\t\t05db9164"
+    long_row = b"0\t1\t2\t3\ta\tb\tc\t" + b"x" * 10_000_000
+    texts = [
+        row,
+        b"\n",
+        b"\n\n" + row + b"\n\n",
+        b"\r\n",
+        b"\t" * 7,
+        b"\x00" * 100,
+        b"\xff" * 1000,
+        long_row + b"\n" + row,
+    ]
+    texts += [b"7" * 10_000_000 + b"\n" + row, b"\xef\xbb\xbf" + row, row + b"\r", (row[2:] + b"\n") * 2 + row]
+    texts += [
+        b"1\t" + b"0" * 1_000_000 + b"5\t.5e1\t7\ta\tb\t\t" + b"y" * 9,
+        (row + b"\n") * 600 + (row[2:] + b"\n") * 1400,
+    ]
+    for index, text in enumerate(texts):
+        assert encode_in_cpp(programs, encoding, text, tmp_path / str(index)) == encode_in_python(encoding, text), index
+
+
+def test_an_empty_text_has_no_rows(programs, dataset, tmp_path):
+    assert encode_in_cpp(programs, RawEncoding.of_dataset(DatasetMeta.load(dataset)), b"", tmp_path / "empty") == []

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+// Returns the bucket of an integer x: floor(ln(x)^2) above 2, else x itself; exact, by a table.
+int64_t BucketOf(int64_t integer);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tally.h"
+
+#include "harness.h"
+
+namespace {
+
+Manifest ExampleManifestOf(const RowSchema &schema) {
+  Manifest manifest;
+  manifest.rows = schema;
+  manifest.training_rates = {{"I1", {0.5, std::nullopt}}, {"C1", {0.0, 0.25}}, {"C2", {0.0, 0.1}}};
+  return manifest;
+}
+
+Tally ExampleTally() {
+  Tally tally;
+  tally.rows = 200;
+  tally.malformed = {0, 3, 0, 0, 1, 0};
+  tally.first_malformed = 7;
+  tally.fault = "line 7 is empty";
+  tally.missing = {100, 0, 20};
+  tally.oov = {0, 150, 21};
+  return tally;
+}
+
+}  // namespace
+
+TEST(tally, the_summary_names_counts_and_the_largest_differences) {
+  const std::string expected =
+      "rows: 200 with a label, s: 0.5, rows/s: 400\n"
+      "malformed: 4 (3 columns, 1 integer); line 7 is empty\n"
+      "warning: rates that differ most from the training rows': C1 OOV 0.750 instead of 0.250, C2 missing 0.100 instead "
+      "of 0.000\n";
+  CHECK_EQUAL(DescribeTally(ExampleTally(), ExampleManifestOf({1, 2, false, 0, 0}), 0.5, true), expected);
+}
+
+TEST(tally, without_rows_there_are_no_rates) {
+  CHECK_EQUAL(DescribeTally(Tally(), ExampleManifestOf({1, 2, false, 0, 0}), 0, {}), "rows: 0, s: 0.0, rows/s: 0\n");
+}
+
+TEST(tally, sums_keep_the_first_malformed_line) {
+  Tally sum;
+  Tally later = ExampleTally();
+  later.first_malformed = 9;
+  later.fault = "line 9 is empty";
+  sum.Add(later);
+  sum.Add(ExampleTally());
+  sum.Add(Tally());
+  CHECK_EQUAL(sum.rows, 400U);
+  CHECK_EQUAL(sum.MalformedCount(), 8U);
+  CHECK_EQUAL(sum.fault, "line 7 is empty");
+  CHECK_EQUAL((sum.oov == std::vector<uint64_t>{0, 300, 42}), true);
+}

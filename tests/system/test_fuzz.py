@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ascend310_infer/fuzz.sh: the reader, the encoder and the parser of package.json under a fuzzer with sanitizers."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+SECONDS = 30  # of each of the two fuzzers
+
+
+@pytest.mark.slow
+def test_the_fuzzers_find_no_fault_and_reach_nearly_all_of_the_code(tmp_path):
+    folder = tmp_path / "ascend310_infer"
+    shutil.copytree(ROOT / "ascend310_infer", folder, ignore=shutil.ignore_patterns("out", "out_fuzz"))
+    finished = subprocess.run(["bash", folder / "fuzz.sh", str(SECONDS)], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for count in re.findall(r"number_of_executed_units (\d+)", finished.stdout):
+        assert int(count) > 1000
+    covered = dict(re.findall(r"^(\w+\.cc) .*?(\d+\.\d+)%", finished.stdout, re.M))  # the first is that of regions
+    assert float(covered["raw_rows.cc"]) > 95
+    assert float(covered["cells.cc"]) > 95
+    assert float(covered["encoder.cc"]) > 95
+    assert float(covered["manifest.cc"]) > 85
+
+
+def test_wrong_arguments_end_in_the_usage():
+    for arguments in (["x"], ["0"], ["1", "2"]):
+        command = ["bash", ROOT / "ascend310_infer" / "fuzz.sh", *arguments]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (finished.returncode, finished.stdout) == (2, "")
+        assert finished.stderr == "usage: bash fuzz.sh [SECONDS]\n"

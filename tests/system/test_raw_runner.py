@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C++ runner's mode of raw rows, with the real MindSpore Lite of the CPU: a model package and lines of text."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+from mindspore.train import mind_ir_pb2
+
+from src.checkpoint import find_checkpoint
+from src.criteo_like import write_rows
+from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
+from src.evaluation.recalibration import Method, Recalibration
+from src.package.package import MANIFEST_NAME, Package, PackagedFile
+from src.package.raw_encoding import RawEncoding
+from src.preprocessing.raw_rows import parse_chunk
+from tests.conftest import ROOT, make_rows
+from tests.fuzzed_rows import encode_in_cpp, encode_in_python
+from tests.numpy_deepfm import NumpyDeepFM
+from tests.packages import write_random_package
+from tests.processes import assert_refused
+
+ROWS = make_rows(2503, 3, 4, seed=9).split("\n")  # three batches, of which the last one is padded
+RECALIBRATION = Recalibration(Method.ISOTONIC, (-3.0, 0.0, 2.0), (-2.5, -0.2, 1.0))
+HEADER = "row,probability\n"
+TIMEOUT = 120
+
+
+@pytest.fixture(scope="module")
+def package(dataset, tmp_path_factory, cpu):
+    """A package with a recalibration, and next to it the checkpoint of which it was made."""
+    folder = tmp_path_factory.mktemp("raw") / "package"
+    write_random_package(folder, DatasetMeta.load(dataset), RECALIBRATION)
+    return folder
+
+
+@pytest.fixture
+def score(runner, package):
+    """Return a function that runs the runner with a text on stdin, and returns the finished process."""
+
+    def run_runner(*arguments, text="", model=package):
+        command = [runner, f"--model_path={model}", "--device_target=CPU", *arguments]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+
+    return run_runner
+
+
+@pytest.fixture
+def copied(package, tmp_path):
+    """A copy of the package, to be broken."""
+    return pathlib.Path(shutil.copytree(package, tmp_path / "package"))
+
+
+@pytest.fixture(scope="module")
+def expected(package):
+    """The probabilities of ROWS, in float64 from the weights of the checkpoint."""
+    parameters = find_checkpoint(package.with_name("package-checkpoint")).load_network().trainable_params()
+    network = NumpyDeepFM({parameter.name: parameter.asnumpy() for parameter in parameters}, hidden_count=2)
+    encoding = Package.load(package).encoding.encoder()
+    sparse_ids, dense_values = encoding.encode(parse_chunk("\n".join([*ROWS, ""]).encode(), 0, encoding.schema).frame)
+    return 1 / (1 + np.exp(-RECALIBRATION.map_logits(network.logits(sparse_ids, dense_values).ravel())))
+
+
+def scores_of(text):
+    """Return the row numbers and the probabilities of scores."""
+    assert text.startswith(HEADER)
+    rows, probabilities = zip(*(line.split(",") for line in text.splitlines()[1:]))
+    return list(map(int, rows)), np.array(probabilities, np.float64)
+
+
+def list_again(folder, *names):
+    """Give files of a package the digests that they have now, as one who breaks it on purpose may do."""
+    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    for name in names:
+        manifest["files"][name] = dataclasses.asdict(PackagedFile.of(folder / name))
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("has_label", [True, False])
+def test_scores_are_those_of_the_checkpoint(score, expected, tmp_path, has_label):
+    lines = ROWS if has_label else [line.split("\t", 1)[1] for line in ROWS]
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    finished = score(f"--input_path={tmp_path}/rows.txt", f"--output_path={tmp_path}/scores.csv")
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert finished.stderr.startswith(f"rows: 2503 {'with' if has_label else 'without'} a label, s: ")
+    rows, probabilities = scores_of((tmp_path / "scores.csv").read_text())
+    assert rows == list(range(1, 2504))
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+    assert probabilities.std() > 0.05
+
+
+def test_the_scores_are_the_same_bytes_for_any_number_of_threads(score, tmp_path):
+    (tmp_path / "rows.txt").write_text("\n".join(ROWS * 4))
+    outputs = {score(f"--input_path={tmp_path}/rows.txt", f"--threads={threads}").stdout for threads in (1, 2, 3, 8)}
+    assert len(outputs) == 1
+    assert outputs.pop().count("\n") == len(ROWS) * 4 + 1
+
+
+def test_rows_of_a_stream_are_answered_as_they_arrive(runner, package, expected):
+    command = [runner, f"--model_path={package}", "--device_target=CPU", "--max_delay_ms=1"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == HEADER
+        for number, (line, probability) in enumerate(zip(ROWS[:3], expected), 1):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            row, found = process.stdout.readline().split(",")
+            assert int(row) == number
+            assert float(found) == pytest.approx(probability, abs=1e-6)
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr.read().startswith("rows: 3 with a label, ")
+
+
+@pytest.mark.parametrize("choice", ["skip", "empty", "fail"])
+def test_malformed_rows_are_skipped_or_empty_or_end_the_program(score, tmp_path, choice):
+    text = f"{ROWS[0]}\nx\t1\n{ROWS[1]}\n"
+    (tmp_path / "scores.csv").write_text("old")
+    finished = score(f"--on_bad_row={choice}", f"--output_path={tmp_path}/scores.csv", text=text)
+    assert not (tmp_path / "scores.csv.partial").exists()
+    scores = (tmp_path / "scores.csv").read_text()
+    if choice == "fail":
+        fault = 'error: stdin line 2 has 2 columns, "x\\t1"; a row has 8: 1 label, 3 integers and 4 categories,'
+        assert_refused(finished, fault)
+        assert scores == "old"
+        return
+    assert finished.returncode == 0
+    assert "malformed: 1 (1 columns); line 2 has 2 columns" in finished.stderr
+    numbers = [line.split(",")[0] for line in scores.splitlines()[1:]]
+    assert numbers == (["1", "3"] if choice == "skip" else ["1", "2", "3"])
+    assert ("\n2,\n" in scores) == (choice == "empty")
+
+
+def test_unlike_rows_are_reported(score):
+    text = "".join("\t".join([*line.split("\t")[:4], "new", "new", "new", "new"]) + "\n" for line in ROWS[:200])
+    finished = score(text=text)
+    assert "warning: rates that differ most from the training rows': C" in finished.stderr
+    assert " OOV 1.000 instead of 0." in finished.stderr
+
+
+def test_an_input_that_does_not_exist_and_an_output_that_cannot_be_written_are_refused(score, tmp_path):
+    assert_refused(score("--input_path=none.txt"), "--input_path=none.txt: cannot be read (No such file or directory)")
+    assert_refused(score(f"--output_path={tmp_path}/none/scores.csv"), "cannot be written (No such file or directory)")
+    assert_refused(score("--output_path=/dev/full", text=ROWS[0]), "/dev/full: cannot be written (No space left on")
+
+
+def test_a_package_of_another_format_or_with_other_files_is_refused(score, copied):
+    content = (copied / "model.onnx").read_bytes()
+    (copied / "model.onnx").write_bytes(content[:-1])
+    assert_refused(
+        score(model=copied), f"{copied}/model.onnx: holds {len(content) - 1} bytes instead of {len(content)}"
+    )
+    (copied / "model.onnx").write_bytes(content[:-1] + b"x")
+    assert_refused(score(model=copied), f"{copied}/model.onnx: its SHA-256 is not that of package.json")
+    (copied / "model.onnx").unlink()
+    assert_refused(score(model=copied), f"{copied}/model.onnx: no such file; copy the package again")
+    manifest = (copied / MANIFEST_NAME).read_text()
+    (copied / MANIFEST_NAME).write_text(manifest.replace('"format_version": 1', '"format_version": 2'))
+    assert_refused(score(model=copied), "was written by a newer version of this project", "update this program")
+    (copied / MANIFEST_NAME).write_text(manifest.replace('"model.onnx": {', '"../model.onnx": {'))
+    assert_refused(score(model=copied), "lists a file that is no plain name of this folder")
+    (copied / MANIFEST_NAME).write_text(manifest[:-100])
+    assert_refused(score(model=copied), f"{copied}/package.json: is not JSON")
+    assert_refused(score(model=copied.parent / "none"), "none: no such folder")
+
+
+def test_a_vocabulary_that_is_not_the_models_is_refused(score, copied):
+    path = copied / VOCABULARY_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    first, second = lines[-2].split("\t"), lines[-1].split("\t")
+    lines[-2:] = ["\t".join([first[0], second[1], *first[2:]]), "\t".join([second[0], first[1], *second[2:]])]
+    path.write_text("".join(lines))
+    list_again(copied, VOCABULARY_NAME)
+    assert_refused(score(model=copied), f"{path}: is not the vocabulary of the model; copy the package again")
+    manifest = json.loads((copied / MANIFEST_NAME).read_text())
+    manifest["data"]["vocabulary_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copied / MANIFEST_NAME).write_text(json.dumps(manifest))
+    assert_refused(score(model=copied), "model.mindir: its vocabulary_sha256 is not that of package.json")
+
+
+def test_the_weights_of_another_model_are_refused(score, copied, make_dataset, tmp_path):
+    model = mind_ir_pb2.ModelProto.FromString((copied / "model.mindir").read_bytes())
+    [bias] = [parameter for parameter in model.graph.parameter if parameter.name.endswith(":bias")]
+    bias.raw_data = np.array([5], np.float32).tobytes()
+    (copied / "model.mindir").write_bytes(model.SerializeToString())
+    list_again(copied, "model.mindir")
+    assert_refused(score(model=copied), f"{copied}: the score of golden row ")
+    write_random_package(tmp_path / "other", DatasetMeta.load(make_dataset("--threshold=9")))
+    shutil.copyfile(tmp_path / "other" / "model.mindir", copied / "model.mindir")
+    list_again(copied, "model.mindir")
+    assert_refused(score(model=copied), f"{copied}/model.mindir: its data identity is not that of package.json")
+
+
+def test_a_stopped_program_leaves_an_earlier_output(runner, package, tmp_path):
+    (tmp_path / "scores.csv").write_text("old")
+    command = [runner, f"--model_path={package}", "--device_target=CPU", f"--output_path={tmp_path}/scores.csv"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(f"{ROWS[0]}\n".encode())
+        process.stdin.flush()
+        while not (tmp_path / "scores.csv.partial").exists():
+            os.sched_yield()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == -signal.SIGTERM
+    assert (tmp_path / "scores.csv").read_text() == "old"
+
+
+def test_a_reader_that_ends_early_ends_the_program_without_an_error(runner, package, tmp_path):
+    (tmp_path / "rows.txt").write_text("\n".join(ROWS * 20))
+    command = f"set -o pipefail; '{runner}' --model_path='{package}' --device_target=CPU < rows.txt | head -n 2"
+    finished = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.stdout.startswith(f"{HEADER}1,0.")
+    assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_generated_rows_are_encoded_as_in_python(data, tmp_path):
+    options = ("-DUNIT_TESTS=ON", "-DCMAKE_UNITY_BUILD=ON")
+    build = tmp_path / "build"
+    for command in (
+        ["cmake", "-S", ROOT / "ascend310_infer", "-B", build, *options],
+        ["cmake", "--build", build, "--target", "print_encoded"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    write_rows(tmp_path / "rows.txt", 100_000, seed=3)
+    content = (tmp_path / "rows.txt").read_bytes()
+    encoding = RawEncoding.of_dataset(DatasetMeta.load(data))
+    found = encode_in_cpp(build, encoding, content, tmp_path / "package")
+    expected = encode_in_python(encoding, content)
+    assert len(found) == 100_001
+    assert [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]] == []
