@@ -35,7 +35,8 @@ COLUMNS = {"I1": [1], "I2": [2], "I3": [3], "C1": ["a"], "C2": ["b"], "C3": ["c"
 
 def valid_request():
     """Return a request that the server accepts."""
-    return {"id": "1", "inputs": [tensor("rows", [GOOD_ROW, GOOD_ROW])], "outputs": [{"name": "probability"}]}
+    inputs, outputs = [tensor("rows", [GOOD_ROW, GOOD_ROW])], [{"name": "probability"}]
+    return {"id": "1", "inputs": inputs, "outputs": outputs, "parameters": {"explain": False}}
 
 
 def column_request():
@@ -83,11 +84,20 @@ def literals(dice):
 def wrong_types(dice):
     """Replace one value of a valid request by one of another type."""
     request = valid_request()
-    positions = [(request, "inputs"), (request, "outputs"), (request, "id"), (request["inputs"], 0)]
+    positions = [
+        (request, "inputs"),
+        (request, "outputs"),
+        (request, "id"),
+        (request, "parameters"),
+        (request["inputs"], 0),
+    ]
+    positions += [(request["parameters"], "explain")]
     positions += [(request["inputs"][0], key) for key in ("name", "shape", "datatype", "data")]
     positions += [(request["inputs"][0]["data"], 1), (request["inputs"][0]["shape"], 0)]
     holder, key = dice.choice(positions)
-    holder[key] = dice.choice([junk for junk in JUNK if type(junk) is not type(holder[key]) and (junk or key == 0)])
+    is_optional = key in ("outputs", "id", "parameters", "explain")
+    others = [junk for junk in JUNK if type(junk) is not type(holder[key]) and not (is_optional and junk is None)]
+    holder[key] = dice.choice(others)
     return json.dumps(request).encode()
 
 

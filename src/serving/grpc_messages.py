@@ -11,17 +11,22 @@ import grpc
 
 from src.serving.infer_request import (
     BYTES,
-    PROBABILITY,
+    EXPLAIN,
+    FP32,
+    FP64,
+    INT64,
     InferRequest,
+    InferResponse,
     Tensor,
     check_datatype,
     check_outputs,
     check_shape,
 )
 from src.serving.request_errors import RequestError
-from src.serving.service import MODEL_NAME, Prediction
+from src.serving.service import MODEL_NAME
 
 PROTO = "src/serving/open_inference_grpc.proto"  # below the folder of serve.py
+CONTENTS = {BYTES: "bytes_contents", INT64: "int64_contents", FP32: "fp32_contents", FP64: "fp64_contents"}
 LENGTH = struct.Struct("<I")
 
 
@@ -37,15 +42,15 @@ def read_request(message: Any) -> InferRequest:
     if raw and len(raw) != len(message.inputs):
         raise RequestError("raw_input_contents must have an element for each input")
     tensors = [_read_tensor(each, raw[index] if raw else None) for index, each in enumerate(message.inputs)]
-    return InferRequest(message.id, tensors)
+    explain = EXPLAIN in message.parameters and message.parameters[EXPLAIN].bool_param
+    return InferRequest(message.id, tensors, explain)
 
 
 def _read_tensor(message, raw):
     where = f"input {message.name[:60]!a}"
     check_datatype(where, message.datatype)
     if raw is None:
-        contents = message.contents
-        data = list(contents.bytes_contents if message.datatype == BYTES else contents.int64_contents)
+        data = list(getattr(message.contents, CONTENTS[message.datatype]))
     else:
         data = _split_texts(where, raw) if message.datatype == BYTES else _split_integers(where, raw)
     check_shape(where, message.shape, len(data))
@@ -71,15 +76,19 @@ def _split_integers(where, raw):
     return list(struct.unpack(f"<{len(raw) // 8}q", raw))
 
 
-def write_prediction(messages: Any, prediction: Prediction, raw: bool) -> Any:
-    """Return a ModelInferResponse.  raw: whether the probabilities are float32 in little endian, as raw inputs are."""
-    probabilities = prediction.probabilities
-    response = messages.ModelInferResponse(
-        model_name=MODEL_NAME, model_version=prediction.version, id=prediction.request_id
-    )
-    output = response.outputs.add(name=PROBABILITY, datatype="FP32", shape=[len(probabilities), 1])
-    if raw:
-        response.raw_output_contents.append(probabilities.astype("<f4").tobytes())
-    else:
-        output.contents.fp32_contents.extend(probabilities.tolist())
-    return response
+def write_response(messages: Any, response: InferResponse, raw: bool) -> Any:
+    """Return a ModelInferResponse.  raw: whether its contents are bytes, as raw inputs are."""
+    message = messages.ModelInferResponse(model_name=MODEL_NAME, model_version=response.version, id=response.id)
+    for output in response.outputs:
+        tensor = message.outputs.add(name=output.name, datatype=output.datatype, shape=[len(output.data), 1])
+        if raw:
+            message.raw_output_contents.append(_join(output))
+        else:
+            getattr(tensor.contents, CONTENTS[output.datatype]).extend(output.data)
+    return message
+
+
+def _join(output):
+    if output.datatype == BYTES:
+        return b"".join(LENGTH.pack(len(text)) + text for text in output.data)
+    return output.data.astype("<f4" if output.datatype == FP32 else "<f8").tobytes()

@@ -5,7 +5,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from src.common.errors import UserError
-from src.serving.grpc_messages import load_messages, read_request, write_prediction
+from src.serving.grpc_messages import load_messages, read_request, write_response
 from src.serving.request_errors import RequestError
 from src.serving.service import MODEL_NAME, PLATFORM, Service
 
@@ -88,10 +88,10 @@ class _Methods:
             with self._service.counted("grpc"):
                 served = self._service.served(request.model_name, request.model_version)
                 with self._service.admitted_body(request.ByteSize()):
-                    prediction = await self._service.infer(read_request(request), served)
+                    response = await self._service.infer(read_request(request), served)
         except RequestError as error:
             await _abort(context, error)
-        return write_prediction(self.messages, prediction, raw=bool(request.raw_input_contents))
+        return write_response(self.messages, response, raw=bool(request.raw_input_contents))
 
     async def _served(self, name, version, context):
         try:

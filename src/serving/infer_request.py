@@ -3,29 +3,44 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from src.serving.request_errors import RequestError
 
-BYTES, INT64 = "BYTES", "INT64"
-PROBABILITY = "probability"  # the only output
+BYTES, INT64, FP32, FP64 = "BYTES", "INT64", "FP32", "FP64"
+PROBABILITY = "probability"  # the only output that can be requested by name
+EXPLAIN = "explain"  # the parameter that adds the parts of the logit to the outputs
 SMALLEST_INT64, LARGEST_INT64 = -(2**63), 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input of n elements.  data: bytes or int, by datatype.  Its shape has been checked, [n] or [n, 1]."""
+    """An input or output of n rows, one element each.
+
+    data: BYTES and INT64 as lists of bytes and int, FP32 and FP64 as arrays of numpy.
+    """
 
     name: str
     datatype: str
-    data: list
+    data: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class InferRequest:
-    """The content of a request.  id: "" if it has none."""
+    """The content of a request.  id: "" if it has none.  explain: whether the parts of the logit are asked for."""
 
     id: str
     tensors: list[Tensor]
+    explain: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class InferResponse:
+    """The answer to a request.  id: that of the request.  version: of the model."""
+
+    id: str
+    version: str
+    outputs: list[Tensor]
 
 
 def check_shape(where: str, shape: Sequence[object], count: int) -> None:

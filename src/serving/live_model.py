@@ -9,28 +9,28 @@ import pathlib
 from collections.abc import Callable
 
 from src.common.errors import UserError
-from src.common.files import file_sha256
 from src.package import ClickModel
 from src.package.model import load_package
-from src.package.package import GOLDEN_ROWS_NAME, MANIFEST_NAME, Package
+from src.package.package import GOLDEN_ROWS_NAME, Package
 
 SECONDS_BETWEEN_CHECKS = 1.0
 EXAMPLE_ROWS = 5
 THREADS = 1  # of onnxruntime: the other cores read requests and write responses
-VERSION_DIGITS = 12  # of the SHA-256 of package.json
+VERSION_DIGITS = 12
 LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class ServedModel:
-    """A model.
-
-    version: the same for the same package, another for any other.  example_rows: lines of generated rows.
-    """
+    """A model.  example_rows: lines of generated rows."""
 
     model: ClickModel
-    version: str
     example_rows: bytes
+
+    @property
+    def version(self) -> str:
+        """The first digits of the digest of the package: the same for the same package, others for any other."""
+        return self.model.digest[:VERSION_DIGITS]
 
 
 class LiveModel:
@@ -76,9 +76,8 @@ class LiveModel:
 
 def _load(path):
     model = load_package(Package.load(path), THREADS)
-    version = file_sha256(path / MANIFEST_NAME)[:VERSION_DIGITS]
     golden_rows = (path / GOLDEN_ROWS_NAME).read_bytes().split(b"\n")
-    return ServedModel(model, version, b"\n".join([*golden_rows[:EXAMPLE_ROWS], b""]))
+    return ServedModel(model, b"\n".join([*golden_rows[:EXAMPLE_ROWS], b""]))
 
 
 def _fingerprint(path):

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from src.serving.request_errors import MalformedRows, Overloaded, RequestError, SlowBody, UnsupportedBody
-from src.serving.rest_messages import read_request, write_json, write_prediction
+from src.serving.rest_messages import read_request, write_json, write_response
 from src.serving.service import MODEL_NAME, PLATFORM, Service, check_size
 
 SECONDS_PER_BODY = 30  # in which a body must have arrived
@@ -85,8 +85,8 @@ class _Endpoints:
             served = self._served(request)
             with self._service.admitted_body(_body_bytes(request, self._service.max_body_bytes)):
                 body = await _read_body(request, self._service.max_body_bytes)
-                prediction = await self._service.infer(read_request(body), served)
-            return Response(write_prediction(prediction), media_type="application/json")
+                response = await self._service.infer(read_request(body), served)
+            return Response(write_response(response), media_type="application/json")
 
     def _served(self, request):
         return self._service.served(request.path_params["name"], request.path_params.get("version", ""))

@@ -7,20 +7,21 @@ import orjson
 
 from src.serving.infer_request import (
     BYTES,
+    EXPLAIN,
     INT64,
     LARGEST_INT64,
-    PROBABILITY,
     SMALLEST_INT64,
     InferRequest,
+    InferResponse,
     Tensor,
     check_datatype,
     check_outputs,
     check_shape,
 )
 from src.serving.request_errors import RequestError
-from src.serving.service import MODEL_NAME, Prediction
+from src.serving.service import MODEL_NAME
 
-KINDS = {dict: "an object", list: "a list", str: "a text"}
+KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
 
 
 def read_request(body: bytes) -> InferRequest:
@@ -31,12 +32,10 @@ def read_request(body: bytes) -> InferRequest:
         raise RequestError(f"the body is not JSON: {error}") from error
     _check_kind(content, dict, "the body")
     inputs = _get(content, "inputs", list, "the body")
-    outputs = content.get("outputs") or []
-    _check_kind(outputs, list, "outputs")
+    outputs = _get_optional(content, "outputs", list)
     check_outputs([each.get("name") if isinstance(each, dict) else None for each in outputs])
-    request_id = content.get("id") or ""
-    _check_kind(request_id, str, "id")
-    return InferRequest(request_id, [_read_tensor(each) for each in inputs])
+    explain = _get_optional(_get_optional(content, "parameters", dict), EXPLAIN, bool)
+    return InferRequest(_get_optional(content, "id", str), [_read_tensor(each) for each in inputs], explain)
 
 
 def _read_tensor(content):
@@ -68,17 +67,29 @@ def _get(content, key, kind, where):
     return content[key]
 
 
+def _get_optional(content, key, kind):
+    """Return a value; an empty one, or False, if there is none."""
+    if content.get(key) is None:
+        return kind()
+    _check_kind(content[key], kind, key)
+    return content[key]
+
+
 def _check_kind(value, kind, where):
     if type(value) is not kind:
         raise RequestError(f"{where} must be {KINDS[kind]}")
 
 
-def write_prediction(prediction: Prediction) -> bytes:
-    """Return the body of a response; a probability has the fewest digits that tell its float32 from all others."""
-    probabilities = prediction.probabilities
-    output = {"name": PROBABILITY, "shape": [len(probabilities), 1], "datatype": "FP32", "data": probabilities}
-    content: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": prediction.version, "outputs": [output]}
-    return write_json(content | ({"id": prediction.request_id} if prediction.request_id else {}))
+def write_response(response: InferResponse) -> bytes:
+    """Return the body of a response; a number has the fewest digits that tell it from all others of its type."""
+    content: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": response.version}
+    content["outputs"] = [_describe(output) for output in response.outputs]
+    return write_json(content | ({"id": response.id} if response.id else {}))
+
+
+def _describe(output):
+    data = [text.decode() for text in output.data] if output.datatype == BYTES else output.data
+    return {"name": output.name, "shape": [len(data), 1], "datatype": output.datatype, "data": data}
 
 
 def write_json(content: object) -> bytes:

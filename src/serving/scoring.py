@@ -5,9 +5,11 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 from src.package import BadRowsError, ClickModel
 from src.serving.few_rows import read_columns, score_columns
+from src.serving.infer_request import BYTES, FP64, Tensor
 from src.serving.request_errors import MalformedRows
 
 FEW_ROWS = 2000  # up to here plain Python takes less time than polars
@@ -40,3 +42,14 @@ def _answer_alone(model, lines):
         return error
     except BadRowsError as error:
         return MalformedRows(error.faults, error.count, len(lines))
+
+
+def explain_rows(model: ClickModel, lines: list[bytes]) -> list[Tensor]:
+    """Return the parts of the logits of rows that have been scored, as outputs; see Explanation.to_frame."""
+    frame = model.explain(lines).to_frame()
+    return [
+        Tensor(column.name, BYTES, [text.encode() for text in column])
+        if column.dtype == pl.String
+        else Tensor(column.name, FP64, column.to_numpy())
+        for column in frame
+    ]

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service behind both protocols: a request becomes rows, is admitted, and scored in a batch."""
 
+import asyncio
 import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
-import numpy as np
-
 from src.serving.admission import Admission
 from src.serving.batching import Batcher
-from src.serving.infer_request import BYTES, INT64, PROBABILITY, InferRequest
+from src.serving.infer_request import BYTES, FP32, INT64, PROBABILITY, InferRequest, InferResponse, Tensor
 from src.serving.live_model import LiveModel, ServedModel
 from src.serving.metrics import Metrics
 from src.serving.raw_lines import ROWS, to_lines
 from src.serving.request_errors import MalformedRows, Overloaded, RequestError, RequestTooLarge, UnknownModel
-from src.serving.scoring import score_requests
+from src.serving.scoring import explain_rows, score_requests
 
 MODEL_NAME = "deepfm"
 PLATFORM = "onnx_onnxv1"
-MAX_BATCH_ROWS = 1000  # with more, rows/s no longer grow, but the requests wait longer
+MAX_BATCH_ROWS = 10_000  # so many take about 0.1 s, for which other requests wait
+MAX_EXPLAINED_ROWS = 1000  # of a request
 BODIES_IN_FLIGHT = 8  # largest bodies that fit the memory for bodies in progress
 
 
@@ -31,15 +31,6 @@ class TensorInfo:
     name: str
     datatype: str
     shape: tuple[int, int] = (-1, 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """The answer to a request.  probabilities: float32 [n]."""
-
-    request_id: str
-    version: str
-    probabilities: np.ndarray
 
 
 class Service:
@@ -72,14 +63,20 @@ class Service:
         with self._bytes.admitted(byte_count):
             yield
 
-    async def infer(self, request: InferRequest, served: ServedModel) -> Prediction:
+    async def infer(self, request: InferRequest, served: ServedModel) -> InferResponse:
         """Score a request; RequestError if it is refused."""
         schema = served.model.encoder.schema
         lines = to_lines(request.tensors, schema.integer_names, schema.category_names)
+        if request.explain and len(lines) > MAX_EXPLAINED_ROWS:
+            raise RequestTooLarge(
+                f"{len(lines):,} rows are to be explained, the limit is {MAX_EXPLAINED_ROWS:,}; split it"
+            )
         with self._rows.admitted(len(lines)):
-            probabilities = await self._batcher.submit(served.model, lines)
+            outputs = [Tensor(PROBABILITY, FP32, await self._batcher.submit(served.model, lines))]
+            if request.explain:
+                outputs += await asyncio.to_thread(explain_rows, served.model, lines)
         self.metrics.rows.inc(len(lines))
-        return Prediction(request.id, served.version, probabilities)
+        return InferResponse(request.id, served.version, outputs)
 
     @contextlib.contextmanager
     def counted(self, protocol: str) -> Iterator[None]:
@@ -109,8 +106,8 @@ class Service:
         return [TensorInfo(ROWS, BYTES), *integers, *(TensorInfo(name, BYTES) for name in schema.category_names)]
 
     def outputs(self) -> list[TensorInfo]:
-        """Return the metadata of the outputs."""
-        return [TensorInfo(PROBABILITY, "FP32")]
+        """Return the metadata of the output that every response has."""
+        return [TensorInfo(PROBABILITY, FP32)]
 
 
 def check_size(byte_count: int, max_bytes: int) -> None:

@@ -13,6 +13,7 @@ import time
 
 import grpc
 import numpy as np
+import polars as pl
 import pytest
 
 from src.package import load_model
@@ -83,6 +84,28 @@ def test_every_form_of_rows_has_the_probabilities_of_the_python_api(server, line
 def test_few_and_many_rows_are_scored_alike(server, lines, expected, count):
     found = server.infer(tensor("rows", (lines * 2)[:count])).probabilities
     assert are_close(found, np.tile(expected, 2)[:count])
+
+
+def test_an_explanation_has_the_parts_of_each_logit(server, client, packages, lines):
+    frame = load_model(packages[0]).explain(lines).to_frame()
+    response = server.infer(tensor("rows", lines), parameters={"explain": True})
+    outputs = {output["name"]: output["data"] for output in response.content["outputs"]}
+    assert list(outputs) == ["probability", *frame.columns]
+    for name in frame.columns:
+        assert outputs[name] == frame[name].to_list()
+    assert are_close(1 / (1 + np.exp(-np.array(outputs["logit"]))), outputs["probability"])
+    fields = {
+        "model_name": "deepfm",
+        "inputs": [grpc_input("rows", lines)],
+        "parameters": {"explain": {"bool_param": True}},
+    }
+    called = client.call("ModelInfer", **fields)
+    assert [(each.name, each.datatype) for each in called.outputs] == [
+        (each["name"], each["datatype"]) for each in response.content["outputs"]
+    ]
+    assert list(called.outputs[1].contents.fp64_contents) == outputs["bias"]
+    refused = server.infer(tensor("rows", lines * 4), parameters={"explain": True})
+    assert refused.status == 413 and "1,200 rows are to be explained" in refused.content["error"]
 
 
 def test_a_response_names_the_model_its_version_and_the_request(server, lines):
@@ -284,10 +307,24 @@ def test_grpc_has_the_probabilities_of_the_python_api(client, server, lines, exp
     assert are_close(response.outputs[0].contents.fp32_contents, expected)
 
 
-def test_grpc_raw_contents_are_answered_by_raw_contents(client, lines, expected):
+def raw_bytes(column):
+    """Return a column of an explanation as the raw contents of a tensor."""
+    if column.dtype == pl.String:
+        return b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in column)
+    return column.to_numpy().astype("<f8").tobytes()
+
+
+def test_grpc_raw_contents_are_answered_by_raw_contents(client, packages, lines, expected):
     raw = b"".join(struct.pack("<I", len(line.encode())) + line.encode() for line in lines)
     inputs = [{"name": "rows", "datatype": "BYTES", "shape": [len(lines)]}]
-    response = client.call("ModelInfer", model_name="deepfm", inputs=inputs, raw_input_contents=[raw])
+    parameters = {"explain": {"bool_param": True}}
+    response = client.call(
+        "ModelInfer", model_name="deepfm", inputs=inputs, raw_input_contents=[raw], parameters=parameters
+    )
+    frame = load_model(packages[0]).explain(lines).to_frame()
+    assert [each.name for each in response.outputs] == ["probability", *frame.columns]
+    for output, content in list(zip(response.outputs, response.raw_output_contents))[1:]:
+        assert content == raw_bytes(frame[output.name])
     assert are_close(np.frombuffer(response.raw_output_contents[0], "<f4"), expected)
     inputs, contents = [], []
     for each in column_inputs(lines, "INT64"):

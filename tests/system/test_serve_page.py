@@ -60,7 +60,7 @@ def score(page, rows):
     page.click("#score")
     expect(page.locator("#message")).to_contain_text("scored")
     cells = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
-    return page.eval_on_selector_all("#results tbody tr", cells)
+    return page.eval_on_selector_all("#results > tbody > tr", cells)
 
 
 def test_pasted_rows_get_their_probabilities(open_page, packages, server):
@@ -70,11 +70,26 @@ def test_pasted_rows_get_their_probabilities(open_page, packages, server):
     expected = load_model(packages[0]).predict(GOOD_ROWS)
     assert [row[0] for row in cells] == ["1", "2", "3"]
     np.testing.assert_allclose([float(row[1]) for row in cells], expected, atol=6e-6)
-    widths = page.eval_on_selector_all(".bar", "bars => bars.map(bar => parseFloat(bar.style.width))")
+    widths = page.eval_on_selector_all(
+        "#results > tbody > tr > td > .bar", "bars => bars.map(bar => parseFloat(bar.style.width))"
+    )
     np.testing.assert_allclose(widths, 100 * expected, rtol=1e-3)
     assert page.inner_text("#message") == "3 rows scored."
     assert not messages
     assert all(url.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for url in requests)
+
+
+def test_the_explanation_of_a_row_sums_to_its_logit(open_page, packages):
+    page, _, _ = open_page()
+    score(page, GOOD_ROWS)
+    summary = page.locator("summary").nth(1)
+    summary.click()
+    table = page.locator("details table").nth(1)
+    assert table.is_visible() and not page.locator("details table").first.is_visible()
+    parts = dict(row.split("\t")[:2] for row in table.inner_text().split("\n") if "\t" in row)
+    logit = float(parts.pop("logit"))
+    assert abs(sum(map(float, parts.values())) - logit) < 5e-5 * (len(parts) + 1)
+    assert abs(logit - load_model(packages[0]).explain(GOOD_ROWS).logits[1]) < 6e-5
 
 
 def test_malformed_rows_show_their_reason_next_to_the_scores_of_the_others(open_page):
@@ -107,6 +122,7 @@ def test_without_rows_it_asks_for_some(open_page):
 def test_no_part_is_wider_than_the_window(open_page, width):
     page, _, _ = open_page(width)
     score(page, [GOOD_ROWS[0], "x" * 500])
+    page.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
