@@ -105,7 +105,7 @@ def _category_ids(graph, encoder):
     names = encoder.schema.category_names
     if encoder.schema.categories_are_ids:
         return names
-    return [graph.encode_labels(name, *_ids_of(encoder, name)) for name in names]
+    return [graph.encode_texts(name, *_ids_of(encoder, name)) for name in names]
 
 
 def _bucket_ids(graph, encoder):
@@ -121,7 +121,7 @@ def _bucket_ids(graph, encoder):
 def _bucket_ids_of(graph, encoder, name, buckets):
     ids, oov = _ids_of(encoder, name)
     by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): id_ for bucket, id_ in ids.items()}
-    return graph.encode_labels(buckets, by_bucket, oov)
+    return graph.encode_integers(buckets, by_bucket, oov)
 
 
 def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
