@@ -81,7 +81,9 @@ def test_many_rows_of_several_requests_are_split_as_they_came(model):
 
 def test_at_most_twenty_malformed_rows_are_named(model):
     lines = [b"x"] * 30 + [b"1\t2\t3\ta\tb\tc\td"]
-    with pytest.raises(BadRowsError, match=r"^line 1 has 1 column, .*; and 29 more$") as error:
+    with pytest.raises(
+        BadRowsError, match=r"^line 1 has 1 column, .* a row has 3 integers and 4 .*; and 29 more$"
+    ) as error:
         model.predict(lines)
     (answer,) = score_requests(model, [lines])
     assert str(answer).startswith("30 of 31 rows are malformed: ") and str(answer).endswith("; ...")

@@ -15,10 +15,14 @@ import pytest
 
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.evaluation.recalibration import Recalibration
+from src.export.package import write_package
 from src.package import load_model
-from src.package.model import load_package
+from src.package.checkpoint_network import as_network
+from src.package.model import ClickModel, load_package
 from src.package.package import MINDIR_BATCH_ROWS, Package
+from src.package.raw_encoding import RawEncoding
 from src.package.runtime import MindIRNetwork, choose_runtime
 from tests.json_files import strict_json
 from tests.packages import golden_lines, raw_inputs, write_random_package
@@ -355,6 +359,26 @@ def test_a_package_with_its_tables_in_a_file_of_their_own_scores_and_explains_al
     model, expected = load_model(large.path), load_model(folder)
     assert np.array_equal(model.predict(lines), expected.predict(lines))
     assert np.array_equal(model.explain(lines).logits, expected.explain(lines).logits)
+
+
+@pytest.mark.slow
+def test_a_package_of_more_than_1_gb_scores_as_its_network_does(make_dataset, tmp_path, cpu):
+    """10,500,000 ids of 24 + 1 values are 1.05 GB."""
+    rows = [f"{row % 2}\t{row}\t2\t\t{row * 10_510}\t1\t2\t3" for row in range(1000)]
+    data = DatasetMeta.load(make_dataset("--skip_id_convert=1", content="\n".join(rows)))
+    network = DeepFM(DeepFMConfig(data.vocabulary_size, len(data.sparse_fields), len(data.dense_fields), 24, (8,)))
+    random = np.random.default_rng(3)
+    # In place, as a copy would take as much memory again.
+    network.embedding.asnumpy()[:] = random.normal(0, 0.1, network.embedding.shape).astype(np.float32)
+    encoding = RawEncoding.of_dataset(data)
+    lines = [row.partition("\t")[2] for row in rows[-50:]]
+    expected = ClickModel(encoding, as_network(DeepFMPredict(network), None)).predict(lines)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_package(folder, network, encoding, None, {"valid": None, "test": None})
+    assert (folder / "model.onnx.data").stat().st_size > 10**9 and not (folder / "model.mindir").exists()
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(load_model(folder).predict(lines), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", ["remove", "truncate", "unlist"])
