@@ -180,7 +180,7 @@ def largest_difference(folder: pathlib.Path) -> float:
 
 
 def print_stages(folder: pathlib.Path) -> None:
-    """Print the time of each stage of predict.py, alone, for each row: in processor time, of all threads together."""
+    """Print the processor time of a row in each stage of predict.py alone, and in all with the lines that are written."""
     from src.package import load_model
     from src.preprocessing.raw_file import read_chunks
     from src.preprocessing.raw_rows import parse_chunk
@@ -197,9 +197,8 @@ def print_stages(folder: pathlib.Path) -> None:
     _, network_seconds = processor_seconds(lambda: [model.network(*inputs) for inputs in encoded])
     _, total_seconds = processor_seconds(lambda: [scorer(NumberedChunk(each, 0)) for each in chunks])
     stages = {"read": read_seconds, "parse": parse_seconds, "encode": encode_seconds, "network": network_seconds}
-    others = total_seconds - parse_seconds - encode_seconds - network_seconds
     rows = sum(frame.height for frame in parsed)
-    for stage, seconds in {**stages, "count, write": others}.items():
+    for stage, seconds in {**stages, "all but read": total_seconds}.items():
         print(f"{stage:14} {1e6 * seconds / rows:6.2f} us/row")
 
 

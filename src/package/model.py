@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained model that scores raw rows."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -76,6 +77,11 @@ def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
         raise UserError(f"{path}: no such model; expected is a package or a folder of checkpoints")
     if (path / MANIFEST_NAME).is_file():
         return load_package(Package.load(path), threads)
+    if not importlib.util.find_spec("mindspore"):
+        raise UserError(
+            f"{path} holds no {MANIFEST_NAME}; a checkpoint needs MindSpore, which is not installed: export it with "
+            "--file_format=PACKAGE where it is, and use the package"
+        )
     from src.package.checkpoint_network import load_checkpoint  # here, as it imports MindSpore
 
     return ClickModel(*load_checkpoint(path))

@@ -131,8 +131,8 @@ def test_every_form_of_the_rows_gives_the_same_scores(trained, rows, run, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*forms, "scores.csv"])
 
 
-@pytest.mark.parametrize(("absent", "model"), [("mindspore", "model"), ("onnxruntime", "model")])
-def test_either_runtime_is_enough(trained, rows, tmp_path, absent, model):
+@pytest.mark.parametrize("absent", ["mindspore", "onnxruntime"])
+def test_either_runtime_is_enough(trained, rows, tmp_path, absent):
     (tmp_path / "rows.txt").write_text("".join(rows[0][:1500]))
     arguments = flags(trained, tmp_path / "rows.txt", tmp_path / "scores.csv")
     without = [sys.executable, "-c", WITHOUT, f"{absent},{NOT_NEEDED if absent == 'mindspore' else ''}", *arguments]
@@ -148,6 +148,13 @@ def test_without_any_runtime_the_error_says_what_to_install(trained, many_rows, 
     without = [sys.executable, "-c", WITHOUT, "mindspore,onnxruntime", *arguments]
     finished = subprocess.run(without, check=False, cwd=ROOT, capture_output=True, text=True)
     assert_refused(finished, "a model needs onnxruntime or MindSpore; pip install onnxruntime")
+
+
+def test_a_checkpoint_without_mindspore_is_refused(trained, many_rows, tmp_path):
+    arguments = [*flags(trained, many_rows, tmp_path / "scores.csv"), f"--model_path={trained / 'checkpoint'}"]
+    without = [sys.executable, "-c", WITHOUT, "mindspore", *arguments]
+    finished = subprocess.run(without, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert_refused(finished, "checkpoint holds no package.json; a checkpoint needs MindSpore, which is not installed")
 
 
 def test_explained_rows_sum_to_the_logit_of_the_probability(trained, rows, run, tmp_path):
