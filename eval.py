@@ -12,6 +12,7 @@ if __name__ == "__main__":
     )
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -27,7 +28,11 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
-from src.evaluation.evaluate import Evaluation, evaluate_split
+from src.evaluation.evaluate import Evaluation, evaluate_split, predict
+from src.evaluation.fit_recalibration import Fit, fit_recalibration
+from src.evaluation.metrics import chance_calibration_error, describe_metrics
+from src.evaluation.predictions_file import write_predictions
+from src.evaluation.record import RECORD_NAME, EvaluationRecord
 from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
 from src.training.precision import choose_precision
@@ -48,21 +53,32 @@ def evaluate(config: Config) -> None:
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
     data.check_field(config.by_field)
+    record = EvaluationRecord.load(checkpoint.path, checkpoint.sha256)
     with contextlib.ExitStack() as stack:
-        ranks.first_does(lambda: stack.enter_context(prepared(outputs(config))))
+        ranks.first_does(lambda: stack.enter_context(prepared(outputs(config, checkpoint))))
         check_memory(checkpoint, config.batch_size, device.target, ranks)
-        network = checkpoint.load_network(precision.dense_dtype)
+        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype))
+        if config.fit_calibration:
+            fit = fit_to_validation(predictor, data, config.batch_size, ranks)
+            record = EvaluationRecord(None, fit.recalibration, fit.rows)
         test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
-        evaluation = evaluate_split("test", DeepFMPredict(network), test_data, ranks, slices=slices)
+        evaluation = evaluate_split(
+            "test", predictor, test_data, ranks, slices=slices, recalibration=record.recalibration
+        )
         if ranks.is_first:
-            write_results(evaluation, checkpoint, data, config)
+            record = dataclasses.replace(record, test=evaluation.metrics)
+            keep(record, checkpoint, is_fitted=config.fit_calibration)
+            write_results(evaluation, record, checkpoint, data, config)
 
 
-def outputs(config: Config) -> list[Output]:
+def outputs(config: Config, checkpoint: Checkpoint) -> list[Output]:
     """Return the Outputs of an evaluation."""
-    report = [] if config.report_path is None else [Output("report_path", config.report_path, Kind.FILE)]
-    return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *report]
+    files = {"report_path": config.report_path, "predictions_path": config.predictions_path}
+    if config.fit_calibration:
+        files["fit_calibration"] = str(checkpoint.path.with_name(RECORD_NAME))
+    named = [Output(flag, path, Kind.FILE) for flag, path in files.items() if path is not None]
+    return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *named]
 
 
 def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: ProcessGroup) -> None:
@@ -72,38 +88,75 @@ def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: Pr
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
 
 
-def write_results(evaluation: Evaluation, checkpoint: Checkpoint, data: DatasetMeta, config: Config) -> None:
-    """Append to auc.log, write the report, and print the metrics; the last line is for other programs."""
+def fit_to_validation(predictor: DeepFMPredict, data: DatasetMeta, batch_size: int, ranks: ProcessGroup) -> Fit:
+    """Return the recalibration of the validation rows; the first rank prints how the methods compare."""
+    labels, probabilities = predict(predictor, create_dataset(data, "valid", batch_size, ranks=ranks), ranks, "valid")
+    fit = fit_recalibration(labels, probabilities)
+    if ranks.is_first:
+        losses = ", ".join(f"{method} {loss:.5f}" for method, loss in fit.losses.items())
+        print(f"cross-validated log loss: {losses}")
+    return fit
+
+
+def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_fitted: bool) -> None:
+    """Store the record next to the checkpoint; print a note if that is impossible, unless a recalibration is lost."""
+    try:
+        record.save(checkpoint.path, checkpoint.sha256, is_fitted=is_fitted)
+    except OSError as error:
+        if is_fitted:
+            raise
+        print(f"note: {checkpoint.folder.path}: {error.strerror}; these metrics are not stored there")
+
+
+def write_results(
+    evaluation: Evaluation, record: EvaluationRecord, checkpoint: Checkpoint, data: DatasetMeta, config: Config
+) -> None:
+    """Append to auc.log, write the other files, and print the metrics; the last line is for other programs."""
     append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
+    if config.predictions_path is not None:
+        write_predictions(config.predictions_path, evaluation.labels, evaluation.probabilities)
     if config.by_field is not None:
         print(describe_slices(config.by_field, evaluation.by_field[config.by_field]))
     if config.report_path is not None:
         from src.report.page import write_report  # here, as importing matplotlib takes long
 
         write_report(config.report_path, evaluation, checkpoint, data)
-    print(describe(evaluation, checkpoint.path, config.report_path))
+    print(describe(evaluation, record, checkpoint.path, config))
     print(result_line(evaluation))
 
 
-def describe(evaluation: Evaluation, checkpoint_path: pathlib.Path, report_path: str | None) -> str:
+def describe(evaluation: Evaluation, record: EvaluationRecord, checkpoint_path: pathlib.Path, config: Config) -> str:
     """Return the summary of an evaluation."""
-    metrics, (low, high) = evaluation.metrics, evaluation.metrics["auc_interval"]
     rows, clicks = len(evaluation.labels), int(evaluation.labels.sum())
     lines = [
         f"{evaluation.split:12} {rows:,} rows, {clicks:,} clicks, {evaluation.seconds:.1f} s",
-        f"AUC          {metrics['auc']:.4f}  (95 %: {low:.4f} to {high:.4f})",
-        f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
-        f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
+        *describe_metrics(evaluation.metrics),
+        *describe_recalibration(evaluation, record),
         f"checkpoint   {checkpoint_path}",
     ]
-    return "\n".join([*lines, *([f"report       {report_path}"] if report_path is not None else [])])
+    written = {"report": config.report_path, "predictions": config.predictions_path}
+    return "\n".join([*lines, *(f"{name:12} {path}" for name, path in written.items() if path is not None)])
+
+
+def describe_recalibration(evaluation: Evaluation, record: EvaluationRecord) -> list[str]:
+    """Return lines on the recalibration, none if there is none."""
+    if record.recalibration is None or evaluation.before is None:
+        return []
+    before = evaluation.before
+    return [
+        f"recalibration  {record.recalibration.method}, fitted on {record.fitted_rows:,} validation rows",
+        f"before it    AUC {before['auc']:.4f}, log loss {before['log_loss']:.4f}, calibration "
+        f"{before['calibration']:.4f} (error {before['calibration_error']:.4f})",
+        f"by chance    error {chance_calibration_error(evaluation.probabilities):.4f}, if each probability were exact",
+    ]
 
 
 def result_line(evaluation: Evaluation) -> str:
     """Return the metrics as a Python dict with the names of the model zoo."""
     others = dict(evaluation.metrics)
     names = {"AUC": others.pop("auc"), "AUC_interval": others.pop("auc_interval")}
-    return str({"result": {**names, **others, "eval_time": evaluation.seconds}})
+    before = {} if evaluation.before is None else {"before_recalibration": evaluation.before}
+    return str({"result": {**names, **others, "eval_time": evaluation.seconds, **before}})
 
 
 if __name__ == "__main__":

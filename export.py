@@ -23,6 +23,7 @@ from src.config import Config, load_config, outputs_of
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMConfig, DeepFMPredict
 from src.distributed.device import set_up
+from src.evaluation.record import EvaluationRecord
 from src.export.formats import ExportOptions, as_numpy_function, check_export_options, export_model
 from src.export.package import compare_package, find_raw_encoding, write_package
 from src.export.parity import ParityRows, compare_exported, predict_all
@@ -71,12 +72,17 @@ def export_file(path: pathlib.Path, options: ExportOptions, checkpoint: Checkpoi
 
 def export_package(folder: pathlib.Path, checkpoint: Checkpoint, data: DatasetMeta | None) -> str:
     """Write a checkpoint as a model package; return the result of the comparison with it."""
-    rows = read_parity_rows(checkpoint, data)
+    rows, encoding = read_parity_rows(checkpoint, data), find_raw_encoding(checkpoint, data)
+    record = EvaluationRecord.load(checkpoint.path, checkpoint.sha256)
     network = checkpoint.load_network()
     expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, 0)
+    if record.recalibration is None:
+        print("note: no recalibration; eval.py --fit_calibration=True fits one, which the package then has")
+    else:
+        expected = record.recalibration.apply(expected)
     folder.mkdir()
-    package = write_package(folder, network, find_raw_encoding(checkpoint, data), None, {"valid": checkpoint.metrics})
-    return compare_package(package, rows, expected)
+    metrics = {"valid": checkpoint.metrics or None, "test": record.test}
+    return compare_package(write_package(folder, network, encoding, record.recalibration, metrics), rows, expected)
 
 
 def check_memory(network_config: DeepFMConfig, batch_size: int, device: str) -> None:

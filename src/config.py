@@ -103,6 +103,8 @@ class Config:
 
     checkpoint_path: str = setting(Role.FREE)
     by_field: str | None = setting(Role.FREE)
+    fit_calibration: bool = setting(Role.FREE)
+    predictions_path: str | None = setting(Role.FREE, output_of=("eval",))
 
     ckpt_file: str | None = setting(Role.FREE)
     file_name: str = setting(Role.FREE, output_of=("export",))

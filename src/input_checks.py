@@ -30,13 +30,18 @@ def check_inputs(
 
 
 def check_urls(config: Config, *, needs_data: bool) -> None:
-    """Raise ConfigError if an address that a job of ModelArts needs is missing; a job downloads its inputs from there.
+    """Raise ConfigError if an address that a job of ModelArts needs is missing, or if a job cannot do what is asked.
 
     needs_data: False for a command that also runs without data.
     """
     for key in ("data_url", "train_url") if needs_data else ("train_url",):
         if getattr(config, key) is None:
             raise ConfigError(f"--{key} is missing; a job of ModelArts needs it")
+    if config.fit_calibration:
+        raise ConfigError(
+            "--fit_calibration=True: a job of ModelArts does not keep the checkpoint folder with the recalibration; "
+            "fit it outside of a job"
+        )
 
 
 def _check_path(config, key):
@@ -55,3 +60,5 @@ def _check_data(data, config, split, ranks):
         data.records_per_batch(split, config.batch_size)
     if split is not None:
         data.check_field(config.by_field)
+    if split == "test" and config.fit_calibration:
+        data.records_per_batch("valid", config.batch_size)

@@ -9,6 +9,7 @@ from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.export.probe_rows import save_probe_rows
+from src.package.raw_encoding import RawEncoding
 
 
 def save_random_checkpoint(folder, data: DatasetMeta) -> Checkpoint:
@@ -20,4 +21,5 @@ def save_random_checkpoint(folder, data: DatasetMeta) -> Checkpoint:
         parameter.set_data(Tensor(random.normal(0, 0.3, parameter.shape).astype(np.float32)))
     ModelFolder.create(folder, config, DataIdentity.of_dataset(data)).save(network, 1, 2, {}, {})
     save_probe_rows(folder, data)
+    RawEncoding.of_dataset(data).save(folder)
     return find_checkpoint(folder)

@@ -37,9 +37,14 @@ def replaced(path: os.PathLike | str) -> Iterator[pathlib.Path]:
 
 def move_into_place(partial: pathlib.Path, path: os.PathLike | str) -> None:
     """Rename a complete file to `path`, atomically, after its content has reached the disk."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
+    flush_to_disk(partial)
     partial.replace(path)
+
+
+def flush_to_disk(path: pathlib.Path) -> None:
+    """Wait until the content of a file has reached the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+import sklearn.metrics  # noqa: F401 (here, as otherwise the first evaluation would be timed with the import)
 from mindspore.dataset import Dataset
 
 from src.common.encoded_rows import check_rows
@@ -15,6 +16,7 @@ from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
 from src.evaluation.metrics import Metrics, compute_metrics
+from src.evaluation.recalibration import Recalibration
 from src.evaluation.slices import FieldSlices
 
 
@@ -23,7 +25,8 @@ class Evaluation:
     """The predictions for all rows of a split, and how good they are.
 
     labels, probabilities: float32 [n].  seconds: of predicting the rows and computing the metrics.
-    by_field: by the name of a sparse field the frame of FieldSlices.metrics.
+    by_field: by the name of a sparse field the frame of FieldSlices.metrics.  before: the metrics before the
+    recalibration; None if there was none.
     """
 
     split: str
@@ -32,6 +35,7 @@ class Evaluation:
     metrics: Metrics
     seconds: float
     by_field: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    before: Metrics | None = None
 
     def log_text(self) -> str:
         """Return the text of a line of auc.log."""
@@ -47,18 +51,24 @@ def evaluate_split(
     *,
     between_batches: Callable[[], None] | None = None,
     slices: FieldSlices | None = None,
+    recalibration: Recalibration | None = None,
 ) -> Evaluation:
     """Return the Evaluation of a split, whose rows are read once.
 
-    slices: the fields by which the rows are evaluated too; for the other arguments see predict.
+    slices: the fields by which the rows are evaluated too.  recalibration: applied to the probabilities.  For the other
+    arguments see predict.
     """
     start = time.monotonic()
     add_ids = None if slices is None else slices.add
     labels, probabilities = predict(predictor, dataset, ranks, split, between_batches=between_batches, add_ids=add_ids)
+    before = None
+    if recalibration is not None:
+        before = compute_metrics(labels, probabilities)
+        probabilities = recalibration.apply(probabilities)
     metrics = compute_metrics(labels, probabilities)
     seconds = time.monotonic() - start
     by_field = slices.metrics(probabilities) if slices else {}
-    return Evaluation(split, labels, probabilities, metrics, seconds, by_field)
+    return Evaluation(split, labels, probabilities, metrics, seconds, by_field, before)
 
 
 def predict(

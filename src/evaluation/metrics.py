@@ -22,6 +22,16 @@ class Metrics(TypedDict):
     calibration_error: float
 
 
+def describe_metrics(metrics: Metrics) -> list[str]:
+    """Return the lines that a command prints on the metrics of its predictions."""
+    low, high = metrics["auc_interval"]
+    return [
+        f"AUC          {metrics['auc']:.4f}  (95 %: {low:.4f} to {high:.4f})",
+        f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
+        f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
+    ]
+
+
 def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Return all metrics by name; they do not depend on the order of the rows.
 
@@ -62,8 +72,13 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray) -> list[float]:
     clicked = labels == 1
     clicks, others = auc_components(np.sort(scores[clicked]), np.sort(scores[~clicked]))  # sorted, ten times faster
     variance = sum(part.var(ddof=1) / part.size if part.size > 1 else math.inf for part in (clicks, others))
+    return interval_around(clicks.mean(), variance)
+
+
+def interval_around(auc: float, variance: float) -> list[float]:
+    """Return the ends of the 95 % confidence interval of an AUC whose estimate has this variance, within [0, 1]."""
     margin = NORMAL_QUANTILE * math.sqrt(variance)
-    return [float(max(clicks.mean() - margin, 0.0)), float(min(clicks.mean() + margin, 1.0))]
+    return [float(max(auc - margin, 0.0)), float(min(auc + margin, 1.0))]
 
 
 def auc_components(clicks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +102,13 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     labels: [n] of 0 or 1.  probabilities: [n] in [0, 1], clipped to PROBABILITY_FLOOR from either end.
     """
+    return float(-np.mean(log_likelihoods(labels, probabilities)))
+
+
+def log_likelihoods(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return log(probability of the label) of each row, float64 [n]; for the arguments see log_loss."""
     clipped = np.clip(probabilities.astype(np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return float(-np.mean(np.where(labels == 1, np.log(clipped), np.log1p(-clipped))))
+    return np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
 
 
 def normalised_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -98,9 +118,12 @@ def normalised_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     if _is_one_class(labels):
         return float("nan")
-    click_rate = labels.mean(dtype=np.float64)
-    entropy = float(-click_rate * math.log(click_rate) - (1 - click_rate) * math.log(1 - click_rate))
-    return log_loss(labels, probabilities) / entropy
+    return log_loss(labels, probabilities) / click_entropy(labels.mean(dtype=np.float64))
+
+
+def click_entropy(click_rate: float) -> float:
+    """Return the log loss of always predicting the click rate of the rows, in nats.  click_rate: within (0, 1)."""
+    return float(-click_rate * math.log(click_rate) - (1 - click_rate) * math.log(1 - click_rate))
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -114,9 +137,28 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     Source: the expected calibration error of Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, labels.astype(np.float64) - probabilities, CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(calibration_gaps(labels, probabilities)).sum() / len(labels))
+
+
+def calibration_gaps(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return for each bin of calibration_error its clicks less the sum of its predictions, float64 [15]."""
+    return np.bincount(calibration_bins(probabilities), labels.astype(np.float64) - probabilities, CALIBRATION_BINS)
+
+
+def calibration_bins(probabilities: np.ndarray) -> np.ndarray:
+    """Return the bin of calibration_error, from 0, of each probability, int64 [n]."""
+    return np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
+def chance_calibration_error(probabilities: np.ndarray) -> float:
+    """Return the calibration_error to expect on so many rows if every probability were exact.
+
+    The clicks of a bin differ from the sum of its predictions by a nearly normal variable, whose mean distance from 0
+    is sqrt(2 / pi) standard deviations.
+    """
+    exact = probabilities.astype(np.float64)
+    variances = np.bincount(calibration_bins(probabilities), exact * (1 - exact), CALIBRATION_BINS)
+    return float(np.sqrt(2 / math.pi * variances).sum() / len(probabilities))
 
 
 def _is_one_class(labels):

@@ -49,7 +49,7 @@ def tables_of(network: DeepFM) -> dict[str, np.ndarray]:
 
 
 def save_onnx(model: onnx.ModelProto, tables: dict[str, np.ndarray], path: pathlib.Path) -> dict[str, StoredParameter]:
-    """Write a graph with these tables; return the places of all parameters.
+    """Write a graph with these tables; return the positions of all parameters.
 
     From EXTERNAL_BYTES on, the tables are in `path`.data, next to the file.
     """
@@ -67,8 +67,8 @@ def save_onnx(model: onnx.ModelProto, tables: dict[str, np.ndarray], path: pathl
         else:
             tensor.raw_data = table.tobytes()
     path.write_bytes(model.SerializeToString())
-    places = _find_parameters(model, path)
-    return places | {name: StoredParameter(external.name, at, tables[name].shape) for name, at in offsets.items()}
+    positions = _find_parameters(model, path)
+    return positions | {name: StoredParameter(external.name, at, tables[name].shape) for name, at in offsets.items()}
 
 
 def _write_external(tables, path):
@@ -89,7 +89,7 @@ def _refer_to(tensor, file_name, offset, byte_count):
 
 
 def _find_parameters(model, path):
-    """Return the places of the float32 parameters in the file; any place with the same bytes is as good."""
+    """Return the positions of the float32 parameters in the file; any place with the same bytes is as good."""
     floats = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and t.raw_data]
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return {t.name: StoredParameter(path.name, content.find(t.raw_data), tuple(t.dims)) for t in floats}

@@ -49,7 +49,7 @@ def write_package(
     network: DeepFM,
     encoding: RawEncoding,
     recalibration: Recalibration | None,
-    metrics: dict[str, dict[str, Any] | None],
+    metrics: dict[str, Any],
 ) -> Package:
     """Write the package of a network, which is then folded, to an empty folder.  metrics: of valid and test."""
     identity = encoding.identity

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from src.common.errors import UserError
-from src.common.files import move_into_place
+from src.common.files import flush_to_disk, move_into_place
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import cleaned_up
 from src.package.package import MANIFEST_NAME
@@ -33,17 +33,23 @@ class ExportTarget:
 
     def commit(self) -> None:
         """Move the finished file or folder to its path, readable for all whom the umask allows."""
-        umask = os.umask(0)
-        os.umask(umask)
-        files = list(self.partial.iterdir()) if self.partial.is_dir() else [self.partial]
-        for file in files:
-            file.chmod(0o666 & ~umask)
         if not self.partial.is_dir():
+            _make_readable(self.partial, 0o666)
             move_into_place(self.partial, self.path)
             return
+        for file in self.partial.iterdir():
+            _make_readable(file, 0o666)
+            flush_to_disk(file)
+        _make_readable(self.partial, 0o777)
         if self.path.exists():
             self.path.rename(self.partial.with_name("replaced"))  # the work folder is removed with it
         self.partial.rename(self.path)
+
+
+def _make_readable(path: pathlib.Path, mode: int) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 @contextlib.contextmanager

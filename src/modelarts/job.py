@@ -17,16 +17,20 @@ from typing import Any
 from src.common.errors import UserError
 from src.common.locks import exclusive_training
 from src.config import Config
+from src.dataset_meta import VOCABULARY_NAME
 from src.distributed.environment import read_launcher
+from src.evaluation.record import RECORD_NAME
 from src.export.probe_rows import PROBE_NAME
 from src.input_checks import check_urls
 from src.modelarts.inputs import fetch_data, folder_lock, list_files
 from src.modelarts.object_store import Location, StoreAddress, locate
 from src.modelarts.outputs import ResultsCopy, Uploader
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy
+from src.package.raw_encoding import RAW_ROWS_NAME
 
 FAILED_PATIENCE_SECONDS = 30  # for the upload after a job has failed or was stopped
 MODEL_NAME = "model.json"
+COMPANIONS = ("run.json", PROBE_NAME, RAW_ROWS_NAME, VOCABULARY_NAME, RECORD_NAME)  # of a checkpoint in its folder
 URL_KEYS = ("data_url", "train_url", "checkpoint_url")
 
 
@@ -128,7 +132,7 @@ def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
     if index is None:
         raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
-    names = (index, parent + name, f"{parent}run.json", f"{parent}{PROBE_NAME}")
+    names = (index, parent + name, *(parent + companion for companion in COMPANIONS))
     wanted = [found for found in files if found in names
               or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
     LocalCopy(source.store, address, folder).update({found: files[found] for found in wanted})

@@ -9,6 +9,8 @@ import polars as pl
 
 from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
+from src.common.files import file_sha256
+from src.package.explanation import Explainer, Explanation
 from src.package.golden import check_golden_scores
 from src.package.package import MANIFEST_NAME, MINDIR_BATCH_ROWS, MINDIR_NAME, ONNX_NAME, Package
 from src.package.raw_encoding import RawEncoding
@@ -19,11 +21,12 @@ from src.package.runtime import MindIRNetwork, Network, OnnxNetwork, choose_runt
 class ClickModel:
     """Raw rows in, click probabilities out.
 
-    encoder: from raw columns to encoded rows.  network: from those to probabilities.
+    encoder: from raw columns to encoded rows.  network: from those to probabilities.  explainer: from those to the
+    parts of a logit; None for a model that only predicts.  digest: SHA-256 of package.json or of the checkpoint.
     """
 
-    def __init__(self, encoding: RawEncoding, network: Network):
-        self.encoding, self.network = encoding, network
+    def __init__(self, encoding: RawEncoding, network: Network, explainer: Explainer | None = None, digest: str = ""):
+        self.encoding, self.network, self.explainer, self.digest = encoding, network, explainer, digest
         self.encoder = encoding.encoder()
 
     def predict(self, rows: Rows) -> np.ndarray:
@@ -34,6 +37,12 @@ class ClickModel:
         Raises BadRowsError, which names the rows, for malformed ones, and UserError for columns of other types.
         """
         return self.score(self.read(rows))
+
+    def explain(self, rows: Rows) -> Explanation:
+        """Return the parts of the logit of each row; rows and errors: as of predict."""
+        if self.explainer is None:
+            raise ValueError("this model has no explainer; load_model gives it one")
+        return self.explainer(*self.encode(self.read(rows)))
 
     def read(self, rows: Rows) -> pl.DataFrame:
         """Return rows as raw columns, as predict takes them."""
@@ -74,9 +83,10 @@ def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
 
 def load_package(package: Package, threads: int = 0) -> ClickModel:
     """Return the model of a package, after it has scored the golden rows."""
-    model = ClickModel(package.encoding, _load_network(package, threads))
-    check_golden_scores(package, model.predict)
-    return model
+    digest = file_sha256(package.path / MANIFEST_NAME)
+    network = _load_network(package, threads)
+    check_golden_scores(package, ClickModel(package.encoding, network).predict)
+    return ClickModel(package.encoding, network, Explainer.of_package(package), digest)
 
 
 def _load_network(package, threads):

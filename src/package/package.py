@@ -127,7 +127,7 @@ class Package:
             raise _damaged(self.path / MANIFEST_NAME, f"it does not list {missing[0]}")
         for name, listed in self.files.items():
             path = self.path / name
-            if pathlib.PurePath(name).name != name or name == MANIFEST_NAME or path.is_symlink():
+            if pathlib.PurePath(name).name != name or name in ("", "..", MANIFEST_NAME) or path.is_symlink():
                 raise _damaged(self.path / MANIFEST_NAME, f"{name!r} is not a file in the folder itself")
             if not path.is_file():
                 raise UserError(f"{path} is missing; copy the package again")

@@ -87,11 +87,11 @@ def read_frame(frame: "pl.DataFrame | pd.DataFrame", schema: FieldSchema) -> pl.
 
 
 def _to_polars(name, column):
+    """Return a column of a pandas or polars data frame as a polars Series."""
     if isinstance(column, pl.Series):
         return column
-    values = (
-        column.astype(object).where(column.notna(), None).to_list() if column.dtype == object else column.to_numpy()
-    )
+    is_plain = isinstance(column.dtype, np.dtype) and column.dtype != object
+    values = column.to_numpy() if is_plain else column.astype(object).where(column.notna(), None).to_list()
     try:
         return pl.Series(name, values, nan_to_null=True, strict=True)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:

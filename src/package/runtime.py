@@ -4,6 +4,7 @@
 import importlib.util
 import os
 import pathlib
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -13,9 +14,11 @@ from src.evaluation.recalibration import Recalibration
 
 PROBABILITY = "probability"  # the output of model.onnx
 SPARSE_IDS, DENSE_VALUES = "sparse_ids", "dense_values"
+ONNX_BATCH_ROWS = 2000  # of one call: more of them take as much time per row, and more memory
 ERRORS_ONLY = 3  # the exporter states a wrong shape of an output, as is known
 EMPTY = {"tensor(string)": np.empty((0, 1), object), "tensor(int64)": np.empty((0, 1), np.int64)}
-# From sparse_ids int32 [n, S] and dense_values float32 [n, N], N may be 0, to click probabilities float32 [n].
+# From sparse_ids int32 [n, S] and dense_values float32 [n, N], N may be 0, to click probabilities float32 [n].  Several
+# threads may call it.
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -45,25 +48,28 @@ class OnnxNetwork:
         self._takes_dense_values = DENSE_VALUES in {each.name for each in self.session.get_overridable_initializers()}
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
+        starts = range(0, len(sparse_ids), ONNX_BATCH_ROWS)
+        ends = [start + ONNX_BATCH_ROWS for start in starts]
+        batches = [self._predict(sparse_ids[at:end], dense_values[at:end]) for at, end in zip(starts, ends)]
+        return np.concatenate([np.empty(0, np.float32), *batches])
+
+    def _predict(self, sparse_ids, dense_values):
         inputs = {**self._no_raw_rows, SPARSE_IDS: sparse_ids}
         if self._takes_dense_values:
             inputs[DENSE_VALUES] = dense_values
         return self.session.run([PROBABILITY], inputs)[0].ravel()
 
 
-class MindIRNetwork:
-    """model.mindir, which takes batches of batch_rows rows, and the recalibration that it does not contain."""
+class FixedBatches:
+    """A network that takes batches of batch_rows rows, and the recalibration that it does not contain.
 
-    def __init__(self, path: pathlib.Path, batch_rows: int, recalibration: Recalibration | None):
-        import mindspore as ms
-        from mindspore import nn
+    run: from the columns of a batch to the probabilities [batch_rows, 1].  MindSpore compiles it anew for batches of
+    another size, and fails if two threads run it at once: batches wait for each other.
+    """
 
-        try:
-            graph = nn.GraphCell(ms.load(os.path.abspath(path)))
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"{path}: MindSpore refuses it: {error}") from error
-        self._run = lambda *inputs: graph(*map(ms.Tensor, inputs)).asnumpy()
-        self._batch_rows, self._recalibration = batch_rows, recalibration
+    def __init__(self, run: Callable[..., np.ndarray], batch_rows: int, recalibration: Recalibration | None):
+        self._run, self._batch_rows, self._recalibration = run, batch_rows, recalibration
+        self._lock = threading.Lock()
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
         columns = [sparse_ids, *([dense_values] if dense_values.shape[1] else [])]
@@ -75,4 +81,19 @@ class MindIRNetwork:
     def _predict(self, batch):
         count = len(batch[0])
         padded = [np.pad(column, ((0, self._batch_rows - count), (0, 0))) for column in batch]
-        return self._run(*padded)[:count, 0]
+        with self._lock:
+            return self._run(*padded)[:count, 0]
+
+
+class MindIRNetwork(FixedBatches):
+    """model.mindir, which takes batches of batch_rows rows, and the recalibration behind it."""
+
+    def __init__(self, path: pathlib.Path, batch_rows: int, recalibration: Recalibration | None):
+        import mindspore as ms
+        from mindspore import nn
+
+        try:
+            graph = nn.GraphCell(ms.load(os.path.abspath(path)))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{path}: MindSpore refuses it: {error}") from error
+        super().__init__(lambda *inputs: graph(*map(ms.Tensor, inputs)).asnumpy(), batch_rows, recalibration)

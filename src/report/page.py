@@ -108,7 +108,18 @@ def _tiles(evaluation):
         ("calibration error", f"{metrics['calibration_error']:.4f}", f"expected, {CALIBRATION_BINS} bins"),
         ("rows", f"{len(evaluation.labels):,}", "the complete split"),
     )
-    return [dict(zip(("name", "value", "note"), tile)) for tile in tiles]
+    return [
+        {"name": name, "value": value, "note": note + _before_recalibration(evaluation, name)}
+        for name, value, note in tiles
+    ]
+
+
+def _before_recalibration(evaluation, name):
+    """Return the end of the note of a tile: the metric before the recalibration, if that has changed it."""
+    key = name.replace(" ", "_")
+    if evaluation.before is None or key not in evaluation.before:
+        return ""
+    return f"; {evaluation.before[key]:.4f} before recalibration"
 
 
 def _training_pictures(history):

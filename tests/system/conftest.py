@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from src.criteo_like import write_rows
+from src.dataset_meta import DatasetMeta
 from tests.conftest import ROOT
 
 
@@ -50,3 +51,21 @@ def build_runner():
         assert finished.returncode == 0, finished.stdout + finished.stderr
         environment.setdefault("LITE_HOME", finished.stdout.strip())
     return ROOT / "ascend310_infer" / "out" / "main"
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory, worker_id, dataset, cpu):
+    """The folders of two model packages of the same data, written by the first of the suite's processes."""
+    from src.evaluation.recalibration import Recalibration
+    from tests.packages import write_random_package
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == "master" else folder.parent) / "packages"
+    recalibrations = [None, Recalibration("platt", (-2.0, 2.0), (-3.0, 1.0))]
+    paths = [folder / str(number) for number in range(len(recalibrations))]
+    with folder.with_name("packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            for path, recalibration in zip(paths, recalibrations):
+                write_random_package(path, DatasetMeta.load(dataset), recalibration)
+    return paths

@@ -2,7 +2,7 @@
 """Every command of the documents is run as printed, in a copy of the repository, in the order of DOCUMENTS.
 
 SMALLER makes data and networks smaller.  Commands that a comment marks as for Ascend or GPU, or as run by hand, are not
-run; those of docs/callbacks.md have a test of their own.
+run; those of docs/callbacks.md and docs/serving.md have tests of their own.
 """
 
 import json
@@ -29,7 +29,10 @@ from tests.records import read_rows
 
 DOCUMENTS = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("preprocessing", "training", "evaluation", "export", "ascend", "modelarts")),
+    *(
+        f"docs/{name}.md"
+        for name in ("preprocessing", "training", "evaluation", "export", "scoring", "ascend", "modelarts")
+    ),
     "docs/benchmarks.md",
     "CONTRIBUTING.md",
 )
@@ -122,7 +125,7 @@ def parameters():
 def test_no_document_with_commands_is_left_out():
     documents = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     names = {path.relative_to(ROOT).as_posix() for path in documents if code_blocks(path.read_text(), "bash")}
-    assert names == {*DOCUMENTS, "docs/callbacks.md"}
+    assert names == {*DOCUMENTS, "docs/callbacks.md", "docs/serving.md"}
 
 
 @pytest.mark.parametrize("block", parameters())

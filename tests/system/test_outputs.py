@@ -42,9 +42,10 @@ def test_training_makes_the_folders_of_all_its_outputs(work):
     files = sorted(files_in(work))
     assert [name for name in files if not name.startswith("i/j/events")] == [
         "a/b/checkpoint/deepfm-1_10.ckpt", "a/b/checkpoint/model.json", "a/b/checkpoint/probe_rows.npz",
-        "a/b/checkpoint/run.json", "c/d/loss.log", "e/f/auc.log", "g/h/report.html",
+        "a/b/checkpoint/raw_rows.json", "a/b/checkpoint/run.json", "a/b/checkpoint/vocabulary.tsv", "c/d/loss.log",
+        "e/f/auc.log", "g/h/report.html",
     ]  # fmt: skip
-    assert len(files) == 8
+    assert len(files) == 10
 
 
 @pytest.mark.slow

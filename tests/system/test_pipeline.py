@@ -50,7 +50,8 @@ def test_train_writes_what_the_model_zoos_users_expect(small, run):
     assert all(re.fullmatch(time + r" epoch: [12] valid AUC: 0\.\d{6}, log_loss: 0\.\d{6}, eval_time: [\d.]+s", line)
                for line in aucs)  # fmt: skip
     assert {path.name for path in (folder / "checkpoint").iterdir()} == {
-        "deepfm-1_9.ckpt", "deepfm-2_9.ckpt", "model.json", "probe_rows.npz", "run.json"}  # fmt: skip
+        "deepfm-1_9.ckpt", "deepfm-2_9.ckpt", "model.json", "probe_rows.npz", "raw_rows.json", "run.json",
+        "vocabulary.tsv"}  # fmt: skip
     model = json.loads((folder / "checkpoint" / "model.json").read_text())
     assert model["network"]["hidden_sizes"] == [16, 8]
     assert model["data"]["vocabulary_sha256"] == DatasetMeta.load(small / "data" / "mindrecord").vocabulary_sha256
@@ -164,4 +165,5 @@ def test_a_rate_that_is_far_too_high_stops_with_a_clear_error(small, run, tmp_pa
     assert re.search(
         r"^error: the loss is (nan|inf) at epoch 1 step \d+; earlier checkpoints are kept", finished.stderr, re.M
     )
-    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["probe_rows.npz"]
+    files = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert files == {"probe_rows.npz", "raw_rows.json", "vocabulary.tsv"}

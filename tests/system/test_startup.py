@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-HEAVY = {"mindspore", "numpy", "pandas", "polars", "sklearn", "scipy", "matplotlib", "fsspec", "s3fs"}
-TRAIN, EVAL, EXPORT = (ROOT / name for name in ("train.py", "eval.py", "export.py"))
+HEAVY = {"mindspore", "onnxruntime", "numpy", "pandas", "polars", "sklearn", "scipy", "matplotlib", "fsspec", "s3fs"}
+TRAIN, EVAL, EXPORT, PREDICT = (ROOT / name for name in ("train.py", "eval.py", "export.py", "predict.py"))
 PREPROCESS, POSTPROCESS, RECORDS = (
     ROOT / name for name in ("preprocess.py", "postprocess.py", "src/preprocess_data.py")
 )
@@ -39,7 +39,19 @@ def answer(run, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [[TRAIN], [EVAL], [EXPORT], [PREPROCESS], [POSTPROCESS], [RECORDS], GENERATE, SUMMARISE, [LAUNCH], SELF_TEST],
+    [
+        [TRAIN],
+        [EVAL],
+        [EXPORT],
+        [PREDICT],
+        [PREPROCESS],
+        [POSTPROCESS],
+        [RECORDS],
+        GENERATE,
+        SUMMARISE,
+        [LAUNCH],
+        SELF_TEST,
+    ],
     ids=lambda command: str(command[-1]).removeprefix(f"{ROOT}/"),
 )
 def test_help_imports_nothing_heavy(answer, command):
@@ -64,6 +76,8 @@ def test_help_imports_nothing_heavy(answer, command):
         ([TRAIN, f"--dataset_path={ROOT}"], f"{ROOT} holds no dataset_meta.json"),
         ([EVAL, "--enable_modelarts=True", "--train_url=a"], "--data_url is missing; a job of ModelArts needs it"),
         ([EXPORT, "--enable_modelarts=True"], "--train_url is missing; a job of ModelArts needs it"),
+        ([PREDICT], "--model_path is missing; expected: model package"),
+        ([PREDICT, "--model_path=a", "--input_path=-", "--output_path=b"], "--model_path=a: no such file or folder"),
         ([PREPROCESS], "--dataset_path=./data/mindrecord: no such file or folder"),
         ([POSTPROCESS, f"--result_path={ROOT}", "--label_path=a"], "--label_path=a: no such file or folder"),
         ([RECORDS, "--data_path=none"], "--data_path=none: no such file or folder"),

@@ -145,8 +145,11 @@ def test_two_ranks_evaluate_a_checkpoint_exactly_as_one_process(resumed, data, t
         "--batch_size=200",
         "--device_target=CPU",
         f"--checkpoint_path={resumed / 'checkpoint'}",
+        "--fit_calibration=True",
+        "--predictions_path=predictions.csv",
     )
     single = run(ROOT / "eval.py", *flags, cwd=tmp_path)
+    predictions = read_predictions(tmp_path / "predictions.csv")
     two = subprocess.run(
         [pathlib.Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True",
          "--log_dir=logs", "--master_port=8131", str(ROOT / "eval.py"), *flags],
@@ -159,8 +162,15 @@ def test_two_ranks_evaluate_a_checkpoint_exactly_as_one_process(resumed, data, t
         for text in (single.stdout, (tmp_path / "logs" / "worker_0.log").read_text())
     ]
     assert "'AUC': 0." in results[0]
+    assert "'before_recalibration': {'auc': 0." in single.stdout
     assert results[0] == results[1]
-    assert "result" not in (tmp_path / "logs" / "worker_1.log").read_text()
+    assert not re.search("result|recalibration|log loss", (tmp_path / "logs" / "worker_1.log").read_text())
+    assert read_predictions(tmp_path / "predictions.csv") == predictions
+
+
+def read_predictions(path):
+    """Return the lines of a file of predictions, in any order, without the positions of the rows."""
+    return sorted(line.partition(",")[2] for line in path.read_text().splitlines())
 
 
 @pytest.mark.slow

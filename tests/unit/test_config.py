@@ -256,7 +256,7 @@ def test_a_resumed_run_must_keep_what_shapes_its_parameters_and_its_batches():
 
 def test_every_command_knows_its_outputs():
     assert outputs_of("train") == ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")
-    assert outputs_of("eval") == ("eval_file_name", "report_path")
+    assert outputs_of("eval") == ("eval_file_name", "report_path", "predictions_path")
     assert outputs_of("export") == ("file_name",)
     commands = {command for setting in SETTINGS.values() for command in setting.output_of}
     assert all((ROOT / f"{command}.py").is_file() for command in commands)

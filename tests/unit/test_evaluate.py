@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import ast
+
 import mindspore.dataset as ds
 import numpy as np
 import pytest
@@ -6,12 +8,17 @@ import pytest
 import eval as eval_script
 from src.checkpoint import DataIdentity, ModelFolder
 from src.common.errors import UserError
+from src.config import load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.distributed.device import set_seed
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
-from src.evaluation.metrics import compute_metrics
+from src.evaluation.fit_recalibration import fit_recalibration
+from src.evaluation.metrics import chance_calibration_error, compute_metrics, roc_auc
+from src.evaluation.recalibration import Method, Recalibration
+from src.evaluation.record import EvaluationRecord
 from tests.plain_deepfm import PlainDeepFM
 from tests.records import read_rows
 
@@ -62,6 +69,19 @@ def test_an_evaluation_has_the_metrics_of_its_predictions_and_a_line_for_the_log
     assert rounded.log_text() == "AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s"
 
 
+def test_a_recalibration_changes_the_probabilities_and_keeps_the_metrics_before_it(data):
+    predictor = DeepFMPredict(make_network(data))
+    evaluations = [
+        evaluate_split("valid", predictor, create_dataset(data, "valid", 50), ProcessGroup(), recalibration=each)
+        for each in (None, Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0)))
+    ]
+    plain, recalibrated = evaluations
+    logits = 2 * np.log(plain.probabilities / (1 - plain.probabilities)) - 1
+    np.testing.assert_allclose(recalibrated.probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    assert recalibrated.metrics == compute_metrics(plain.labels, recalibrated.probabilities)
+    assert (plain.before, recalibrated.before) == (None, plain.metrics)
+
+
 def test_ids_that_the_table_does_not_have_are_refused(data, dataset):
     size = data.vocabulary_size // 2
     ids = read_rows(dataset, "test")[0]
@@ -101,3 +121,120 @@ def count_calls(monkeypatch, cls, name):
 
     monkeypatch.setattr(cls, name, noting)
     return calls
+
+
+@pytest.fixture
+def checkpoint(data, tmp_path):
+    """A checkpoint of a network that tells clicks from other rows, a little."""
+    for seed in range(20):
+        set_seed(seed)
+        network = make_network(data)
+        labels, probabilities = predict(
+            DeepFMPredict(network), create_dataset(data, "valid", 50), ProcessGroup(), "valid"
+        )
+        if roc_auc(labels, probabilities) > 0.55:
+            break
+    folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(data))
+    folder.save(network, 1, 20, {}, {})
+    return folder.checkpoints[0]
+
+
+@pytest.fixture
+def evaluate(dataset, checkpoint, tmp_path, capsys):
+    """Run eval.py with more flags; return what it prints and the metrics of its last line."""
+
+    def run_eval(*flags):
+        fixed = [f"--dataset_path={dataset}", f"--checkpoint_path={checkpoint.path}", "--batch_size=50"]
+        outputs = ["--report_path=none", f"--eval_file_name={tmp_path / 'auc.log'}", "--device_target=CPU"]
+        eval_script.main([*fixed, *outputs, *flags])
+        printed = capsys.readouterr().out
+        return printed, ast.literal_eval(printed.splitlines()[-1])["result"]
+
+    return run_eval
+
+
+def predictions_of(checkpoint, data, split):
+    predictor = DeepFMPredict(checkpoint.load_network())
+    return predict(predictor, create_dataset(data, split, 50), ProcessGroup(), split)
+
+
+def without_time(result):
+    return {name: value for name, value in result.items() if name != "eval_time"}
+
+
+def test_eval_fits_a_recalibration_stores_it_and_applies_it_from_then_on(data, checkpoint, evaluate, tmp_path):
+    plain_text, plain = evaluate()
+    assert not {"recalibration", "before"} & set(plain_text.split())
+    assert EvaluationRecord.load(checkpoint.path, checkpoint.sha256) == EvaluationRecord(named(plain))
+    fitted_text, fitted = evaluate("--fit_calibration=True")
+    fit = fit_recalibration(*predictions_of(checkpoint, data, "valid"))
+    labels, probabilities = predictions_of(checkpoint, data, "test")
+    recalibrated = fit.recalibration.apply(probabilities)
+    expected = compute_metrics(labels, recalibrated)
+    assert named(fitted) == expected
+    assert fitted["before_recalibration"] == named(plain)
+    assert EvaluationRecord.load(checkpoint.path, checkpoint.sha256) == EvaluationRecord(
+        expected, fit.recalibration, data.splits["valid"].rows
+    )
+    losses = ", ".join(f"{name} {loss:.5f}" for name, loss in fit.losses.items())
+    assert f"\ncross-validated log loss: {losses}\n" in fitted_text
+    rows = data.splits["valid"].rows
+    lines = (
+        f"recalibration  {fit.recalibration.method}, fitted on {rows} validation rows\n"
+        f"before it    AUC {plain['AUC']:.4f}, log loss {plain['log_loss']:.4f}, calibration "
+        f"{plain['calibration']:.4f} (error {plain['calibration_error']:.4f})\n"
+        f"by chance    error {chance_calibration_error(recalibrated):.4f}, if each probability were exact\n"
+    )
+    again_text, again = evaluate()
+    assert without_time(again) == without_time(fitted)
+    assert lines in fitted_text
+    assert lines in again_text
+    log = (tmp_path / "auc.log").read_text().splitlines()
+    assert [line.split("log_loss: ")[1].split(",")[0] for line in log] == [
+        f"{result['log_loss']:.6f}" for result in (plain, fitted, again)
+    ]
+
+
+def named(result):
+    """Return the metrics of a result line under the names of compute_metrics."""
+    others = {"eval_time", "before_recalibration"}
+    return {name.replace("AUC", "auc"): value for name, value in result.items() if name not in others}
+
+
+def test_the_recalibration_of_other_weights_is_not_applied(checkpoint, evaluate):
+    EvaluationRecord(None, Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0)), 100).save(
+        checkpoint.path, "0" * 64, is_fitted=True
+    )
+    assert "before it" not in evaluate()[0]
+
+
+def test_predictions_are_those_of_the_records_in_their_order(data, checkpoint, evaluate, tmp_path):
+    path = tmp_path / "predictions.csv"
+    curve = Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0))
+    labels, probabilities = predictions_of(checkpoint, data, "test")
+    for recalibration, expected in ((None, probabilities), (curve, curve.apply(probabilities))):
+        EvaluationRecord(None, recalibration, 100).save(checkpoint.path, checkpoint.sha256, is_fitted=True)
+        printed, _ = evaluate(f"--predictions_path={path}")
+        assert f"\npredictions  {path}\n" in printed
+        lines = [f"{row},{label:.0f},{float(each):.8f}" for row, (label, each) in enumerate(zip(labels, expected), 1)]
+        assert path.read_text() == "\n".join(["row,label,probability", *lines, ""])
+
+
+def test_metrics_that_cannot_be_stored_are_noted_but_a_recalibration_must_be(checkpoint, evaluate):
+    folder = checkpoint.path.parent
+    (folder / "evaluations.json.tmp").mkdir()  # where the file is written before it is renamed
+    printed, _ = evaluate()
+    assert f"note: {folder}: Is a directory; these metrics are not stored there\n" in printed
+    with pytest.raises(IsADirectoryError):
+        evaluate("--fit_calibration=True")
+
+
+def test_all_files_are_proved_writable_before_the_evaluation(checkpoint):
+    config = load_config(["--fit_calibration=True", "--predictions_path=a.csv"])
+    paths = {output.flag: output.path for output in eval_script.outputs(config, checkpoint)}
+    assert paths == {
+        "eval_file_name": "./auc.log",
+        "report_path": "./report.html",
+        "predictions_path": "a.csv",
+        "fit_calibration": str(checkpoint.path.parent / "evaluations.json"),
+    }

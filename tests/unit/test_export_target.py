@@ -110,3 +110,52 @@ def test_a_symbolic_link_is_replaced_and_the_file_that_it_names_stays(tmp_path):
         target.commit()
     assert (tmp_path / "first.mindir").read_text() == "first"
     assert (tmp_path / "latest.mindir").read_text() == "second"
+
+
+def write_package(folder, content):
+    folder.mkdir()
+    (folder / "package.json").write_text(content)
+    (folder / "model.onnx").touch(0o400)
+
+
+@pytest.mark.parametrize("name", ["model", "model/", "new/deeper/model"])
+def test_a_package_takes_the_place_of_an_earlier_one(tmp_path, name):
+    earlier = os.umask(0o027)
+    try:
+        for content in ("first", "second"):
+            with export_target(name, "PACKAGE") as target:
+                write_package(target.partial, content)
+                target.commit()
+    finally:
+        os.umask(earlier)
+    path = tmp_path / name
+    assert (path / "package.json").read_text() == "second"
+    assert path.stat().st_mode & 0o777 == 0o750 and (path / "model.onnx").stat().st_mode & 0o777 == 0o640
+    assert os.listdir(path.parent) == ["model"]
+
+
+def test_a_package_that_fails_leaves_the_earlier_one(tmp_path):
+    write_package(tmp_path / "model", "first")
+    with pytest.raises(RuntimeError), export_target("model", "PACKAGE") as target:
+        write_package(target.partial, "half")
+        raise RuntimeError
+    assert os.listdir() == ["model"]
+    assert (tmp_path / "model" / "package.json").read_text() == "first"
+
+
+def test_an_empty_folder_may_become_a_package(tmp_path):
+    (tmp_path / "model").mkdir()
+    with export_target("model", "PACKAGE") as target:
+        write_package(target.partial, "new")
+        target.commit()
+    assert (tmp_path / "model" / "package.json").read_text() == "new"
+
+
+def test_a_package_does_not_take_the_place_of_anything_else(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("notes", "file", "."):
+        with pytest.raises(UserError, match="--file_name="), export_target(name, "PACKAGE"):
+            pass
+    assert (tmp_path / "notes" / "mine.txt").read_text() == (tmp_path / "file").read_text() == "mine"

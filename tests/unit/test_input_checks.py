@@ -60,6 +60,7 @@ def test_missing_inputs_are_named(folder, needed, optional, flags, refused):
             ["--batch_size=100", "--by_field=I4"],
             "--by_field=I4: the sparse fields of these data are I1, I2, I3",
         ),
+        ("test", ["--batch_size=100", "--fit_calibration=True"], None),
         (None, ["--batch_size=75"], None),
         # 20 steps of 50 rows an epoch, 10 of two ranks
         ("train", ["--batch_size=50", "--sink_size=20"], None),
@@ -78,6 +79,13 @@ def test_data_that_do_not_suit_the_flags_are_refused(dataset, split, flags, refu
     else:
         with pytest.raises(UserError, match=f"^{re.escape(refused)}"):
             check_inputs(config, ("dataset_path",), split=split)
+
+
+def test_a_recalibration_needs_validation_rows(make_dataset):
+    flags = [f"--dataset_path={make_dataset('--valid_ratio=0')}", "--batch_size=100", "--fit_calibration=True"]
+    with pytest.raises(UserError, match=r"^the .* has no rows; preprocess with --valid_ratio above 0$"):
+        check_inputs(load_config(flags), ("dataset_path",), split="test")
+    check_inputs(load_config(flags), ("dataset_path",), split="train")  # a setting of eval.py alone
 
 
 def test_the_steps_of_several_ranks_are_counted(dataset):
@@ -131,6 +139,12 @@ def test_what_comes_after_a_number_of_steps_comes_between_blocks(flags, refused)
     else:
         with pytest.raises(ConfigError, match=f"^{re.escape(refused)}$"):
             load_config(flags)
+
+
+def test_a_job_does_not_fit_a_recalibration():
+    job = ["--enable_modelarts=True", "--data_url=a", "--train_url=b", "--fit_calibration=True"]
+    with pytest.raises(ConfigError, match=r"^--fit_calibration=True: a job of ModelArts does not keep the checkpoint"):
+        check_urls(load_config(job), needs_data=True)
 
 
 def test_a_job_needs_addresses():

@@ -91,7 +91,9 @@ def test_without_enable_modelarts_the_configuration_is_unchanged():
 
 @pytest.mark.parametrize(("parent", "name"), [("", ""), ("checkpoint/", ""), ("", "/deepfm-2_9.ckpt")])
 def test_a_checkpoint_is_downloaded_with_its_index(configure, bucket, tmp_path, parent, name):
-    companions = ("model.json", "run.json", "probe_rows.npz")
+    companions = (
+        "model.json", "run.json", "probe_rows.npz", "raw_rows.json", "vocabulary.tsv", "evaluations.json",
+    )  # fmt: skip
     files = {f"{parent}{name}": name.encode() for name in (*companions, "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")}
     write_files(tmp_path / "run", files)
     upload(open_store(os.environ), tmp_path / "run", list(files), f"{bucket}/run")

@@ -10,6 +10,7 @@ from src.evaluation.metrics import (
     auc_interval,
     calibration,
     calibration_error,
+    chance_calibration_error,
     compute_metrics,
     log_loss,
     normalised_entropy,
@@ -87,6 +88,13 @@ def test_the_bins_of_the_calibration_error_are_fifteenths():
     gap_above = -(edges + 0.002)  # of the bin that begins there
     gaps = np.concatenate([gap_below, [0]]) + np.concatenate([[0], gap_above])
     assert calibration_error(labels, probabilities) == pytest.approx(np.abs(gaps).sum() / 28)
+
+
+def test_the_calibration_error_of_exact_probabilities_is_that_by_chance():
+    random = np.random.default_rng(8)
+    probabilities = random.beta(1, 3, 5000).astype(np.float32)
+    errors = [calibration_error(random.random(5000) < probabilities, probabilities) for _ in range(400)]
+    assert chance_calibration_error(probabilities) == pytest.approx(np.mean(errors), rel=0.03)
 
 
 def test_components_of_the_auc_by_hand():

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from src.common.errors import UserError
-from src.preprocessing.raw_file import find_source, read_chunks
+from src.preprocessing.raw_file import find_member, find_source, read_chunks
 from tests.raw_data import archive_of
 
 
@@ -66,3 +66,14 @@ def test_origin_data_is_searched_first(tmp_path):
     assert find_source(tmp_path) == tmp_path / "origin_data" / "train.txt.gz"
     (tmp_path / "origin_data" / "train.txt").touch()
     assert find_source(f"{tmp_path}/") == tmp_path / "origin_data" / "train.txt"
+
+
+def test_a_member_of_an_archive_is_found_by_the_first_name_that_it_has(tmp_path):
+    path = tmp_path / "dac.tar.gz"
+    path.write_bytes(archive_of(b"rows\n"))
+    assert find_member(path, ["test.txt", "train.txt"]) == "train.txt"
+    path.write_bytes(archive_of(b"rows\n", name="./dac/test.txt"))
+    assert find_member(path, ["test.txt", "train.txt"]) == "test.txt"
+    assert [chunk.data for chunk in read_chunks(path, 100, member="test.txt")] == [b"rows\n"]
+    with pytest.raises(UserError, match=r"dac\.tar\.gz: holds no a\.txt or b\.txt"):
+        find_member(path, ["a.txt", "b.txt"])

@@ -34,7 +34,7 @@ EVIL = "<script>alert(1)</script>$x^2$\x00&"
 
 @pytest.fixture(scope="module")
 def pages(dataset, tmp_path_factory):
-    """Return a function (run, with_split) that writes a report and returns its path."""
+    """Return a function (run, with_split, **changes of the evaluation) that writes a report and returns its path."""
     meta = DatasetMeta.load(dataset)
     sparse_ids, _, labels = read_rows(dataset, "valid")
     probabilities = np.clip(0.3 + 0.2 * labels + np.random.default_rng(1).normal(0, 0.1, len(labels)), 0, 1)
@@ -48,14 +48,14 @@ def pages(dataset, tmp_path_factory):
     network = DeepFMConfig(meta.vocabulary_size, 7, 3, 2, (3,))
     meta = dataclasses.replace(meta, bad_lines={"too few columns": 3, "bad label": 0})
 
-    def write(run, with_split=True):
+    def write(run, with_split=True, **changes):
         folder = tmp_path_factory.mktemp("run")
         if run:
             (folder / "run.json").write_text(json.dumps(run))
         model = ModelFolder(folder, network, DataIdentity.of_dataset(meta))
         checkpoint = Checkpoint(model, "deepfm-2_20.ckpt", "5ee" * 21 + "d", 2, 40, VALIDATIONS[1]["valid"], {})
         path = folder / "deeper" / "report.html"
-        write_report(path, evaluation if with_split else None, checkpoint, meta)
+        write_report(path, dataclasses.replace(evaluation, **changes) if with_split else None, checkpoint, meta)
         return path
 
     write.evaluation = evaluation
@@ -207,6 +207,14 @@ def test_the_page_shows_metrics_training_data_and_run(report, pages, open_page):
     assert "git_commit" not in text
     page.get_by_text("Training configuration").click()
     assert "learning_rate\t0.001" in page.inner_text("body")
+
+
+def test_metrics_before_a_recalibration_stand_next_to_those_after_it(report, pages, run_record):
+    before = {**pages.evaluation.metrics, "log_loss": 0.6543, "calibration_error": 0.1234}
+    text = pages(run_record, before=before).read_text()
+    assert "nats per row; 0.6543 before recalibration</small>" in text
+    assert "expected, 15 bins; 0.1234 before recalibration</small>" in text
+    assert "recalibration" not in report.read_text()
 
 
 def test_values_of_the_data_are_text_and_nothing_else(report, open_page):

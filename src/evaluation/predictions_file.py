@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CSV file of --predictions_path: a line for each row of a split."""
+
+import os
+
+import numpy as np
+import polars as pl
+
+from src.common.files import write_text
+
+DIGITS = 8  # after the point, as every scorer prints a probability
+
+
+def write_predictions(path: os.PathLike | str, labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write row, label and probability of all rows, atomically; OSError names the path.
+
+    labels: [n] of 0 or 1.  probabilities: float32 [n].  row: the position from 1.
+    """
+    rows = pl.DataFrame({"row": np.arange(1, len(labels) + 1), "label": labels.astype(np.int8)})
+    rows = rows.with_columns(probability=pl.Series(probabilities, dtype=pl.Float32))
+    write_text(path, rows.write_csv(float_precision=DIGITS))

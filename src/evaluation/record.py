@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""evaluations.json next to the checkpoints: what eval.py has found out about each of them."""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+from src.common.errors import UserError
+from src.common.files import write_json
+from src.common.locks import UNSUPPORTED
+from src.evaluation.metrics import Metrics
+from src.evaluation.recalibration import Recalibration
+
+RECORD_NAME = "evaluations.json"
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationRecord:
+    """The results of eval.py for one checkpoint.
+
+    test: the metrics on the test split, after the recalibration if there is one; None before the first evaluation.
+    fitted_rows: the validation rows that the recalibration was fitted to, 0 without one.
+    """
+
+    test: Metrics | None = None
+    recalibration: Recalibration | None = None
+    fitted_rows: int = 0
+
+    @classmethod
+    def load(cls, checkpoint: pathlib.Path, sha256: str) -> "EvaluationRecord":
+        """Return the record of a checkpoint file; an empty one if there is none, or only that of another content.
+
+        Raises UserError if evaluations.json is damaged.
+        """
+        path = checkpoint.with_name(RECORD_NAME)
+        entry = _read_entries(path).get(checkpoint.name)
+        if entry is None or entry["sha256"] != sha256:
+            return cls()
+        recalibration = entry["recalibration"]
+        if recalibration is not None:
+            recalibration = Recalibration.from_dict(recalibration, str(path))
+        return cls(entry["test"], recalibration, entry["fitted_rows"])
+
+    def save(self, checkpoint: pathlib.Path, sha256: str, *, is_fitted: bool) -> None:
+        """Make this the record of a checkpoint file, atomically, also while other processes write theirs.
+
+        is_fitted: whether the recalibration is a new one.  If it is not, and another process has fitted one in the
+        meantime, that one stays: the metrics here are not those of it, and nothing is written.
+        Records of checkpoints that no longer exist are dropped.
+        """
+        folder = checkpoint.parent
+        with _locked(folder):
+            if not is_fitted and self.recalibration != self.load(checkpoint, sha256).recalibration:
+                return
+            entries = _read_entries(folder / RECORD_NAME)
+            entries[checkpoint.name] = {
+                "sha256": sha256,
+                "test": self.test,
+                "recalibration": self.recalibration and self.recalibration.to_dict(),
+                "fitted_rows": self.fitted_rows,
+            }
+            kept = {name: entry for name, entry in entries.items() if (folder / name).is_file()}
+            write_json(folder / RECORD_NAME, {"format_version": FORMAT_VERSION, "checkpoints": kept})
+
+
+def _read_entries(path):
+    """Return the entries of evaluations.json by the names of the checkpoints, {} if there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format_version"] != FORMAT_VERSION:
+            raise UserError(f"{path}: written by another version of eval.py; remove it and run eval.py again")
+        entries = content["checkpoints"]
+        if any(entry.keys() != {"sha256", "test", "recalibration", "fitted_rows"} for entry in entries.values()):
+            raise ValueError("an entry has other keys")
+        return entries
+    except FileNotFoundError:
+        return {}
+    except UserError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # ValueError: neither JSON nor UTF-8, too
+        raise UserError(f"{path} is damaged ({error!r}); remove it and run eval.py again") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Lock a folder for a `with` block, after waiting for the others that have; nothing on a system without locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (*UNSUPPORTED, errno.EBADF):  # EBADF: NFS locks only files opened for writing
+                raise
+        yield
+    finally:
+        os.close(descriptor)

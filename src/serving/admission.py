@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bound on the work in progress: what exceeds it is refused at once instead of waiting in a growing queue."""
+
+import contextlib
+from collections.abc import Iterator
+
+from src.serving.request_errors import Overloaded, RequestTooLarge
+
+
+class Admission:
+    """Counts units of work in progress, rows or bytes, and refuses those over the limit.  For one thread."""
+
+    def __init__(self, unit: str, limit: int):
+        self.in_flight = 0
+        self._unit, self._limit = unit, limit
+
+    @contextlib.contextmanager
+    def admitted(self, count: int) -> Iterator[None]:
+        """Hold `count` units during a `with` block.
+
+        Raises Overloaded if too many are in progress, RequestTooLarge if even an idle server would have no room.
+        """
+        if count > self._limit:
+            raise RequestTooLarge(f"the request has {count:,} {self._unit}, the limit is {self._limit:,}; split it")
+        if self.in_flight + count > self._limit:
+            raise Overloaded(
+                f"{self.in_flight:,} {self._unit} are in progress, the limit is {self._limit:,}; try later"
+            )
+        self.in_flight += count
+        try:
+            yield
+        finally:
+            self.in_flight -= count

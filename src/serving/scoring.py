@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score the rows of several requests together."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from src.package import BadRowsError, ClickModel
+from src.serving.few_rows import read_columns, score_columns
+from src.serving.infer_request import BYTES, FP64, Tensor
+from src.serving.request_errors import MalformedRows
+
+FEW_ROWS = 2000  # up to here plain Python takes less time than polars
+
+Answer = np.ndarray | MalformedRows
+
+
+def score_requests(model: ClickModel, requests: list[list[bytes]]) -> Sequence[Answer]:
+    """Return for each request, lines, its probabilities float32 [n], or the error that names its malformed rows.
+
+    The answer to a request does not depend on the requests that it is scored with.
+    """
+    try:
+        probabilities = _score(model, list(itertools.chain.from_iterable(requests)))
+    except (MalformedRows, BadRowsError):
+        return [_answer_alone(model, lines) for lines in requests]
+    return np.split(probabilities, np.cumsum([len(lines) for lines in requests])[:-1])
+
+
+def _score(model, lines):
+    if len(lines) > FEW_ROWS:
+        return model.predict(lines)
+    return score_columns(model, read_columns(lines, model.encoder.schema))
+
+
+def _answer_alone(model, lines):
+    try:
+        return _score(model, lines)
+    except MalformedRows as error:
+        return error
+    except BadRowsError as error:
+        return MalformedRows(error.faults, error.count, len(lines))
+
+
+def explain_rows(model: ClickModel, lines: list[bytes]) -> list[Tensor]:
+    """Return the parts of the logits of rows that have been scored, as outputs; see Explanation.to_frame."""
+    frame = model.explain(lines).to_frame()
+    return [
+        Tensor(column.name, BYTES, [text.encode() for text in column])
+        if column.dtype == pl.String
+        else Tensor(column.name, FP64, column.to_numpy())
+        for column in frame
+    ]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service behind both protocols: a request becomes rows, is admitted, and scored in a batch."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from src.serving.admission import Admission
+from src.serving.batching import Batcher
+from src.serving.infer_request import BYTES, FP32, INT64, PROBABILITY, InferRequest, InferResponse, Tensor
+from src.serving.live_model import LiveModel, ServedModel
+from src.serving.metrics import Metrics
+from src.serving.raw_lines import ROWS, to_lines
+from src.serving.request_errors import MalformedRows, Overloaded, RequestError, RequestTooLarge, UnknownModel
+from src.serving.scoring import explain_rows, score_requests
+
+MODEL_NAME = "deepfm"
+PLATFORM = "onnx_onnxv1"
+MAX_BATCH_ROWS = 10_000  # so many take about 0.1 s, for which other requests wait
+MAX_EXPLAINED_ROWS = 1000  # of a request
+BODIES_IN_FLIGHT = 8  # largest bodies that fit the memory for bodies in progress
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """The metadata of an input or output of n rows."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, int] = (-1, 1)
+
+
+class Service:
+    """Scores requests with the current model.
+
+    max_body_bytes: of one request.  max_rows_in_flight: of all requests in progress.
+    """
+
+    def __init__(self, live: LiveModel, metrics: Metrics, max_body_bytes: int, max_rows_in_flight: int):
+        self.max_body_bytes = max_body_bytes
+        self._live, self.metrics = live, metrics
+        self._rows = Admission("rows", max_rows_in_flight)
+        self._bytes = Admission("bytes", BODIES_IN_FLIGHT * max_body_bytes)
+        self._batcher = Batcher(score_requests, MAX_BATCH_ROWS, metrics.batch_rows.observe)
+        metrics.rows_in_flight.set_function(lambda: self._rows.in_flight)
+
+    def served(self, name: str, version: str = "") -> ServedModel:
+        """Return the current model; UnknownModel unless it has this name and, if one is given, this version."""
+        current = self._live.current
+        if name != MODEL_NAME:
+            raise UnknownModel(f"the model served here is {MODEL_NAME}")
+        if version not in ("", current.version):
+            raise UnknownModel(f"the version served here is {current.version}")
+        return current
+
+    @contextlib.contextmanager
+    def admitted_body(self, byte_count: int) -> Iterator[None]:
+        """Hold the memory for a body during a `with` block; RequestTooLarge or Overloaded if there is none."""
+        check_size(byte_count, self.max_body_bytes)
+        with self._bytes.admitted(byte_count):
+            yield
+
+    async def infer(self, request: InferRequest, served: ServedModel) -> InferResponse:
+        """Score a request; RequestError if it is refused."""
+        schema = served.model.encoder.schema
+        lines = to_lines(request.tensors, schema.integer_names, schema.category_names)
+        if request.explain and len(lines) > MAX_EXPLAINED_ROWS:
+            raise RequestTooLarge(
+                f"{len(lines):,} rows are to be explained, the limit is {MAX_EXPLAINED_ROWS:,}; split it"
+            )
+        with self._rows.admitted(len(lines)):
+            outputs = [Tensor(PROBABILITY, FP32, await self._batcher.submit(served.model, lines))]
+            if request.explain:
+                outputs += await asyncio.to_thread(explain_rows, served.model, lines)
+        self.metrics.rows.inc(len(lines))
+        return InferResponse(request.id, served.version, outputs)
+
+    @contextlib.contextmanager
+    def counted(self, protocol: str) -> Iterator[None]:
+        """Count and time the inference request that is answered in a `with` block, by its status in HTTP."""
+        start, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR
+        try:
+            yield
+            status = HTTPStatus.OK
+        except RequestError as error:
+            status = error.http_status
+            self._count_refusal(error)
+            raise
+        finally:
+            self.metrics.requests.labels(protocol, status.value).inc()
+            self.metrics.seconds.labels(protocol).observe(time.perf_counter() - start)
+
+    def _count_refusal(self, error):
+        if isinstance(error, MalformedRows):
+            self.metrics.malformed_rows.inc(error.count)
+        elif isinstance(error, (Overloaded, RequestTooLarge)):
+            self.metrics.rejected.labels("overload" if isinstance(error, Overloaded) else "size").inc()
+
+    def inputs(self, served: ServedModel) -> list[TensorInfo]:
+        """Return the metadata of all inputs: "rows", which takes the place of all others, and the columns."""
+        schema = served.model.encoder.schema
+        integers = [TensorInfo(name, INT64) for name in schema.integer_names]
+        return [TensorInfo(ROWS, BYTES), *integers, *(TensorInfo(name, BYTES) for name in schema.category_names)]
+
+    def outputs(self) -> list[TensorInfo]:
+        """Return the metadata of the output that every response has."""
+        return [TensorInfo(PROBABILITY, FP32)]
+
+
+def check_size(byte_count: int, max_bytes: int) -> None:
+    """Raise RequestTooLarge for a body, or the part of one that has arrived, of more than max_bytes."""
+    if byte_count > max_bytes:
+        raise RequestTooLarge(f"the body is larger than {max_bytes / 1e6:g} MB; split it, or raise --max_body_mb")
