@@ -180,7 +180,7 @@ def largest_difference(folder: pathlib.Path) -> float:
 
 
 def print_stages(folder: pathlib.Path) -> None:
-    """Print the processor time of a row in each stage of predict.py alone, and in all with the lines that are written."""
+    """Print the processor time of a row in each stage of predict.py alone, and in all together with the output."""
     from src.package import load_model
     from src.preprocessing.raw_file import read_chunks
     from src.preprocessing.raw_rows import parse_chunk
