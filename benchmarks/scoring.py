@@ -40,6 +40,12 @@ from src.criteo_like import write_rows
 TRAIN_ROWS = 200_000  # from which the vocabulary comes
 QUICKSTART, DEFAULT = (16, (128, 64)), (80, (1024, 512, 256, 128))  # embedding and hidden sizes
 STAGE_CHUNKS = 8
+# Runs a command and prints its peak memory: that of a process begins with its parent's, so the parent must be small.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 LATENCY_ROUNDS, LATENCY_ROWS = 31, 200  # rows of a round, one call at least
 
 
@@ -267,11 +273,9 @@ def run_predict(folder: pathlib.Path, name: str) -> tuple[float, int]:
     paths = {"model_path": "model", "input_path": name, "output_path": "scores.csv"}
     flags = [f"--{flag}={folder / file}" for flag, file in paths.items()]
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, ROOT / "predict.py", *flags], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"predict.py has failed on {name}")
-    return time.perf_counter() - start, 1024 * usage.ru_maxrss
+    command = [sys.executable, "-c", PEAK, sys.executable, ROOT / "predict.py", *flags]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return time.perf_counter() - start, 1024 * int(printed.splitlines()[-1])
 
 
 def seconds_of(work: Callable[[], object]) -> float:

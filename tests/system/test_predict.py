@@ -31,6 +31,12 @@ sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(",")))
 sys.argv[0] = "predict.py"
 runpy.run_path("predict.py", run_name="__main__")
 """
+# Runs a command and prints its peak memory: that of a process begins with its parent's, so the parent must be small.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 NOT_NEEDED = "sklearn,scipy,pandas,matplotlib,onnx,fsspec"
 
 
@@ -265,11 +271,12 @@ def test_the_programs_of_the_page_on_scoring_run(trained):
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_rows(trained, many_rows, tmp_path):
     peaks = []
+    path = tmp_path / "rows.txt"
     for copies in (2, 10):
-        path = tmp_path / "rows.txt"
-        path.write_bytes(many_rows.read_bytes() * copies)
-        process = subprocess.Popen(command(*flags(trained, path, "/dev/null")), stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        peaks.append(usage.ru_maxrss)
+        with open(path, "wb") as file:
+            for _ in range(copies):
+                file.write(many_rows.read_bytes())
+        measured = [sys.executable, "-c", PEAK, *command(*flags(trained, path, "/dev/null"))]
+        finished = subprocess.run(measured, capture_output=True, text=True, check=True)
+        peaks.append(int(finished.stdout.splitlines()[-1]))
     assert peaks[1] < 1.2 * peaks[0]
