@@ -131,22 +131,34 @@ def test_every_form_of_the_rows_gives_the_same_scores(trained, rows, run, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*forms, "scores.csv"])
 
 
-@pytest.mark.parametrize(("absent", "model"), [("mindspore", "model"), ("onnxruntime", "model")])
+def run_without(modules, *arguments):
+    """Run predict.py to its end, where these modules are not installed."""
+    program = [sys.executable, "-c", WITHOUT, modules, *arguments]
+    return subprocess.run(program, check=False, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("absent", "model"),
+    [(f"mindspore,{NOT_NEEDED}", "model"), ("onnxruntime", "model"), ("onnxruntime", "checkpoint")],
+)
 def test_either_runtime_is_enough(trained, rows, tmp_path, absent, model):
     (tmp_path / "rows.txt").write_text("".join(rows[0][:1500]))
-    arguments = flags(trained, tmp_path / "rows.txt", tmp_path / "scores.csv")
-    without = [sys.executable, "-c", WITHOUT, f"{absent},{NOT_NEEDED if absent == 'mindspore' else ''}", *arguments]
-    subprocess.run(without, check=True, cwd=ROOT, capture_output=True)
+    arguments = flags(trained, tmp_path / "rows.txt", tmp_path / "scores.csv", f"--model_path={trained / model}")
+    assert run_without(absent, *arguments).returncode == 0
     subprocess.run(command(*arguments, f"--output_path={tmp_path / 'both.csv'}"), check=True, capture_output=True)
     np.testing.assert_allclose(
         scores_of(tmp_path / "scores.csv"), scores_of(tmp_path / "both.csv"), rtol=0, atol=TOLERANCE
     )
 
 
+def test_a_checkpoint_without_mindspore_is_refused(trained, many_rows, tmp_path):
+    arguments = flags(trained, many_rows, tmp_path / "scores.csv", f"--model_path={trained / 'checkpoint'}")
+    assert_refused(run_without("mindspore", *arguments), "MindSpore", "export")
+
+
 def test_without_any_runtime_the_error_says_what_to_install(trained, many_rows, tmp_path):
     arguments = flags(trained, many_rows, tmp_path / "scores.csv")
-    without = [sys.executable, "-c", WITHOUT, "mindspore,onnxruntime", *arguments]
-    finished = subprocess.run(without, check=False, cwd=ROOT, capture_output=True, text=True)
+    finished = run_without("mindspore,onnxruntime", *arguments)
     assert_refused(finished, "a model needs onnxruntime or MindSpore; pip install onnxruntime")
 
 

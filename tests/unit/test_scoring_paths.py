@@ -13,7 +13,7 @@ from src.scoring.paths import check_paths
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with rows, a package, and a checkpoint beside others."""
+    """The current folder, with rows, a package, and a folder with a checkpoint."""
     monkeypatch.chdir(tmp_path)
     for name in ("rows.txt", "model/package.json", "checkpoint/deepfm-1_9.ckpt", "checkpoint/model.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def test_a_link_from_a_partial_file_to_the_model_is_refused(folder):
     assert_refused(f"--output_path=scores.csv: {folder}/model/package.json is where the model is")
 
 
-def test_beside_the_folder_of_the_model_and_to_a_device_scores_can_be_written(folder):
+def test_outside_the_folder_of_the_model_and_to_a_device_scores_can_be_written(folder):
     (folder / "deepfm-1_9.ckpt").touch()
     check(output_path="model.csv")
     check(model_path="checkpoint/deepfm-1_9.ckpt", output_path="checkpoint/scores/today.csv")
