@@ -19,5 +19,5 @@ void AppendEmptyScore(size_t row, std::string *text);
 // Reads scores of the rows 1, 2, 3 and so on.  Throws Error for any other text.  where: the path, for messages.
 std::vector<double> ReadScores(std::string_view text, const std::string &where);
 
-// Throws Error if a probability differs from the expected one by more than 1e-5.  where: the path of the package.
+// Throws Error if a probability differs from the expected one by more than 1e-4.  where: the path of the package.
 void CheckGoldenScores(const std::vector<double> &expected, const std::vector<float> &found, const std::string &where);

@@ -62,8 +62,8 @@ TEST(scores, other_scores_are_refused) {
 }
 
 TEST(scores, golden_scores_must_be_reproduced) {
-  CheckGoldenScores({0.25, 0.5}, {0.25F, 0.500009F}, "package");
-  CHECK_ERROR(CheckGoldenScores({0.25, 0.5}, {0.25F, 0.50002F}, "package"), "package: the score of golden row 2 is ");
+  CheckGoldenScores({0.25, 0.5}, {0.25F, 0.50009F}, "package");
+  CHECK_ERROR(CheckGoldenScores({0.25, 0.5}, {0.25F, 0.5002F}, "package"), "package: the score of golden row 2 is ");
   CHECK_ERROR(CheckGoldenScores({0.25}, {std::nanf("")}, "package"), "package: the score of golden row 1 is nan");
   CHECK_ERROR(CheckGoldenScores({0.25}, {0.25F, 0.5F}, "package"), "package: has 2 golden rows and 1 scores");
 }

@@ -52,6 +52,7 @@ memory_limit: 0.1
 # What is printed, and what is run instead: smaller numbers, files that are there.
 SMALLER = (
     (r"/path/dac\.tar\.gz", "dac.tar.gz"),
+    (r"data/train\.txt", "own/train.txt"),
     (r"(run_tests\.sh).*", r"\1 tests/unit/test_splitmix.py"),  # not from within: the tests
     (r"--rows=200000", "--rows=6000"),
     (r"--rows=4000000", "--rows=6000 --runs=1"),
