@@ -17,7 +17,7 @@ from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import LINE_NUMBER
 from tests.conftest import make_rows
 
-LISTED = 20  # malformed lines of a chunk that parse_chunk lists
+LISTED = 20  # malformed lines of a chunk, of which parse_chunk gives the reasons
 CELLS = [
     *(b"", b"0", b"-0", b"+7", b"007", b"3.0", b"3.", b".0", b".", b"-", b"+", b"1e+16", b"15e-1", b"150e-1", b"1e400"),
     *(b"0e99", b"9223372036854775807", b"-9223372036854775807", b"-9223372036854775808", b"9223372036854775808"),
@@ -90,17 +90,20 @@ def encode_in_python(encoding, content):
     encoder = encoding.encoder()
     schema = dataclasses.replace(encoder.schema, has_label=rows_have_label(content, encoder.schema))
     lines = content.split(b"\n")[:-1]
-    encoded = []
-    for start in range(0, len(lines), LISTED):  # so few that all malformed lines are listed
-        text = b"".join(line + b"\n" for line in lines[start : start + LISTED])
-        parsed = parse_chunk(text, 0, schema)
-        rows = [""] * parsed.line_count
-        sparse_ids, dense_values = encoder.encode(parsed.frame)
-        for number, ids, bits in zip(
-            parsed.frame[LINE_NUMBER].to_list(), sparse_ids.tolist(), dense_values.view(np.uint32).tolist()
-        ):
-            rows[number] = "".join([*(f"{id_} " for id_ in ids), *(f"{word:x} " for word in bits)])
-        for number, reason in parsed.bad_lines.first:
-            rows[number - 1] = reason
-        encoded += rows
-    return ["labels" if schema.has_label else "no labels", *encoded]
+    return ["labels" if schema.has_label else "no labels", *_encode_lines(lines, encoder, schema)]
+
+
+def _encode_lines(lines, encoder, schema):
+    parsed = parse_chunk(b"".join(line + b"\n" for line in lines), 0, schema)
+    if parsed.bad_lines.count > LISTED:
+        half = len(lines) // 2
+        return _encode_lines(lines[:half], encoder, schema) + _encode_lines(lines[half:], encoder, schema)
+    sparse_ids, dense_values = encoder.encode(parsed.frame)
+    rows = [""] * len(lines)
+    for number, ids, bits in zip(
+        parsed.frame[LINE_NUMBER].to_list(), sparse_ids.tolist(), dense_values.view(np.uint32).tolist()
+    ):
+        rows[number] = "".join([*(f"{id_} " for id_ in ids), *(f"{word:x} " for word in bits)])
+    for number, reason in parsed.bad_lines.first:
+        rows[number - 1] = reason
+    return rows

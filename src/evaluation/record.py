@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """evaluations.json next to the checkpoints: what eval.py has found out about each of them."""
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
-import os
 import pathlib
-from collections.abc import Iterator
 
 from src.common.errors import UserError
 from src.common.files import write_json
-from src.common.locks import UNSUPPORTED
+from src.common.locks import locked_folder
 from src.evaluation.metrics import Metrics, metrics_for_json
 from src.evaluation.recalibration import Recalibration
 
@@ -56,7 +51,7 @@ class EvaluationRecord:
         Records of checkpoints that no longer exist are dropped.
         """
         folder = checkpoint.parent
-        with _locked(folder):
+        with locked_folder(folder, blocking=True):
             if not is_fitted and self.recalibration != self.load(checkpoint, sha256).recalibration:
                 return
             entries = _read_entries(folder / RECORD_NAME)
@@ -86,18 +81,3 @@ def _read_entries(path):
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # ValueError: neither JSON nor UTF-8, too
         raise UserError(f"{path} is damaged ({error!r}); remove it and run eval.py again") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Lock a folder for a `with` block, after waiting for the others that have; nothing on a system without locks."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (*UNSUPPORTED, errno.EBADF):  # EBADF: NFS locks only files opened for writing
-                raise
-        yield
-    finally:
-        os.close(descriptor)
