@@ -8,7 +8,7 @@ import pathlib
 from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.locks import locked_folder
-from src.evaluation.metrics import Metrics
+from src.evaluation.metrics import Metrics, metrics_for_json
 from src.evaluation.recalibration import Recalibration
 
 RECORD_NAME = "evaluations.json"
@@ -20,6 +20,7 @@ class EvaluationRecord:
     """The results of eval.py for one checkpoint.
 
     test: the metrics on the test split, after the recalibration if there is one; None before the first evaluation.
+    A metric that is NaN, with one class only, is read as None.
     fitted_rows: the validation rows that the recalibration was fitted to, 0 without one.
     """
 
@@ -56,7 +57,7 @@ class EvaluationRecord:
             entries = _read_entries(folder / RECORD_NAME)
             entries[checkpoint.name] = {
                 "sha256": sha256,
-                "test": self.test,
+                "test": metrics_for_json(self.test),
                 "recalibration": self.recalibration and self.recalibration.to_dict(),
                 "fitted_rows": self.fitted_rows,
             }

@@ -19,7 +19,7 @@ from src.common.signals import cleaned_up
 from src.package.package import MANIFEST_NAME
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air", "PACKAGE": ""}
-WORK_PREFIX = ".deepfm-export-"
+WORK_PREFIX, REPLACED_PREFIX = ".deepfm-export-", ".deepfm-replaced-"
 SECONDS_TO_LOCK = 60  # longer than it takes from the creation of a work folder to its lock
 PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / \ only
 
@@ -41,9 +41,26 @@ class ExportTarget:
             _make_readable(file, 0o666)
             flush_to_disk(file)
         _make_readable(self.partial, 0o777)
+        self._replace_folder()
+
+    def _replace_folder(self) -> None:
+        """Let the finished folder take the place of an earlier one, which a kill in between leaves as `earlier`."""
+        earlier = self.path.with_name(f"{REPLACED_PREFIX}{self.path.name}")
         if self.path.exists():
-            self.path.rename(self.partial.with_name("replaced"))  # the work folder is removed with it
-        self.partial.rename(self.path)
+            self._remove(earlier)
+            self.path.rename(earlier)
+        try:
+            self.partial.rename(self.path)
+        except BaseException:
+            if os.path.lexists(earlier):
+                earlier.rename(self.path)
+            raise
+        self._remove(earlier)
+
+    def _remove(self, folder: pathlib.Path) -> None:
+        """Move a folder, if it exists, to the work folder, which is removed at the end."""
+        if os.path.lexists(folder):
+            folder.rename(pathlib.Path(tempfile.mkdtemp(dir=self.partial.parent), "replaced"))
 
 
 def _make_readable(path: pathlib.Path, mode: int) -> None:

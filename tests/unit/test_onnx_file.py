@@ -4,7 +4,6 @@ import onnxruntime
 import pytest
 
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.export import onnx_file
 from src.export.onnx_file import network_graph, save_onnx, tables_of
 from tests.networks import make_network
 
@@ -17,21 +16,18 @@ def run_onnx(path, inputs):
     return onnxruntime.InferenceSession(path, options).run(None, feeds)[0]
 
 
-@pytest.mark.parametrize("external_bytes", [0, 10**9])
+@pytest.mark.parametrize("is_external", [False, True])
 @pytest.mark.parametrize(("dense_count", "hidden_sizes"), [(3, (5, 4)), (0, (5,)), (2, ())])
-def test_the_tables_are_put_into_the_graph_or_next_to_it(
-    tmp_path, monkeypatch, cpu, external_bytes, dense_count, hidden_sizes
-):
-    monkeypatch.setattr(onnx_file, "EXTERNAL_BYTES", external_bytes)
+def test_the_tables_are_put_into_the_graph_or_next_to_it(tmp_path, cpu, is_external, dense_count, hidden_sizes):
     network, inputs = make_network(dense_count, 4, hidden_sizes)
     expected = DeepFMPredict(network)(*inputs).asnumpy()
     path = tmp_path / "model.onnx"
-    positions = save_onnx(network_graph(network), tables_of(network), path)
+    external = tmp_path / "tables" if is_external else None
+    positions = save_onnx(network_graph(network), tables_of(network), path, external)
     np.testing.assert_allclose(run_onnx(path, inputs), expected, rtol=0, atol=1e-6)
-    assert (tmp_path / "model.onnx.data").exists() == (external_bytes == 0)
     for name, table in tables_of(network).items():
         place = positions[name]
-        assert place.file == ("model.onnx.data" if external_bytes == 0 else "model.onnx")
+        assert place.file == ("tables" if is_external else "model.onnx")
         assert np.array_equal(np.memmap(tmp_path / place.file, "<f4", "r", place.offset, place.shape), table)
     assert set(positions) >= {"linear", "embedding", "bias"} | ({"dense_embedding"} if dense_count else set())
 
