@@ -11,8 +11,7 @@ namespace {
 
 constexpr size_t kDecimals = 8;
 constexpr double kUnits = 1e8;  // of the last decimal in 1
-// Below the difference of two trainings, and above that of two runtimes on rows that amplify it; also in golden.py.
-constexpr double kGoldenTolerance = 1e-4;
+constexpr double kGoldenTolerance = 1e-4;  // below the difference of two trainings, above that of two runtimes
 
 void AppendNumber(size_t number, std::string *text) {
   char digits[20];

@@ -95,10 +95,7 @@ def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
     if (path / MANIFEST_NAME).exists() or (path / ONNX_NAME).exists():
         return load_package(Package.load(path), threads)
     if not importlib.util.find_spec("mindspore"):
-        raise UserError(
-            f"{path} holds no {MANIFEST_NAME}; a checkpoint needs MindSpore, which is not installed: export it with "
-            "--file_format=PACKAGE where it is, and use the package"
-        )
+        raise UserError(f"{path} holds no {MANIFEST_NAME}, and a checkpoint needs MindSpore; export it as a package")
     from src.package.checkpoint_network import load_checkpoint  # here, as it imports MindSpore
 
     return ClickModel(*load_checkpoint(path))

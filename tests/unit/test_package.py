@@ -327,7 +327,7 @@ def test_a_package_without_its_manifest_is_told_from_a_checkpoint(copy):
 
 def test_a_checkpoint_without_mindspore_is_refused_in_one_line(folder, monkeypatch):
     hide(monkeypatch, "mindspore")
-    with pytest.raises(UserError, match="a checkpoint needs MindSpore, which is not installed: export"):
+    with pytest.raises(UserError, match="a checkpoint needs MindSpore; export it as a package"):
         load_model(folder.with_name("model-checkpoint"))
 
 
