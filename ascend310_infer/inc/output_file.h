@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <string_view>
 
-// A file that is written under a temporary name; Commit gives it its name.  Without Commit it is removed, and an earlier
-// file stays.  A signal that ends the program leaves NAME.partial, which the next run replaces.  What is no regular file,
-// as /dev/null or a pipe, is written as it is.
+// A file that is written as NAME.partial; Commit gives it its name.  Without Commit it is removed, and an earlier file
+// stays.  A signal that ends the program leaves NAME.partial, which the next run replaces.  What is no regular file, as
+// /dev/null or a pipe, is written as it is.
 class OutputFile {
  public:
   // path: empty for stdout.  Throws Error if the file cannot be written.

@@ -9,9 +9,9 @@
 namespace {
 
 // As in src/scoring/field_tally.py:
-constexpr double kDrift = 0.05;    // difference of a rate from that of the training rows from which it is worth a warning,
-constexpr double kChance = 1e-5;   // if chance explains it with less than this probability
-constexpr double kRarest = 1e-3;   // rate that counts as expected where the training rows have none
+constexpr double kDrift = 0.05;   // difference of a rate from that of the training rows that is worth a warning,
+constexpr double kChance = 1e-5;  // if chance explains it with less than this probability
+constexpr double kRarest = 1e-3;  // rate that counts as expected where the training rows have none
 constexpr size_t kMostDifferences = 3;
 
 // A rate of a column that differs from that of the training rows.

@@ -34,7 +34,8 @@ TEST(tally, the_summary_names_counts_and_the_largest_differences) {
   CHECK_EQUAL(DescribeTally(ExampleTally(), ExampleManifestOf({1, 2, false, 0, 0}), 0.5, true), expected);
 }
 
-TEST(tally, drift_is_a_large_difference_that_chance_does_not_explain) {  // the cases of tests/unit/test_field_tally.py
+// The cases are those of tests/unit/test_field_tally.py.
+TEST(tally, drift_is_a_large_difference_that_chance_does_not_explain) {
   CHECK_EQUAL(IsDrift(0.16, 0.10, 100000), true);
   CHECK_EQUAL(IsDrift(0.14, 0.10, 100000), false);  // less than 0.05 is not worth a warning, however certain it is
   CHECK_EQUAL(IsDrift(0.20, 0.10, 100), false);     // so many or more have the probability 2e-3
