@@ -99,6 +99,7 @@ def test_a_folder_in_which_cmake_cannot_build_is_refused_with_the_rule(tmp_path,
     folder = tmp_path / name
     folder.mkdir()
     shutil.copy(ROOT / "ascend310_infer" / "build.sh", folder)
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     command = ["bash", folder / "build.sh"]
     environment = {**os.environ, "LITE_HOME": str(tmp_path)}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
