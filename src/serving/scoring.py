@@ -22,6 +22,8 @@ def score_requests(model: ClickModel, requests: list[list[bytes]]) -> Sequence[A
 
     The answer to a request does not depend on the requests that it is scored with.
     """
+    if len(requests) == 1:
+        return [_answer_alone(model, requests[0])]
     try:
         probabilities = _score(model, list(itertools.chain.from_iterable(requests)))
     except (MalformedRows, BadRowsError):

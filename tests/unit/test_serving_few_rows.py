@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The path for few rows of the server against ClickModel.predict, which is for many."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +85,16 @@ def test_at_most_twenty_malformed_rows_are_named(model):
     with pytest.raises(MalformedRows, match=r"^30 of 31 rows are malformed: .*; \.\.\.$") as error:
         read_columns([b"x"] * 30 + [b"1\t2\t3\ta\tb\tc\td"], model.encoder.schema)
     assert list(error.value.faults) == [*range(1, LISTED_ROWS + 1)]
+
+
+def test_a_line_of_millions_of_cells_is_not_split(model):
+    lines = [b"a" + b"\t" * 2_000_000, b"x"]
+    tracemalloc.start()
+    with pytest.raises(MalformedRows, match="has 2000001 columns"):
+        read_columns(lines, model.encoder.schema)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6  # its cells would take 66 MB
 
 
 @pytest.fixture(scope="module")
