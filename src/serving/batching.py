@@ -48,7 +48,10 @@ class Batcher:
         if not self._is_scoring:
             self._is_scoring = True
             loop.call_soon(self._start_batch)  # with all requests that have arrived at the same moment
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            del waiting  # an error leads to this frame: a circle, which would keep the rows until it is collected
 
     def _start_batch(self):
         batch, row_count = self._take_batch()

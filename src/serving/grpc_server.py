@@ -10,6 +10,7 @@ from src.serving.request_errors import RequestError
 from src.serving.service import MODEL_NAME, PLATFORM, Service
 
 SERVICE = "inference.GRPCInferenceService"
+MAX_CALLS_PER_CONNECTION = 16  # at a time; clients send no more, theirs wait
 MAX_CALLS = 64  # at a time, each with a message in memory; gRPC refuses more as RESOURCE_EXHAUSTED
 LONGEST_DETAILS = 6000  # characters; clients accept 8 KiB of headers
 
@@ -18,7 +19,11 @@ def create_grpc_server(
     service: Service, address: str, server_name: str, server_version: str
 ) -> tuple[grpc.aio.Server, int]:
     """Return a server that listens on an address, and its port; UserError if the port is taken."""
-    options = [("grpc.max_receive_message_length", service.max_body_bytes), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", service.max_body_bytes),
+        ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
+        ("grpc.so_reuseport", 0),
+    ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
     server.add_generic_rpc_handlers([_handlers(_Methods(service, server_name, server_version))])
     try:
