@@ -75,9 +75,10 @@ def evaluate(config: Config) -> None:
 def outputs(config: Config, checkpoint: Checkpoint) -> list[Output]:
     """Return the Outputs of an evaluation."""
     files = {"report_path": config.report_path, "predictions_path": config.predictions_path}
-    if config.fit_calibration:
-        files["fit_calibration"] = str(checkpoint.path.with_name(RECORD_NAME))
     named = [Output(flag, path, Kind.FILE) for flag, path in files.items() if path is not None]
+    if config.fit_calibration:
+        path, hint = checkpoint.path.with_name(RECORD_NAME), "make the checkpoint folder writable"
+        named.append(Output("fit_calibration", str(path), Kind.FILE, f"--fit_calibration=True: {path}", hint))
     return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *named]
 
 

@@ -9,7 +9,7 @@ if __name__ == "__main__":
     from src.preprocessing import allocator
 
     os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)
-    enter(resume_hint="run the same command again to resume")
+    enter()
 
 import contextlib
 import sys
@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 from src.common.errors import run_main
 from src.common.options import load_options
-from src.scoring.options import DESCRIPTION, STANDARD_STREAM, ScoringOptions, check_paths
+from src.scoring.options import DESCRIPTION, STANDARD_STREAM, ScoringOptions
+from src.scoring.paths import check_paths
 
 
 def read_options(argv: Sequence[str] | None = None) -> ScoringOptions:

@@ -5,28 +5,7 @@
 # LITE_HOME (or MS_LITE_HOME): the unpacked MindSpore Lite, of the version that the board's CANN needs.
 set -euo pipefail
 
-err() { echo "error: $*" >&2; }
-
-# Prints the names of the Debian packages that are missing: tools, and headers of libraries.
-missing_packages() {
-  command -v cmake > /dev/null || echo cmake
-  command -v g++ > /dev/null || { echo g++ libssl-dev nlohmann-json3-dev; return; }
-  has_header openssl/evp.h || echo libssl-dev
-  has_header nlohmann/json.hpp || echo nlohmann-json3-dev
-}
-
-# $1: the name of a header.
-has_header() { echo "#include <$1>" | g++ -E -x c++ - > /dev/null 2>&1; }
-
-# Installs packages on Debian and its derivatives if the user is root.  $@: their names.
-install_packages() {
-  if (( EUID != 0 )) || ! command -v apt-get > /dev/null; then
-    err "$* missing; on Debian and Ubuntu: apt-get install $*"
-    exit 2
-  fi
-  echo "installing $*"
-  apt-get install --yes --quiet "$@"
-}
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/debian.sh"
 
 # Refuses characters that have a meaning of their own for CMake or the linker.  $1: a path; $2: its name.
 check_path() {
@@ -46,8 +25,8 @@ main() {
   check_path "$(realpath "${home}")" LITE_HOME
   check_path "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)" "the folder"
   local packages
-  read -r -d '' -a packages <<< "$(missing_packages)" || true
-  (( ${#packages[@]} == 0 )) || install_packages "${packages[@]}"
+  mapfile -t packages < <(missing_build_packages)
+  install_packages "${packages[@]}"
   cd "$(dirname "${BASH_SOURCE[0]}")"
   cmake -S . -B out -DLITE_HOME="$(realpath "${home}")" "$@"
   cmake --build out

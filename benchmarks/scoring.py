@@ -40,6 +40,12 @@ from src.criteo_like import write_rows
 TRAIN_ROWS = 200_000  # from which the vocabulary comes
 QUICKSTART, DEFAULT = (16, (128, 64)), (80, (1024, 512, 256, 128))  # embedding and hidden sizes
 STAGE_CHUNKS = 8
+# Runs a command and prints its peak memory: that of a process begins with its parent's, so the parent must be small.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 LATENCY_ROUNDS, LATENCY_ROWS = 31, 200  # rows of a round, one call at least
 
 
@@ -180,7 +186,7 @@ def largest_difference(folder: pathlib.Path) -> float:
 
 
 def print_stages(folder: pathlib.Path) -> None:
-    """Print the time of each stage of predict.py, alone, for each row: in processor time, of all threads together."""
+    """Print the processor time of a row in each stage of predict.py alone, and in all together with the output."""
     from src.package import load_model
     from src.preprocessing.raw_file import read_chunks
     from src.preprocessing.raw_rows import parse_chunk
@@ -197,9 +203,8 @@ def print_stages(folder: pathlib.Path) -> None:
     _, network_seconds = processor_seconds(lambda: [model.network(*inputs) for inputs in encoded])
     _, total_seconds = processor_seconds(lambda: [scorer(NumberedChunk(each, 0)) for each in chunks])
     stages = {"read": read_seconds, "parse": parse_seconds, "encode": encode_seconds, "network": network_seconds}
-    others = total_seconds - parse_seconds - encode_seconds - network_seconds
     rows = sum(frame.height for frame in parsed)
-    for stage, seconds in {**stages, "count, write": others}.items():
+    for stage, seconds in {**stages, "all but read": total_seconds}.items():
         print(f"{stage:14} {1e6 * seconds / rows:6.2f} us/row")
 
 
@@ -268,11 +273,9 @@ def run_predict(folder: pathlib.Path, name: str) -> tuple[float, int]:
     paths = {"model_path": "model", "input_path": name, "output_path": "scores.csv"}
     flags = [f"--{flag}={folder / file}" for flag, file in paths.items()]
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, ROOT / "predict.py", *flags], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"predict.py has failed on {name}")
-    return time.perf_counter() - start, 1024 * usage.ru_maxrss
+    command = [sys.executable, "-c", PEAK, sys.executable, ROOT / "predict.py", *flags]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return time.perf_counter() - start, 1024 * int(printed.splitlines()[-1])
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -29,15 +29,15 @@ def check_inputs(
             _check_data(DatasetMeta.load(config.dataset_path), config, split, ranks)
 
 
-def check_urls(config: Config, *, needs_data: bool) -> None:
+def check_urls(config: Config, *, needs_data: bool, split: str | None = None) -> None:
     """Raise ConfigError if an address that a job of ModelArts needs is missing, or if a job cannot do what is asked.
 
-    needs_data: False for a command that also runs without data.
+    needs_data: False for a command that also runs without data.  split: as check_inputs takes it.
     """
     for key in ("data_url", "train_url") if needs_data else ("train_url",):
         if getattr(config, key) is None:
             raise ConfigError(f"--{key} is missing; a job of ModelArts needs it")
-    if config.fit_calibration:
+    if split == "test" and config.fit_calibration:
         raise ConfigError(
             "--fit_calibration=True: a job of ModelArts does not keep the checkpoint folder with the recalibration; "
             "fit it outside of a job"

@@ -10,12 +10,12 @@ from tests.checkpoints import save_random_checkpoint
 MISSING_INTEGER = -(2**63)
 
 
-def write_random_package(folder, data, recalibration=None):
+def write_random_package(folder, data, recalibration=None, seed=1):
     """Write the package of a network with random weights for the data of a MindRecord folder; return it."""
     from src.export.package import write_package
 
     folder.mkdir(parents=True)
-    network = save_random_checkpoint(folder.with_name(f"{folder.name}-checkpoint"), data).load_network()
+    network = save_random_checkpoint(folder.with_name(f"{folder.name}-checkpoint"), data, seed).load_network()
     return write_package(folder, network, RawEncoding.of_dataset(data), recalibration, {"valid": None, "test": None})
 
 

@@ -47,5 +47,5 @@ struct Manifest {
 // or values that contradict each other.  where: its path, for messages.
 Manifest ParseManifest(std::string_view text, const std::string &where);
 
-// Returns a JSON text without spaces between its parts; nothing if it is none.
+// Returns a JSON text without spaces between its parts; nothing if it is none, or is nested too deeply.
 std::optional<std::string> CompactJson(std::string_view text);

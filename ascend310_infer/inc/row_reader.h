@@ -21,8 +21,8 @@ struct Chunk {
 // Reads lines from a file descriptor that its owner closes, in chunks of chunk_lines lines.
 //
 // A file gives chunks of exactly so many lines, except the last one and those of very long lines, and its first 1,000
-// lines tell whether its rows have labels, as HaveLabels does.  A stream (a pipe, a socket, a terminal) gives the lines that have arrived within
-// max_delay, and its first line that has the columns of a row with or without a label decides.
+// lines tell whether its rows have labels, as HaveLabels does.  A stream (a pipe, a socket, a terminal) gives the lines
+// that have arrived within max_delay, and its first line that has the columns of a row with or without a label decides.
 class RowReader {
  public:
   // name: of the input, for messages.

@@ -26,5 +26,9 @@ struct Tally {
   void Add(const Tally &other);
 };
 
+// Tells whether a rate of so many rows is far from that of the training rows, and not by chance, whose probability is at
+// most exp(-rows * divergence) (Chernoff's bound).
+bool IsDrift(double rate, double expected, uint64_t rows);
+
 // Returns the summary for the user, in lines.  seconds: of all rows; have_labels: nothing if there was no row.
 std::string DescribeTally(const Tally &tally, const Manifest &manifest, double seconds, std::optional<bool> have_labels);

@@ -19,6 +19,7 @@ constexpr int64_t kMostBatchRows = 1 << 20;
 constexpr int64_t kMostIds = int64_t{std::numeric_limits<int32_t>::max()} + 1;
 constexpr int64_t kMostBytes = int64_t{1} << 53;
 constexpr size_t kSha256Digits = 64;
+constexpr int kDeepestNesting = 100;  // JSON is written and copied recursively, and the stack is not endless
 
 // A value of the manifest with its position, such as "rows.dense_dim", for messages.
 class Value {
@@ -122,9 +123,16 @@ class Value {
   std::string key_;
 };
 
+// Parses JSON.  where: its name, for messages.  Throws Error if the text is none, or is nested too deeply.
 Json ParseJson(std::string_view text, const std::string &where) {
+  const auto check_depth = [&](int depth, Json::parse_event_t, const Json &) {
+    if (depth > kDeepestNesting) {
+      throw Error(Text(where, ": is JSON nested more than ", kDeepestNesting, " deep; write the package again"));
+    }
+    return true;
+  };
   try {
-    return Json::parse(text);
+    return Json::parse(text, check_depth);
   } catch (const Json::exception &) {
     throw Error(Text(where, ": is not JSON; write the package again"));
   }
@@ -254,6 +262,9 @@ Manifest ParseManifest(std::string_view text, const std::string &where) {
 }
 
 std::optional<std::string> CompactJson(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
-  return json.is_discarded() ? std::nullopt : std::optional(Compact(json));
+  try {
+    return Compact(ParseJson(text, "the text"));
+  } catch (const Error &) {
+    return std::nullopt;
+  }
 }

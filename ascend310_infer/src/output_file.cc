@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "error.h"
 
@@ -30,7 +31,9 @@ OutputFile::~OutputFile() {
   if (path_.empty()) {
     return;
   }
-  close(descriptor_);
+  if (descriptor_ >= 0) {
+    close(descriptor_);
+  }
   if (!partial_.empty()) {
     std::error_code ignored;
     fs::remove(partial_, ignored);
@@ -44,15 +47,22 @@ void OutputFile::Write(std::string_view text) {
       continue;
     }
     if (count < 0) {
-      throw Error(Text(path_.empty() ? "stdout" : path_.string(), ": cannot be written (", std::strerror(errno), ")"));
+      ThrowWriteError();
     }
     text.remove_prefix(static_cast<size_t>(count));
   }
 }
 
 void OutputFile::Commit() {
+  if (!path_.empty() && close(std::exchange(descriptor_, -1)) != 0) {  // network file systems report a full disk here
+    ThrowWriteError();
+  }
   if (!partial_.empty()) {
     fs::rename(partial_, path_);
     partial_.clear();
   }
+}
+
+void OutputFile::ThrowWriteError() const {
+  throw Error(Text(path_.empty() ? "stdout" : path_.string(), ": cannot be written (", std::strerror(errno), ")"));
 }

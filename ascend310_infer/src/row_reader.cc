@@ -97,7 +97,8 @@ void RowReader::FillFromStream() {
     if (buffer_.LineCount() > 0 && !deadline) {
       deadline = Clock::now() + max_delay_;
     }
-    if (!Wait(deadline)) {
+    // Wait alone would never end where bytes keep arriving.
+    if (!Wait(deadline) || (deadline && Clock::now() >= *deadline)) {
       return;
     }
     ReadMore();

@@ -8,7 +8,10 @@
 
 namespace {
 
-constexpr double kNotableDifference = 0.05;  // of a rate from that of the training rows
+// As in src/scoring/field_tally.py:
+constexpr double kDrift = 0.05;   // difference of a rate from that of the training rows that is worth a warning,
+constexpr double kChance = 1e-5;  // if chance explains it with less than this probability
+constexpr double kRarest = 1e-3;  // rate that counts as expected where the training rows have none
 constexpr size_t kMostDifferences = 3;
 
 // A rate of a column that differs from that of the training rows.
@@ -28,12 +31,15 @@ void AddCounts(const std::vector<Count> &counts, std::vector<uint64_t> *sums) {
   }
 }
 
-// Returns the largest differences that are notable.
+// Returns a term of the divergence of two rates.
+double DivergenceTerm(double rate, double expected) { return rate > 0 ? rate * std::log(rate / expected) : 0; }
+
+// Returns the largest differences that are drift.
 std::vector<Difference> FindDifferences(const Tally &tally, const Manifest &manifest) {
   std::vector<Difference> differences;
   const auto add = [&](const std::string &name, uint64_t count, double expected) {
     const Difference difference = {name, static_cast<double>(count) / static_cast<double>(tally.rows), expected};
-    if (difference.Size() >= kNotableDifference) {
+    if (IsDrift(difference.found, expected, tally.rows)) {
       differences.push_back(difference);
     }
   };
@@ -53,6 +59,15 @@ std::vector<Difference> FindDifferences(const Tally &tally, const Manifest &mani
 }
 
 }  // namespace
+
+bool IsDrift(double rate, double expected, uint64_t rows) {
+  if (std::fabs(rate - expected) <= kDrift) {
+    return false;
+  }
+  expected = std::clamp(expected, kRarest, 1 - kRarest);
+  const double divergence = DivergenceTerm(rate, expected) + DivergenceTerm(1 - rate, 1 - expected);
+  return static_cast<double>(rows) * divergence > -std::log(kChance);
+}
 
 uint64_t Tally::MalformedCount() const {
   uint64_t count = 0;

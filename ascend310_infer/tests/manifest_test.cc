@@ -46,8 +46,19 @@ TEST(manifest, what_is_no_json_is_refused) {
   }
   CHECK_ERROR(ParseText("{"), "p.json: is not JSON; write the package again");
   CHECK_ERROR(ParseText("[]"), "p.json: the content must be an object");
-  CHECK_ERROR(ParseText(std::string(200000, '[')), "p.json: is not JSON");
-  CHECK_ERROR(ParseText(std::string(200000, '[') + std::string(200000, ']')), "p.json: the content must be an object");
+}
+
+TEST(manifest, deeply_nested_json_is_refused) {
+  const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  const std::string message = "p.json: is JSON nested more than 100 deep; write the package again";
+  const std::string rest = Replaced(kExample, "\"dense_encoding\"", "\"other\": NESTED, \"dense_encoding\"");
+  CHECK_EQUAL(ParseText(Replaced(rest, "NESTED", nested(90))).data.at("other"), nested(90));
+  for (const size_t depth : {110, 4000000}) {
+    CHECK_ERROR(ParseText(Replaced(rest, "NESTED", nested(depth))), message);
+    CHECK_ERROR(ParseText(nested(depth)), message);
+    CHECK_ERROR(ParseText(std::string(depth, '[')), message);
+    CHECK_EQUAL(CompactJson(nested(depth)).has_value(), false);
+  }
 }
 
 TEST(manifest, other_format_versions_are_refused) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "output_file.h"
 
+#include <unistd.h>
+
 #include "harness.h"
 
 namespace fs = std::filesystem;
@@ -18,6 +20,20 @@ TEST(output_file, a_committed_file_replaces_an_earlier_one) {
   }
   CHECK_EQUAL(ReadText(folder / "scores.csv"), "ab\n");
   CHECK_EQUAL(fs::exists(folder / "scores.csv.partial"), false);
+}
+
+TEST(output_file, a_file_whose_end_cannot_be_written_does_not_replace_an_earlier_one) {
+  const TemporaryFolder folder;
+  folder.Write("scores.csv", "old");
+  const int next = dup(STDIN_FILENO);  // the descriptor that the file gets
+  close(next);
+  {
+    OutputFile output(folder / "scores.csv");
+    output.Write("new");
+    CHECK_EQUAL(close(next), 0);  // so that Commit cannot close it
+    CHECK_ERROR(output.Commit(), "scores.csv: cannot be written (Bad file descriptor)");
+  }
+  CHECK_EQUAL(ReadText(folder / "scores.csv"), "old");
 }
 
 TEST(output_file, without_a_commit_an_earlier_file_stays) {

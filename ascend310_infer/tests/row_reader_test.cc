@@ -150,6 +150,19 @@ TEST(row_reader, rows_that_arrive_within_the_delay_are_one_chunk) {
   CHECK_EQUAL(reader.Read(&chunk), false);
 }
 
+TEST(row_reader, the_delay_is_kept_while_there_is_more_to_read) {
+  Pipe pipe;
+  CHECK_EQUAL(fcntl(pipe.Reading(), F_SETPIPE_SZ, 1 << 18) >= 1 << 18, true);
+  RowReader reader(pipe.Reading(), "stdin", kReadSchema, 1 << 20, std::chrono::milliseconds(0));
+  const std::string line = std::string(1023, 'x') + "\n";
+  for (int number = 0; number < 256; ++number) {
+    pipe.Write(line);
+  }
+  Chunk chunk;
+  CHECK_EQUAL(reader.Read(&chunk), true);
+  CHECK_EQUAL(chunk.text.size() < 256 * line.size(), true);
+}
+
 TEST(row_reader, a_reader_that_waits_can_be_stopped) {
   Pipe pipe;
   RowReader reader(pipe.Reading(), "stdin", kReadSchema, 3, std::chrono::milliseconds(1));

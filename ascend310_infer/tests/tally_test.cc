@@ -34,6 +34,29 @@ TEST(tally, the_summary_names_counts_and_the_largest_differences) {
   CHECK_EQUAL(DescribeTally(ExampleTally(), ExampleManifestOf({1, 2, false, 0, 0}), 0.5, true), expected);
 }
 
+// The cases are those of tests/unit/test_field_tally.py.
+TEST(tally, drift_is_a_large_difference_that_chance_does_not_explain) {
+  CHECK_EQUAL(IsDrift(0.16, 0.10, 100000), true);
+  CHECK_EQUAL(IsDrift(0.14, 0.10, 100000), false);  // less than 0.05 is not worth a warning, however certain it is
+  CHECK_EQUAL(IsDrift(0.20, 0.10, 100), false);     // so many or more have the probability 2e-3
+  CHECK_EQUAL(IsDrift(0.20, 0.10, 1000), true);
+  CHECK_EQUAL(IsDrift(1.0, 0.03, 1), false);  // 0.03
+  CHECK_EQUAL(IsDrift(1.0, 0.03, 4), true);   // 0.03^4 is 8e-7
+  CHECK_EQUAL(IsDrift(1.0, 0.0, 1), false);
+  CHECK_EQUAL(IsDrift(1.0, 0.0, 2), true);
+  CHECK_EQUAL(IsDrift(0.0, 0.5, 16), false);  // 0.5^16 is 1.5e-5
+  CHECK_EQUAL(IsDrift(0.0, 0.5, 17), true);
+}
+
+TEST(tally, few_rows_do_not_differ_from_the_training_rows) {
+  Tally two;
+  two.rows = 2;
+  two.missing = {2, 0, 0};
+  two.oov = {0, 2, 0};
+  CHECK_EQUAL(DescribeTally(two, ExampleManifestOf({1, 2, false, 0, 0}), 0.5, false),
+              "rows: 2 without a label, s: 0.5, rows/s: 4\n");
+}
+
 TEST(tally, without_rows_there_are_no_rates) {
   CHECK_EQUAL(DescribeTally(Tally(), ExampleManifestOf({1, 2, false, 0, 0}), 0, {}), "rows: 0, s: 0.0, rows/s: 0\n");
 }

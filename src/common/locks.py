@@ -54,6 +54,30 @@ def temporary_lock(path: os.PathLike | str) -> Iterator[BinaryIO | None]:
 
 
 @contextlib.contextmanager
+def locked_folder(folder: os.PathLike | str, *, blocking: bool) -> Iterator[bool]:
+    """Lock a folder itself, without a file in it, for a `with` block; yield whether it is locked.
+
+    blocking: whether to wait for another process that has locked it.  A file system without locks never locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(descriptor, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor, operation):
+    """Return whether the lock of an open folder could be had."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:  # EBADF: NFS locks only files opened for writing
+        if error.errno not in (errno.EWOULDBLOCK, errno.EBADF, *UNSUPPORTED):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
 def exclusive_training(folder: os.PathLike | str, logs: Mapping[str, os.PathLike | str]) -> Iterator[None]:
     """Lock a checkpoint folder and log files for a `with` block; UserError if another training has locked one of them.
 

@@ -4,11 +4,12 @@
 import contextlib
 import dataclasses
 import enum
+import itertools
 import os
 import pathlib
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from src.common.errors import UserError
 from src.common.files import is_special, resolved
@@ -37,11 +38,13 @@ class Output:
 
 
 @contextlib.contextmanager
-def prepared(outputs: Iterable[Output]) -> Iterator[None]:
+def prepared(outputs: Sequence[Output]) -> Iterator[None]:
     """Create the folders of all outputs and prove that each can be written; UserError names the flag and the reason.
 
+    A file that another output would replace is refused, too.
     After the `with` block, created folders that are still empty are removed.
     """
+    _check_distinct(outputs)
     created: list[pathlib.Path] = []
     try:
         for output in outputs:
@@ -54,6 +57,14 @@ def prepared(outputs: Iterable[Output]) -> Iterator[None]:
         for folder in reversed(created):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _check_distinct(outputs):
+    """Raise UserError if two outputs are the same file, unless lines of both are appended to it."""
+    for first, second in itertools.combinations(outputs, 2):
+        path = resolved(second.path)
+        if Kind.FILE in (first.kind, second.kind) and path == resolved(first.path) and not is_special(path):
+            raise UserError(f"--{first.flag} and --{second.flag} both write {path}; name another path for one of them")
 
 
 def _prepare(output, created):

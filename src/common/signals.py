@@ -62,10 +62,11 @@ class _SignalThread:
         threading.Thread(target=self._clean_up_and_end, args=[number], daemon=True).start()
 
     def _clean_up_and_end(self, number):
+        hint = self._resume_hint
         for cleanup in reversed(self.cleanups):
             with contextlib.suppress(Exception):
-                cleanup()
-        end_by_signal(number, self._resume_hint)
+                hint = cleanup() or hint
+        end_by_signal(number, hint)
 
 
 _threads: list[_SignalThread] = []  # the _SignalThread, once handle_signals() has been called
@@ -102,9 +103,10 @@ def keep_output_writable() -> None:
 
 
 @contextlib.contextmanager
-def cleaned_up(cleanup: Callable[[], object]) -> Iterator[None]:
+def cleaned_up(cleanup: Callable[[], str | None]) -> Iterator[None]:
     """Call cleanup() if a signal ends the process within a `with` block; otherwise the block itself has to clean up.
 
+    cleanup: may return how the user resumes the work, for the line of the signal.
     Another thread calls it while the block still runs, so files that it removes may reappear: it should retry.
     """
     for thread in _threads:

@@ -73,4 +73,4 @@ def _check_command_line(description, needs, may_read, split, distributed, ranks)
     if not config.enable_modelarts:
         check_inputs(config, needs, may_read, split=split, ranks=ranks)
     elif distributed:  # of these commands a job can be made
-        check_urls(config, needs_data="dataset_path" in needs)
+        check_urls(config, needs_data="dataset_path" in needs, split=split)

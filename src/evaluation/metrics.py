@@ -2,6 +2,7 @@
 """Metrics of predicted click probabilities, over all rows at once."""
 
 import math
+from collections.abc import Mapping
 from typing import TypedDict
 
 import numpy as np
@@ -30,6 +31,17 @@ def describe_metrics(metrics: Metrics) -> list[str]:
         f"log loss     {metrics['log_loss']:.4f}  (normalised entropy {metrics['normalised_entropy']:.4f})",
         f"calibration  {metrics['calibration']:.4f}  (expected calibration error {metrics['calibration_error']:.4f})",
     ]
+
+
+def metrics_for_json(metrics: Mapping[str, object] | None) -> dict[str, object] | None:
+    """Return metrics with None for NaN, which JSON does not have."""
+    return None if metrics is None else {name: _without_nan(value) for name, value in metrics.items()}
+
+
+def _without_nan(value):
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:

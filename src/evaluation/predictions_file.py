@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 
 from src.common.files import write_text
-
-DIGITS = 8  # after the point, as every scorer prints a probability
+from src.common.scores import DECIMALS, PROBABILITY, ROW
 
 
 def write_predictions(path: os.PathLike | str, labels: np.ndarray, probabilities: np.ndarray) -> None:
@@ -16,6 +15,6 @@ def write_predictions(path: os.PathLike | str, labels: np.ndarray, probabilities
 
     labels: [n] of 0 or 1.  probabilities: float32 [n].  row: the position from 1.
     """
-    rows = pl.DataFrame({"row": np.arange(1, len(labels) + 1), "label": labels.astype(np.int8)})
-    rows = rows.with_columns(probability=pl.Series(probabilities, dtype=pl.Float32))
-    write_text(path, rows.write_csv(float_precision=DIGITS))
+    rows = pl.DataFrame({ROW: np.arange(1, len(labels) + 1), "label": labels.astype(np.int8)})
+    rows = rows.with_columns(pl.Series(PROBABILITY, probabilities, dtype=pl.Float32))
+    write_text(path, rows.write_csv(float_precision=DECIMALS))

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """evaluations.json next to the checkpoints: what eval.py has found out about each of them."""
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
-import os
 import pathlib
-from collections.abc import Iterator
 
 from src.common.errors import UserError
 from src.common.files import write_json
-from src.common.locks import UNSUPPORTED
-from src.evaluation.metrics import Metrics
+from src.common.locks import locked_folder
+from src.evaluation.metrics import Metrics, metrics_for_json
 from src.evaluation.recalibration import Recalibration
 
 RECORD_NAME = "evaluations.json"
@@ -25,6 +20,7 @@ class EvaluationRecord:
     """The results of eval.py for one checkpoint.
 
     test: the metrics on the test split, after the recalibration if there is one; None before the first evaluation.
+    A metric that is NaN, with one class only, is read as None.
     fitted_rows: the validation rows that the recalibration was fitted to, 0 without one.
     """
 
@@ -55,13 +51,13 @@ class EvaluationRecord:
         Records of checkpoints that no longer exist are dropped.
         """
         folder = checkpoint.parent
-        with _locked(folder):
+        with locked_folder(folder, blocking=True):
             if not is_fitted and self.recalibration != self.load(checkpoint, sha256).recalibration:
                 return
             entries = _read_entries(folder / RECORD_NAME)
             entries[checkpoint.name] = {
                 "sha256": sha256,
-                "test": self.test,
+                "test": metrics_for_json(self.test),
                 "recalibration": self.recalibration and self.recalibration.to_dict(),
                 "fitted_rows": self.fitted_rows,
             }
@@ -85,18 +81,3 @@ def _read_entries(path):
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # ValueError: neither JSON nor UTF-8, too
         raise UserError(f"{path} is damaged ({error!r}); remove it and run eval.py again") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Lock a folder for a `with` block, after waiting for the others that have; nothing on a system without locks."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (*UNSUPPORTED, errno.EBADF):  # EBADF: NFS locks only files opened for writing
-                raise
-        yield
-    finally:
-        os.close(descriptor)

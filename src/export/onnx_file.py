@@ -13,15 +13,13 @@ from onnx import TensorProto
 
 from src.deepfm import DeepFM, DeepFMPredict
 from src.export.formats import ExportOptions, export_model
-from src.package.package import StoredParameter
+from src.package.parameters import StoredParameter
 
 TABLES = ("linear", "embedding")  # the parameters with a row for each id
-EXTERNAL_BYTES = 1_000_000_000  # of parameters from which they go to a file of their own
-EXTERNAL_SUFFIX = ".data"
 ALIGNMENT = 4096  # of an external parameter, so that it can be mapped into memory
 
 
-def network_graph(network: DeepFM, batch_size: int = 0) -> onnx.ModelProto:
+def network_graph(network: DeepFM) -> onnx.ModelProto:
     """Return the ONNX graph of a network, folded, but with tables of one row: see set_tables.
 
     MindSpore would write the tables into one message, and hold them in memory several times.
@@ -31,7 +29,7 @@ def network_graph(network: DeepFM, batch_size: int = 0) -> onnx.ModelProto:
     small.fold()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "network.onnx")
-        export_model(DeepFMPredict(small), path, ExportOptions("ONNX", batch_size))
+        export_model(DeepFMPredict(small), path, ExportOptions("ONNX", batch_size=0))
         return onnx.load(path)
 
 
@@ -48,27 +46,29 @@ def tables_of(network: DeepFM) -> dict[str, np.ndarray]:
     return {name: getattr(network, name).asnumpy() for name in TABLES}
 
 
-def save_onnx(model: onnx.ModelProto, tables: dict[str, np.ndarray], path: pathlib.Path) -> dict[str, StoredParameter]:
+def save_onnx(
+    model: onnx.ModelProto, tables: dict[str, np.ndarray], path: pathlib.Path, external: pathlib.Path | None = None
+) -> dict[str, StoredParameter]:
     """Write a graph with these tables; return the positions of all parameters.
 
-    From EXTERNAL_BYTES on, the tables are in `path`.data, next to the file.
+    external: a file in the same folder that the tables are written to; None to write them into the graph.
     """
-    is_external = sum(table.nbytes for table in tables.values()) >= EXTERNAL_BYTES
-    external = pathlib.Path(f"{path}{EXTERNAL_SUFFIX}")
-    offsets = _write_external(tables, external) if is_external else {}
+    offsets = _write_external(tables, external) if external else {}
     for tensor in model.graph.initializer:
         if tensor.name not in tables:
             continue
         table = tables[tensor.name]
         tensor.dims[:] = table.shape
         tensor.ClearField("raw_data")
-        if is_external:
+        if external:
             _refer_to(tensor, external.name, offsets[tensor.name], table.nbytes)
         else:
             tensor.raw_data = table.tobytes()
     path.write_bytes(model.SerializeToString())
     positions = _find_parameters(model, path)
-    return positions | {name: StoredParameter(external.name, at, tables[name].shape) for name, at in offsets.items()}
+    if external:
+        positions |= {name: StoredParameter(external.name, at, tables[name].shape) for name, at in offsets.items()}
+    return positions
 
 
 def _write_external(tables, path):

@@ -48,11 +48,17 @@ class GraphBuilder:
         """Add the conversion of a tensor to a numpy type."""
         return self.add("Cast", tensor, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def encode_labels(self, tensor: str, ids: dict[str, int] | dict[int, int], default: int) -> str:
-        """Add the lookup of texts or int64 in a table; return the name of the ids, int64."""
-        keys = list(ids) or [0]
-        kind = "keys_strings" if isinstance(keys[0], str) else "keys_int64s"
-        attributes = {kind: keys, "values_int64s": list(ids.values()) or [default], "default_int64": default}
+    def encode_texts(self, tensor: str, ids: dict[str, int], default: int) -> str:
+        """Add the lookup of texts in a table, which may be empty; return the name of the ids, int64."""
+        return self._encode_labels(tensor, "keys_strings", ids or {"": default}, default)
+
+    def encode_integers(self, tensor: str, ids: dict[int, int], default: int) -> str:
+        """Add the lookup of int64 in a table, which may be empty; return the name of the ids, int64."""
+        return self._encode_labels(tensor, "keys_int64s", ids or {0: default}, default)
+
+    def _encode_labels(self, tensor, kind, ids, default):
+        """Add a LabelEncoder, which cannot have an empty table."""
+        attributes = {kind: list(ids), "values_int64s": list(ids.values()), "default_int64": default}
         return self.add("LabelEncoder", tensor, domain=ML_DOMAIN, **attributes)
 
 

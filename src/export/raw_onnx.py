@@ -18,7 +18,7 @@ from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
 from src.export.onnx_graph import FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, tensor_input
 from src.package.raw_encoding import RawEncoding
-from src.package.runtime import PROBABILITY
+from src.package.runtime import DENSE_VALUES, PROBABILITY, SPARSE_IDS
 from src.preprocessing.buckets import bucket_starts
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_columns import MISSING_INTEGER
@@ -38,9 +38,9 @@ def build_raw_model(
     """
     encoder, identity = encoding.encoder(), encoding.identity
     front, back = GraphBuilder("rows"), GraphBuilder("recalibration")
-    encoded = {"sparse_ids": _sparse_ids(front, encoder)}
+    encoded = {SPARSE_IDS: _sparse_ids(front, encoder)}
     if identity.dense_fields:
-        encoded["dense_values"] = _dense_values(front, encoder)
+        encoded[DENSE_VALUES] = _dense_values(front, encoder)
     joined = {name: front.add("Concat", tensor, name, axis=0) for name, tensor in encoded.items()}
     nodes = [_with_inputs(node, joined) for node in network.graph.node]
     probabilities = network.graph.output[0].name
@@ -72,18 +72,18 @@ def _raw_inputs(encoder: FeatureEncoder) -> list[onnx.ValueInfoProto]:
 
 
 def _encoded_inputs(identity):
-    inputs = [tensor_input("sparse_ids", INT32, ENCODED_ROWS, len(identity.sparse_fields))]
+    inputs = [tensor_input(SPARSE_IDS, INT32, ENCODED_ROWS, len(identity.sparse_fields))]
     if identity.dense_fields:
-        inputs.append(tensor_input("dense_values", FLOAT, ENCODED_ROWS, len(identity.dense_fields)))
+        inputs.append(tensor_input(DENSE_VALUES, FLOAT, ENCODED_ROWS, len(identity.dense_fields)))
     return inputs
 
 
 def _no_rows(identity):
     """Return the defaults of the encoded inputs."""
-    tensors = [numpy_helper.from_array(np.empty((0, len(identity.sparse_fields)), np.int32), "sparse_ids")]
+    tensors = [numpy_helper.from_array(np.empty((0, len(identity.sparse_fields)), np.int32), SPARSE_IDS)]
     if identity.dense_fields:
         empty = np.empty((0, len(identity.dense_fields)), np.float32)
-        tensors.append(numpy_helper.from_array(empty, "dense_values"))
+        tensors.append(numpy_helper.from_array(empty, DENSE_VALUES))
     return tensors
 
 
@@ -105,7 +105,7 @@ def _category_ids(graph, encoder):
     names = encoder.schema.category_names
     if encoder.schema.categories_are_ids:
         return names
-    return [graph.encode_labels(name, *_ids_of(encoder, name)) for name in names]
+    return [graph.encode_texts(name, *_ids_of(encoder, name)) for name in names]
 
 
 def _bucket_ids(graph, encoder):
@@ -121,7 +121,7 @@ def _bucket_ids(graph, encoder):
 def _bucket_ids_of(graph, encoder, name, buckets):
     ids, oov = _ids_of(encoder, name)
     by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): id_ for bucket, id_ in ids.items()}
-    return graph.encode_labels(buckets, by_bucket, oov)
+    return graph.encode_integers(buckets, by_bucket, oov)
 
 
 def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:

@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import os
 import pathlib
@@ -14,12 +13,13 @@ from collections.abc import Iterator
 
 from src.common.errors import UserError
 from src.common.files import flush_to_disk, move_into_place
+from src.common.locks import locked_folder
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import cleaned_up
 from src.package.package import MANIFEST_NAME
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air", "PACKAGE": ""}
-WORK_PREFIX = ".deepfm-export-"
+WORK_PREFIX, REPLACED_PREFIX = ".deepfm-export-", ".deepfm-replaced-"
 SECONDS_TO_LOCK = 60  # longer than it takes from the creation of a work folder to its lock
 PLAIN_STEM = "model.partial"  # MindSpore takes letters, digits and @ _ - . : / \ only
 
@@ -41,9 +41,26 @@ class ExportTarget:
             _make_readable(file, 0o666)
             flush_to_disk(file)
         _make_readable(self.partial, 0o777)
+        self._replace_folder()
+
+    def _replace_folder(self) -> None:
+        """Let the finished folder take the place of an earlier one, which a kill in between leaves as `earlier`."""
+        earlier = self.path.with_name(f"{REPLACED_PREFIX}{self.path.name}")
         if self.path.exists():
-            self.path.rename(self.partial.with_name("replaced"))  # the work folder is removed with it
-        self.partial.rename(self.path)
+            self._remove(earlier)
+            self.path.rename(earlier)
+        try:
+            self.partial.rename(self.path)
+        except BaseException:
+            if os.path.lexists(earlier):
+                earlier.rename(self.path)
+            raise
+        self._remove(earlier)
+
+    def _remove(self, folder: pathlib.Path) -> None:
+        """Move a folder, if it exists, to the work folder, which is removed at the end."""
+        if os.path.lexists(folder):
+            folder.rename(pathlib.Path(tempfile.mkdtemp(dir=self.partial.parent), "replaced"))
 
 
 def _make_readable(path: pathlib.Path, mode: int) -> None:
@@ -83,7 +100,7 @@ def _work_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
     work = pathlib.Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=os.path.abspath(parent)))
     remove = functools.partial(shutil.rmtree, work, ignore_errors=True)
     try:
-        with cleaned_up(remove), _locked(work):
+        with cleaned_up(remove), locked_folder(work, blocking=True):
             yield work
     finally:
         remove()
@@ -109,17 +126,6 @@ def _target_path(file_name: str, file_format: str) -> pathlib.Path:
 def _remove_abandoned(parent: pathlib.Path) -> None:
     """Remove the work folders of exports that were killed; a running export holds the lock of its folder."""
     for folder in parent.glob(f"{WORK_PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(folder):
-            if time.time() - folder.stat().st_mtime > SECONDS_TO_LOCK:
+        with contextlib.suppress(OSError), locked_folder(folder, blocking=False) as is_abandoned:
+            if is_abandoned and time.time() - folder.stat().st_mtime > SECONDS_TO_LOCK:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Hold the lock of a folder; OSError if another process holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

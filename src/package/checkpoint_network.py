@@ -12,10 +12,9 @@ from src.deepfm import DeepFMPredict
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.record import EvaluationRecord
 from src.package.explanation import Explainer, field_names
+from src.package.package import MINDIR_BATCH_ROWS
 from src.package.raw_encoding import RAW_ROWS_NAME, RawEncoding
 from src.package.runtime import FixedBatches, Network
-
-BATCH_ROWS = 1000
 
 
 def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer, str]:
@@ -38,4 +37,4 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer
 
 def as_network(predictor: DeepFMPredict, recalibration: Recalibration | None) -> Network:
     """Return a predictor, followed by a recalibration, as a function of numpy arrays."""
-    return FixedBatches(lambda *inputs: predictor(*map(Tensor, inputs)).asnumpy(), BATCH_ROWS, recalibration)
+    return FixedBatches(lambda *inputs: predictor(*map(Tensor, inputs)).asnumpy(), MINDIR_BATCH_ROWS, recalibration)

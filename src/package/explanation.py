@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from src.common.errors import UserError
 from src.data_identity import DataIdentity
 from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
-from src.package.package import MANIFEST_NAME, Package
+from src.package.package import Package
+from src.package.parameters import parameter_shapes
 
 PAIR_COUNT = 5  # of the strongest pairs that are listed
 BATCH_ROWS = 512  # whose products of all pairs of fields, float64 [rows, F, F], are in memory at once
@@ -92,18 +92,11 @@ class Explainer:
 
     @classmethod
     def of_package(cls, package: Package) -> "Explainer":
-        """Take the parameters from the files of a package, of which only the rows that are needed get into memory.
-
-        Raises UserError if they are not where package.json says.
-        """
-        try:
-            parameters = {
-                name: np.memmap(package.path / place.file, "<f4", "r", place.offset, place.shape)
-                for name, place in package.parameters.items()
-                if place.shape
-            }
-        except (OSError, ValueError) as error:
-            raise UserError(f"{package.path / MANIFEST_NAME}: the parameters are not there: {error}") from error
+        """Take the parameters from the files of a package, of which only the rows that are needed get into memory."""
+        parameters = {}
+        for name, shape in parameter_shapes(package.network).items():
+            place = package.parameters[name]
+            parameters[name] = np.memmap(package.path / place.file, "<f4", "r", place.offset, shape)
         return cls(parameters, field_names(package.encoding.identity), package.recalibration)
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> Explanation:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained model that scores raw rows."""
 
+import importlib.util
 import os
 import pathlib
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,7 @@ from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.package.explanation import Explainer, Explanation
+from src.package.few_rows import FEW_ROWS, read_columns, score_columns
 from src.package.golden import check_golden_scores
 from src.package.package import MANIFEST_NAME, MINDIR_BATCH_ROWS, MINDIR_NAME, ONNX_NAME, Package
 from src.package.raw_encoding import RawEncoding
@@ -36,6 +39,9 @@ class ClickModel:
         columns I1, I2, ... and C1, C2, ... (see read_frame).  Unseen categories are OOV.
         Raises BadRowsError, which names the rows, for malformed ones, and UserError for columns of other types.
         """
+        if isinstance(self.network, OnnxNetwork) and _are_lines(rows) and 0 < len(rows) <= FEW_ROWS:
+            schema = self.encoder.schema
+            return score_columns(self.network, read_columns(rows, schema), schema)
         return self.score(self.read(rows))
 
     def explain(self, rows: Rows) -> Explanation:
@@ -46,11 +52,13 @@ class ClickModel:
 
     def read(self, rows: Rows) -> pl.DataFrame:
         """Return rows as raw columns, as predict takes them."""
-        if isinstance(rows, (str, bytes)):
-            raise UserError("rows are a list of lines or a data frame, not one text")
-        if hasattr(rows, "columns"):
+        if _is_frame(rows):
             return read_frame(rows, self.encoder.schema)
-        return read_lines(rows, self.encoder.schema)
+        if _are_lines(rows):
+            return read_lines(rows, self.encoder.schema)
+        raise UserError(
+            f"rows are of the type {type(rows).__name__}; expected is a list of lines, or a pandas or polars DataFrame"
+        )
 
     def score(self, frame: pl.DataFrame) -> np.ndarray:
         """Return the click probability of each row of raw columns, float32 [n]."""
@@ -64,6 +72,16 @@ class ClickModel:
         return sparse_ids, dense_values
 
 
+def _is_frame(rows):
+    return not isinstance(rows, pl.LazyFrame) and hasattr(rows, "columns")
+
+
+def _are_lines(rows):
+    """Tell whether rows are given one by one; one text is not."""
+    is_one = isinstance(rows, (str, bytes, bytearray, Mapping)) or _is_frame(rows)
+    return isinstance(rows, Collection) and not is_one
+
+
 def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
     """Return the model of a package, or of a checkpoint: a .ckpt file, or a folder for its best one.
 
@@ -74,8 +92,10 @@ def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such model; expected is a package or a folder of checkpoints")
-    if (path / MANIFEST_NAME).is_file():
+    if (path / MANIFEST_NAME).exists() or (path / ONNX_NAME).exists():
         return load_package(Package.load(path), threads)
+    if not importlib.util.find_spec("mindspore"):
+        raise UserError(f"{path} holds no {MANIFEST_NAME}, and a checkpoint needs MindSpore; export it as a package")
     from src.package.checkpoint_network import load_checkpoint  # here, as it imports MindSpore
 
     return ClickModel(*load_checkpoint(path))
@@ -85,8 +105,14 @@ def load_package(package: Package, threads: int = 0) -> ClickModel:
     """Return the model of a package, after it has scored the golden rows."""
     digest = file_sha256(package.path / MANIFEST_NAME)
     network = _load_network(package, threads)
-    check_golden_scores(package, ClickModel(package.encoding, network).predict)
-    return ClickModel(package.encoding, network, Explainer.of_package(package), digest)
+    model = ClickModel(package.encoding, network, Explainer.of_package(package), digest)
+    check_golden_scores(
+        package,
+        model.predict,  # of few rows, by the graph from raw values
+        lambda rows: model.score(model.read(rows)),
+        lambda rows: model.explain(rows).probabilities,
+    )
+    return model
 
 
 def _load_network(package, threads):

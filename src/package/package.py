@@ -19,11 +19,14 @@ from src.common.files import file_sha256, write_json
 from src.common.memory_estimate import NetworkSizes
 from src.data_identity import DIGEST_KEY, DataIdentity
 from src.dataset_meta import VOCABULARY_NAME, as_tuple
+from src.evaluation.metrics import metrics_for_json
 from src.evaluation.recalibration import Recalibration
+from src.package.parameters import StoredParameter, parameter_shapes
 from src.package.raw_encoding import RawEncoding
 
 MANIFEST_NAME = "package.json"
 ONNX_NAME, MINDIR_NAME = "model.onnx", "model.mindir"
+ONNX_DATA_NAME = f"{ONNX_NAME}.data"  # of a network with large tables
 GOLDEN_ROWS_NAME, GOLDEN_SCORES_NAME = "golden_rows.tsv", "golden_scores.csv"
 REQUIRED_FILES = (ONNX_NAME, VOCABULARY_NAME, GOLDEN_ROWS_NAME, GOLDEN_SCORES_NAME)
 FORMAT_VERSION = 1
@@ -43,20 +46,12 @@ class PackagedFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredParameter:
-    """The place of a parameter, float32 in little endian, within a file of a package."""
-
-    file: str
-    offset: int
-    shape: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Package:
     """A model package.
 
-    recalibration: None if none was fitted.  metrics: of the splits "valid" and "test", None for one that was not
-    evaluated.  versions: of the software that wrote it, by name.  parameters: of the network, by name.
+    recalibration: None if none was fitted.  metrics: of the splits "valid", before the recalibration, as training has
+    measured it, and "test", after it, as eval.py has; None for one that was not evaluated.
+    versions: of the software that wrote it, by name.  parameters: of the network, by name.
     """
 
     path: pathlib.Path
@@ -78,7 +73,7 @@ class Package:
             DIGEST_KEY: identity.digest(),
             **self.encoding.to_dict(),
             "recalibration": self.recalibration.to_dict() if self.recalibration else None,
-            "metrics": self.metrics,
+            "metrics": {split: metrics_for_json(metrics) for split, metrics in self.metrics.items()},
             "versions": self.versions,
             "mindir_batch_rows": MINDIR_BATCH_ROWS,
             "parameters": {name: dataclasses.asdict(place) for name, place in self.parameters.items()},
@@ -98,6 +93,7 @@ class Package:
                 raise
             raise _damaged(path / MANIFEST_NAME, repr(error)) from error
         package.check_files()
+        package.check_parameters()
         package.encoding.check_vocabulary()
         return package
 
@@ -106,18 +102,17 @@ class Package:
         identity = DataIdentity(**{key: as_tuple(value) for key, value in content["data"].items()})
         if identity.digest() != content[DIGEST_KEY]:
             raise _damaged(path / MANIFEST_NAME, f"data and {DIGEST_KEY} differ")
+        network = NetworkSizes(**{key: as_tuple(value) for key, value in content["network"].items()})
+        _check_sizes(network, identity)
         knots = content["recalibration"]
         return cls(
             path,
-            NetworkSizes(**{key: as_tuple(value) for key, value in content["network"].items()}),
+            network,
             RawEncoding.from_dict(content, identity, path / VOCABULARY_NAME),
             Recalibration.from_dict(knots, str(path / MANIFEST_NAME)) if knots is not None else None,
             content["metrics"],
             content["versions"],
-            {
-                name: StoredParameter(place["file"], place["offset"], tuple(place["shape"]))
-                for name, place in content["parameters"].items()
-            },
+            {name: StoredParameter.from_dict(place) for name, place in content["parameters"].items()},
             {name: PackagedFile(**file) for name, file in content["files"].items()},
         )
 
@@ -125,6 +120,8 @@ class Package:
         """Raise UserError unless all files are in the folder itself, with their sizes and digests."""
         if missing := [name for name in REQUIRED_FILES if name not in self.files]:
             raise _damaged(self.path / MANIFEST_NAME, f"it does not list {missing[0]}")
+        if ONNX_DATA_NAME not in self.files and os.path.lexists(self.path / ONNX_DATA_NAME):
+            raise _damaged(self.path / MANIFEST_NAME, f"it does not list {ONNX_DATA_NAME}, which the folder holds")
         for name, listed in self.files.items():
             path = self.path / name
             if pathlib.PurePath(name).name != name or name in ("", "..", MANIFEST_NAME) or path.is_symlink():
@@ -136,10 +133,34 @@ class Package:
             if file_sha256(path) != listed.sha256:
                 raise UserError(f"{path} is not of this package: its SHA-256 is another one; copy it again")
 
+    def check_parameters(self) -> None:
+        """Raise UserError unless every parameter of the network has its shape, and a place within a listed file."""
+        manifest = self.path / MANIFEST_NAME
+        for name, shape in parameter_shapes(self.network).items():
+            if name not in self.parameters:
+                raise _damaged(manifest, f"it does not list the parameter {name}")
+            if (found := self.parameters[name].shape) != shape:
+                raise _damaged(manifest, f"the parameter {name} has the shape {found}, not {shape}")
+        for name, place in self.parameters.items():
+            if place.file not in self.files:
+                raise _damaged(manifest, f"the parameter {name} is in {place.file!r}, which is not a listed file")
+            if place.end > self.files[place.file].bytes:
+                raise _damaged(manifest, f"the parameter {name} ends behind the end of {place.file}")
+
     def check_identity(self, name: str, metadata: dict[str, str]) -> None:
         """Raise UserError if the metadata of a model file name other data than package.json."""
         if metadata.get(DIGEST_KEY) != self.encoding.identity.digest():
             raise UserError(f"{self.path / name} is a model of other data than {MANIFEST_NAME}; export it again")
+
+
+def _check_sizes(network, identity):
+    """Raise ValueError unless the sizes of a network are positive integers, and those of its data."""
+    sizes = (network.vocabulary_size, network.sparse_field_count, network.dense_field_count)
+    if sizes != (identity.vocabulary_size, len(identity.sparse_fields), len(identity.dense_fields)):
+        raise ValueError("the network has other sizes than the data")
+    widths = (network.embedding_size, *network.hidden_sizes)
+    if not all(type(width) is int and width > 0 for width in widths):
+        raise ValueError(f"the sizes of embedding and hidden layers are {widths}, which are not all positive integers")
 
 
 def _read_manifest(path):
@@ -150,11 +171,11 @@ def _read_manifest(path):
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version}; this program reads up to {FORMAT_VERSION}: use a newer version of it"
         )
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise _damaged(path, "it has no valid format_version")
     return content
 

@@ -23,6 +23,7 @@ from src.preprocessing.vocabulary import Vocabulary
 RAW_ROWS_NAME = "raw_rows.json"
 FORMAT_VERSION = 1
 SCHEMA_KEYS = ("dense_dim", "slot_dim", "categories_are_ids", "negative_label")
+MOST_COLUMNS = 1000  # of integers, and of categories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +64,16 @@ class RawEncoding:
 
     @classmethod
     def from_dict(cls, content: dict, identity: DataIdentity, vocabulary_path: pathlib.Path) -> "RawEncoding":
-        """Return the encoding of which to_dict made `content`; KeyError or TypeError if it is damaged."""
-        schema = FieldSchema(**{key: content["rows"][key] for key in SCHEMA_KEYS})
-        return cls(schema, identity, tuple(FieldRates(**rates) for rates in content["fields"]), vocabulary_path)
+        """Return the encoding of which to_dict made `content`; KeyError, TypeError or ValueError if it is damaged."""
+        values = {key: content["rows"][key] for key in SCHEMA_KEYS}
+        if wrong := [key for key, value in values.items() if not _is_allowed(key, value)]:
+            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
+        schema = FieldSchema(**values)
+        rates = tuple(FieldRates(**rates) for rates in content["fields"])
+        columns = {*schema.integer_names, *schema.category_names}
+        if {*identity.dense_fields, *identity.sparse_fields} != columns or {each.name for each in rates} - columns:
+            raise ValueError("the rows, the data and the fields have different columns")
+        return cls(schema, identity, rates, vocabulary_path)
 
     def to_dict(self) -> dict:
         """Return the content, without the identity and the vocabulary, as a dict for JSON."""
@@ -112,8 +120,19 @@ class RawEncoding:
             raise UserError(f"{self.vocabulary_path} is not the vocabulary of the model: its SHA-256 is another one")
 
     def encoder(self) -> FeatureEncoder:
-        """Return the FeatureEncoder, with the vocabulary in memory; its schema knows the largest id of a category."""
+        """Return the FeatureEncoder, with the vocabulary in memory.
+
+        Its schema, of rows to score, knows the largest id of a category.
+        """
         scales = tuple(DenseScale(*scale) for scale in self.identity.dense_scales)
         vocabulary = Vocabulary.load(self.vocabulary_path)
-        schema = dataclasses.replace(self.schema, largest_id=self.identity.vocabulary_size - len(vocabulary) - 1)
+        largest_id = self.identity.vocabulary_size - len(vocabulary) - 1
+        schema = dataclasses.replace(self.schema, largest_id=largest_id, is_label_optional=True)
         return FeatureEncoder(schema, DenseEncoding(self.identity.dense_encoding), scales, vocabulary)
+
+
+def _is_allowed(key, value):
+    """Tell whether a parsed value of one of SCHEMA_KEYS is of its type and within its range."""
+    if key == "categories_are_ids":
+        return type(value) is bool
+    return type(value) is int and value in (range(-1, 1) if key == "negative_label" else range(MOST_COLUMNS + 1))

@@ -51,10 +51,7 @@ def read_lines(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) -> p
 
     schema: of rows with a label.
     """
-    encoded = [line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass") for line in lines]
-    encoded = [line.removesuffix(NEWLINE) for line in encoded]
-    if split := [row for row, line in enumerate(encoded, 1) if NEWLINE in line]:
-        raise BadRowsError({row: f"row {row}: holds a line's end" for row in split[:LISTED_ROWS]}, len(split))
+    encoded = to_bytes(lines)
     data = b"".join(line + NEWLINE for line in encoded)
     schema = dataclasses.replace(schema, has_label=rows_have_label(data, schema))
     parsed = parse_chunk(data, 0, schema)
@@ -62,6 +59,22 @@ def read_lines(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) -> p
         faults = {bad.number: _fault(bad, encoded[bad.number - 1], schema) for bad in parsed.bad_lines.first}
         raise BadRowsError(faults, parsed.bad_lines.count)
     return parsed.frame
+
+
+def to_bytes(lines: Sequence[str] | Sequence[bytes]) -> list[bytes]:
+    """Return lines without their ends.  BadRowsError for one that holds two, UserError for one that is no text."""
+    encoded = [_to_bytes(row, line) for row, line in enumerate(lines, 1)]
+    if split := [row for row, line in enumerate(encoded, 1) if NEWLINE in line]:
+        raise BadRowsError({row: f"row {row}: holds a line's end" for row in split[:LISTED_ROWS]}, len(split))
+    return encoded
+
+
+def _to_bytes(row, line):
+    if isinstance(line, str):
+        line = line.encode("utf-8", "surrogatepass")
+    if not isinstance(line, (bytes, bytearray)):
+        raise UserError(f"row {row} is of the type {type(line).__name__}; a row is text or bytes")
+    return bytes(line).removesuffix(NEWLINE)
 
 
 def _fault(bad: BadLine, line: bytes, schema: FieldSchema) -> str:
@@ -78,6 +91,8 @@ def read_frame(frame: "pl.DataFrame | pd.DataFrame", schema: FieldSchema) -> pl.
     names = [*schema.integer_names, *schema.category_names]
     if missing := [name for name in names if name not in frame.columns]:
         raise UserError(f"the data frame has no column {missing[0]}; a row has {names[0]} to {names[-1]}")
+    if repeated := [name for name in names if list(frame.columns).count(name) > 1]:
+        raise UserError(f"the data frame has several columns {repeated[0]}; leave all but one out")
     columns = pl.DataFrame({name: _to_polars(name, frame[name]) for name in names})
     integers = [to_integers(_integers(columns[name])) for name in schema.integer_names]
     categories = [columns[name] for name in schema.category_names]
@@ -89,13 +104,15 @@ def read_frame(frame: "pl.DataFrame | pd.DataFrame", schema: FieldSchema) -> pl.
 def _to_polars(name, column):
     """Return a column of a pandas or polars data frame as a polars Series."""
     if isinstance(column, pl.Series):
-        return column
+        return column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column
     is_plain = isinstance(column.dtype, np.dtype) and column.dtype != object
     values = column.to_numpy() if is_plain else column.astype(object).where(column.notna(), None).to_list()
     try:
         return pl.Series(name, values, nan_to_null=True, strict=True)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"column {name}: values of one type are expected: {error}") from error
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        types = sorted({type(value).__name__ for value in values if value is not None})
+        expected = "all text, or all numbers of 64 bits, are expected"
+        raise UserError(f"column {name} has values of the types {', '.join(types)}; {expected}") from error
 
 
 def _integers(column: pl.Series) -> pl.Series:
@@ -120,6 +137,8 @@ def _integers(column: pl.Series) -> pl.Series:
 
 
 def _categories(column: pl.Series) -> pl.Series:
+    if column.dtype.is_float() and column.fill_nan(None).null_count() == len(column):
+        column = pl.Series(column.name, [None] * len(column), pl.String)  # as a reader of CSV leaves an empty column
     if not (column.dtype in (pl.String, pl.Null) or column.dtype.is_integer()):
         raise UserError(f"column {column.name} has the type {column.dtype}; a category is text")
     texts = column.cast(pl.String)

@@ -93,7 +93,8 @@ def _rule(reason, schema):
         return "it is not UTF-8: convert the file with iconv"
     if reason == INTEGER:
         return "an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty if missing"
-    return f"with --skip_id_convert=1 a category is an id from 0 to {schema.largest_id} and cannot be missing"
+    condition = "" if schema.is_label_optional else "with --skip_id_convert=1 "
+    return f"{condition}a category is an id from 0 to {schema.largest_id} and cannot be missing"
 
 
 def _is_malformed(name, cell, reason, schema):
@@ -121,18 +122,23 @@ def _diagnose_columns(number, line, schema):
     hints = []
     if _other_format(number, line) is None:
         hints += [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
-        lacks_label = schema.has_label and len(cells) == expected - 1
+        lacks_label = schema.has_label and not schema.is_label_optional and len(cells) == expected - 1
         hints += ["the file seems to have no label column"] if lacks_label else []
     if b"\r" in line.rstrip(b"\r") and found > expected:
         hints.append("lines end with carriage returns alone: end them with newlines")
-    columns = (
-        f"{'1 label, ' if schema.has_label else ''}--dense_dim={schema.dense_dim} integers and "
-        f"--slot_dim={schema.slot_dim} categories, separated by tabs"
-    )
     fault = f"has {found} column{'s' if found > 1 else ''}, {_quoted(line)}" if line.strip() else "is empty"
     return Diagnosis(
-        f"line {number} {fault}; a row has {expected}: {columns}", _first_line_hints(number, line, cells), hints
+        f"line {number} {fault}; a row has {_describe_columns(schema)}", _first_line_hints(number, line, cells), hints
     )
+
+
+def _describe_columns(schema):
+    if schema.is_label_optional:
+        columns = f"{schema.dense_dim} integers and {schema.slot_dim} categories, separated by tabs"
+        return f"{columns}, with or without a label before them"
+    label = "1 label, " if schema.has_label else ""
+    columns = f"--dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} categories"
+    return f"{schema.column_count}: {label}{columns}, separated by tabs"
 
 
 def _find_separator(line, column_count):

@@ -14,7 +14,7 @@ class FieldSchema:
 
     categories_are_ids: categories are used as ids as they are.
     negative_label: the label of a row without a click, 0 or -1; that of a row with one is 1.
-    has_label: rows that are only to be scored have none.
+    has_label: rows that are only to be scored have none.  is_label_optional: whether they need none, for messages.
     largest_id: that a category may be, if categories are ids.
     """
 
@@ -23,6 +23,7 @@ class FieldSchema:
     categories_are_ids: bool = False
     negative_label: int = 0
     has_label: bool = True
+    is_label_optional: bool = False
     largest_id: int = LARGEST_ID
 
     @property

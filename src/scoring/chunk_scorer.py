@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from src.common.errors import UserError
+from src.common.scores import DECIMALS, PROBABILITY, ROW
 from src.package.model import ClickModel
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.raw_columns import MISSING, to_texts
@@ -15,9 +16,6 @@ from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import LABEL, LINE_NUMBER, FieldSchema
 from src.scoring.field_tally import FieldCounter, FieldTally
 from src.scoring.options import OnBadRow, ScoringOptions
-
-ROW, PROBABILITY = "row", "probability"
-DIGITS = 8  # of a probability after the point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,7 @@ class ChunkScorer:
         if parsed.bad_lines.count and self._options.on_bad_row is OnBadRow.EMPTY:
             table = _with_all_rows(table, numbered.first_line, parsed.line_count)
         return ScoredChunk(
-            text=table.write_csv(include_header=False, float_precision=DIGITS).encode(),
+            text=table.write_csv(include_header=False, float_precision=DECIMALS).encode(),
             lines=parsed.line_count,
             bytes=len(numbered.chunk.data),
             fraction=numbered.chunk.fraction,

@@ -3,9 +3,7 @@
 
 import dataclasses
 import enum
-import os
 
-from src.common.errors import UserError
 from src.common.options import option
 
 STANDARD_STREAM = "-"
@@ -40,20 +38,3 @@ class ScoringOptions:
     def kept_names(self) -> tuple[str, ...]:
         """The columns to append, each once."""
         return tuple(dict.fromkeys(self.keep_columns.split(","))) if self.keep_columns else ()
-
-
-def check_paths(options: ScoringOptions) -> None:
-    """Raise UserError unless the model and the rows are there, and the output is not one of them."""
-    if not os.path.exists(options.model_path):
-        raise UserError(
-            f"--model_path={options.model_path}: no such file or folder; export.py --file_format=PACKAGE writes one"
-        )
-    if options.input_path == STANDARD_STREAM:
-        return
-    if not os.path.exists(options.input_path):
-        raise UserError(f"--input_path={options.input_path}: no such file; name a file of raw rows, or - for stdin")
-    if os.path.isdir(options.input_path):
-        raise UserError(f"--input_path={options.input_path} is a folder; name a file in it")
-    is_file = os.path.isfile(options.input_path)
-    if is_file and os.path.realpath(options.output_path) == os.path.realpath(options.input_path):
-        raise UserError(f"--output_path={options.output_path} is the file of the rows; name another one")

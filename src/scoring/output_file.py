@@ -3,16 +3,19 @@
 
 The lines go to PATH.partial.  From time to time they are flushed to the disk, and then the journal, PATH.journal, is
 replaced: it says how long the file was, and what the scoring knew then.  A resumed run drops what came later.
+The first journal is written before the first line.  So lines without a journal are not those of a killed run, and files
+of these names that are of another origin are refused.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 import select
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -21,17 +24,21 @@ from src.common.files import is_special, move_into_place, partial_path, replaced
 from src.common.locks import try_lock
 from src.common.signals import cleaned_up
 from src.scoring.options import STANDARD_STREAM
+from src.scoring.paths import journal_path
 
 FORMAT_VERSION = 1
 STDOUT = 1
+RESUME_HINT = "run the same command again to resume"
 HEAD = "head"  # of the journal: the array that holds JSON
 Arrays = Mapping[str, np.ndarray]
 
 
 class Output(Protocol):
-    """Takes the lines of the output.  earlier: what an earlier run has saved, if this one resumes it."""
+    """Takes the lines of the output."""
 
-    earlier: Arrays | None
+    @property
+    def earlier(self) -> Arrays | None:
+        """What an earlier run has saved, if this one resumes it."""
 
     def write(self, text: bytes) -> None:
         """Append lines."""
@@ -55,41 +62,77 @@ class OutputStream:
         pass
 
 
+@dataclasses.dataclass(frozen=True)
+class Journal:
+    """The content of a journal.  bytes: the size of PATH.partial when it was written."""
+
+    identity: Any
+    bytes: int
+    arrays: Arrays
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "Journal | None":
+        """Return a journal, None if there is none or an empty file; UserError if the file is anything else."""
+        try:
+            if not path.stat().st_size:
+                return None
+            with np.load(path) as content:
+                head = json.loads(content[HEAD].tobytes())
+                arrays = {name: content[name] for name in content if name != HEAD}
+                return cls(head["identity"], int(head["bytes"]), arrays)
+        except FileNotFoundError:
+            return None
+        # AttributeError and TypeError: .npy holds one array without a name; KeyError: .npz of another program
+        except (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+            raise UserError(f"{path} is no journal of predict.py; move it or choose another --output_path") from None
+
+
 class OutputFile:
     """A file.  identity: all that its content depends on, a dict for JSON; None if a run cannot be resumed."""
 
     def __init__(self, path: pathlib.Path, file: BinaryIO, identity: dict | None):
-        """file: PATH.partial, open to append."""
+        """file: PATH.partial, open to append.  UserError if it or the journal is not a file of predict.py."""
         self._path, self._file = path, file
         self._identity = None if identity is None else {"format_version": FORMAT_VERSION, **identity}
         self._journal = journal_path(path)
-        size, self.earlier = self._read_journal()
-        self._file.truncate(size)
+        size, found = self._size(), Journal.read(self._journal)
+        if found is None and size:
+            partial = partial_path(path)
+            raise UserError(f"{partial} is no file of predict.py; move it or choose another --output_path")
+        is_of_this = found is not None and found.identity is not None and found.identity == self._identity
+        self._resumed = found if found is not None and is_of_this and 0 < found.bytes <= size else None
+        self._is_resumable = self._resumed is not None
+
+    @property
+    def earlier(self) -> Arrays | None:
+        return None if self._resumed is None else self._resumed.arrays
+
+    def begin(self) -> None:
+        """Drop the lines that are not resumed, and write the first journal."""
+        self._file.truncate(0 if self._resumed is None else self._resumed.bytes)
+        if self._resumed is None:
+            self._write_journal({})
 
     def write(self, text: bytes) -> None:
         write_all(self._file.fileno(), text)
 
     def save(self, arrays: Arrays) -> None:
-        if self._identity is None:
-            return
-        os.fsync(self._file.fileno())
-        head = json.dumps({"identity": self._identity, "bytes": self._size()}).encode()
-        with replaced(self._journal) as partial, open(partial, "wb") as file:
-            np.savez(file, **{HEAD: np.frombuffer(head, np.uint8)}, **arrays)
+        if self._identity is not None:
+            os.fsync(self._file.fileno())
+            self._write_journal(arrays)
+            self._is_resumable = True
 
     def commit(self) -> None:
         """Give the complete file its name, and remove the journal."""
         move_into_place(partial_path(self._path), self._path)
         self._journal.unlink(missing_ok=True)
 
-    def is_resumable(self) -> bool:
-        """Tell whether a later run can resume from what is saved."""
-        return self._journal.exists()
-
-    def discard_unless_resumable(self) -> None:
-        """Remove all files if a later run could not resume from them."""
-        if not self.is_resumable():
-            self.discard()
+    def discard_unless_resumable(self) -> str | None:
+        """Return how a later run resumes; None if it cannot: then all files are removed."""
+        if self._is_resumable:
+            return RESUME_HINT
+        self.discard()
+        return None
 
     def discard(self) -> None:
         """Remove all files."""
@@ -99,18 +142,10 @@ class OutputFile:
     def _size(self):
         return os.fstat(self._file.fileno()).st_size
 
-    def _read_journal(self) -> tuple[int, Arrays | None]:
-        """Return the size of the file and the arrays that were saved with it; 0 and None if nothing can be resumed."""
-        try:
-            with np.load(self._journal) as content:
-                arrays = dict(content)
-            head = json.loads(arrays.pop(HEAD).tobytes())
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            head = {"identity": None}
-        if self._identity is None or head["identity"] != self._identity or self._size() < head["bytes"]:
-            self._journal.unlink(missing_ok=True)
-            return 0, None
-        return head["bytes"], arrays
+    def _write_journal(self, arrays):
+        head = json.dumps({"identity": self._identity, "bytes": self._size()}).encode()
+        with replaced(self._journal) as partial, open(partial, "wb") as file:
+            np.savez(file, **{HEAD: np.frombuffer(head, np.uint8)}, **arrays)
 
 
 def write_all(descriptor: int, text: bytes) -> None:
@@ -121,11 +156,6 @@ def write_all(descriptor: int, text: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:  # the pipe is full, and another process has made it non-blocking
             select.select([], [descriptor], [])
-
-
-def journal_path(path: pathlib.Path) -> pathlib.Path:
-    """Return the path of the journal of an output."""
-    return path.with_name(f"{path.name}.journal")
 
 
 @contextlib.contextmanager
@@ -152,21 +182,30 @@ def _open_file(path: pathlib.Path, identity: dict | None) -> Iterator[OutputFile
     if locked is None:
         raise UserError(f"another run is writing to {path}; wait for it, or choose another --output_path")
     with locked:
-        output = OutputFile(path, locked, identity)
+        output = _own_file(path, locked, identity)
         try:
             with cleaned_up(output.discard_unless_resumable):
+                output.begin()
                 yield output
             output.commit()
         except OSError as error:
-            output.discard_unless_resumable()
-            if not output.is_resumable():
+            hint = output.discard_unless_resumable()
+            if hint is None:
                 raise
-            raise OSError(
-                f"{error}. The scores so far are kept in {partial_path(path)}: run the same command again to resume"
-            ) from error
+            raise OSError(f"{error}. The scores so far are kept in {partial_path(path)}: {hint}") from error
         except UserError:
             output.discard()
             raise
         except BaseException:
             output.discard_unless_resumable()
             raise
+
+
+def _own_file(path, locked, identity):
+    """Return the OutputFile.  If it is refused, the files stay as they were before they were opened."""
+    try:
+        return OutputFile(path, locked, identity)
+    except BaseException:
+        if not os.fstat(locked.fileno()).st_size:
+            partial_path(path).unlink()
+        raise

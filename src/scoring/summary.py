@@ -18,6 +18,8 @@ def describe(rows: ScoredRows, source: RowSource, encoding: RawEncoding, output_
         lines.append(describe_bad_lines(rows.bad_lines, rows.lines))
     if rows.metrics is not None and rows.tally.rows:
         lines += describe_metrics(rows.metrics.compute())
+        if error := rows.metrics.auc_error_bound():
+            lines.append(f"AUC error    at most {error:.1e}, as it comes from a histogram")
     lines.append(f"scores       {output_path}")
     for each in comparisons:
         if drifts := each.drifts():

@@ -8,11 +8,8 @@ import numpy as np
 import polars as pl
 
 from src.package import BadRowsError, ClickModel
-from src.serving.few_rows import read_columns, score_columns
 from src.serving.infer_request import BYTES, FP64, Tensor
 from src.serving.request_errors import MalformedRows
-
-FEW_ROWS = 2000  # up to here plain Python takes less time than polars
 
 Answer = np.ndarray | MalformedRows
 
@@ -25,23 +22,15 @@ def score_requests(model: ClickModel, requests: list[list[bytes]]) -> Sequence[A
     if len(requests) == 1:
         return [_answer_alone(model, requests[0])]
     try:
-        probabilities = _score(model, list(itertools.chain.from_iterable(requests)))
-    except (MalformedRows, BadRowsError):
+        probabilities = model.predict(list(itertools.chain.from_iterable(requests)))
+    except BadRowsError:
         return [_answer_alone(model, lines) for lines in requests]
     return np.split(probabilities, np.cumsum([len(lines) for lines in requests])[:-1])
 
 
-def _score(model, lines):
-    if len(lines) > FEW_ROWS:
-        return model.predict(lines)
-    return score_columns(model, read_columns(lines, model.encoder.schema))
-
-
 def _answer_alone(model, lines):
     try:
-        return _score(model, lines)
-    except MalformedRows as error:
-        return error
+        return model.predict(lines)
     except BadRowsError as error:
         return MalformedRows(error.faults, error.count, len(lines))
 

@@ -58,6 +58,7 @@ SMALLER = (
     (r"--rows=4000000", "--rows=6000 --runs=1"),
     (r"(benchmarks/scaling\.py)", r"\1 --batch_size=100 --steps=1 --runs=1"),
     (r"(benchmarks/inference\.py)", r"\1 --rounds=1 --most_rows=1"),
+    (r"(benchmarks/scoring\.py)", r"\1 --rows=6000 --rounds=1"),
     (r"--config_path=config/quickstart\.yaml", "--config_path=small.yaml"),
     (r"^export .*", "true"),  # the environment is that of the S3 server here
     (r"(--enable_modelarts=True)", r"\1 --config_path=job.yaml"),

@@ -9,17 +9,22 @@ import pytest
 
 from tests.conftest import ROOT
 
-SECONDS = 30  # of each of the two fuzzers
+SECONDS = 20  # of each of the two fuzzers
+BUILD_SECONDS = 600
 
 
 @pytest.mark.slow
-def test_the_fuzzers_find_no_fault_and_reach_nearly_all_of_the_code(tmp_path):
-    folder = tmp_path / "ascend310_infer"
-    shutil.copytree(ROOT / "ascend310_infer", folder, ignore=shutil.ignore_patterns("out", "out_fuzz"))
-    finished = subprocess.run(["bash", folder / "fuzz.sh", str(SECONDS)], capture_output=True, text=True, check=False)
+def test_the_fuzzers_find_no_fault_and_the_corpus_reaches_nearly_all_of_the_code(tmp_path):
+    """The coverage is that of the inputs in tests/corpus/ alone, so that it does not depend on what a fuzzer finds."""
+    for name in ("ascend310_infer", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("out", "out_fuzz"))
+    command = ["bash", tmp_path / "ascend310_infer" / "fuzz.sh", str(SECONDS)]
+    timeout = BUILD_SECONDS + 3 * SECONDS
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    for count in re.findall(r"number_of_executed_units (\d+)", finished.stdout):
-        assert int(count) > 1000
+    counts = re.findall(r"number_of_executed_units (\d+)", finished.stdout)
+    assert len(counts) == 2
+    assert min(map(int, counts)) > 100
     covered = dict(re.findall(r"^(\w+\.cc) .*?(\d+\.\d+)%", finished.stdout, re.M))  # the first is that of regions
     assert float(covered["raw_rows.cc"]) > 95
     assert float(covered["cells.cc"]) > 95

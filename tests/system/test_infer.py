@@ -129,11 +129,12 @@ def test_wrong_arguments_end_in_the_usage(tmp_path, arguments, message):
 
 def test_without_a_runtime_the_build_says_how_to_get_one(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in ("LITE_HOME", "MS_LITE_HOME")}
-    folder = tmp_path / "ascend310_infer"  # a copy, as other tests may build at the same time
-    folder.mkdir()
-    for name in ("build.sh", "CMakeLists.txt"):
-        (folder / name).write_text((ROOT / "ascend310_infer" / name).read_text())
-    command = ["bash", folder / "build.sh"]
+    # a copy, as other tests may build at the same time
+    needed = ("ascend310_infer/build.sh", "ascend310_infer/CMakeLists.txt", "scripts/debian.sh", "scripts/output.sh")
+    for name in needed:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    command = ["bash", tmp_path / "ascend310_infer" / "build.sh"]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert_refused(finished, "error: LITE_HOME is not set", "scripts/get_mindspore_lite.sh")
     environment["LITE_HOME"] = str(tmp_path)

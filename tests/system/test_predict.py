@@ -31,6 +31,12 @@ sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(",")))
 sys.argv[0] = "predict.py"
 runpy.run_path("predict.py", run_name="__main__")
 """
+# Runs a command and prints its peak memory: that of a process begins with its parent's, so the parent must be small.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 NOT_NEEDED = "sklearn,scipy,pandas,matplotlib,onnx,fsspec"
 
 
@@ -131,12 +137,20 @@ def test_every_form_of_the_rows_gives_the_same_scores(trained, rows, run, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*forms, "scores.csv"])
 
 
-@pytest.mark.parametrize(("absent", "model"), [("mindspore", "model"), ("onnxruntime", "model")])
+def run_without(modules, *arguments):
+    """Run predict.py to its end, where these modules are not installed."""
+    program = [sys.executable, "-c", WITHOUT, modules, *arguments]
+    return subprocess.run(program, check=False, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("absent", "model"),
+    [(f"mindspore,{NOT_NEEDED}", "model"), ("onnxruntime", "model"), ("onnxruntime", "checkpoint")],
+)
 def test_either_runtime_is_enough(trained, rows, tmp_path, absent, model):
     (tmp_path / "rows.txt").write_text("".join(rows[0][:1500]))
-    arguments = flags(trained, tmp_path / "rows.txt", tmp_path / "scores.csv")
-    without = [sys.executable, "-c", WITHOUT, f"{absent},{NOT_NEEDED if absent == 'mindspore' else ''}", *arguments]
-    subprocess.run(without, check=True, cwd=ROOT, capture_output=True)
+    arguments = flags(trained, tmp_path / "rows.txt", tmp_path / "scores.csv", f"--model_path={trained / model}")
+    assert run_without(absent, *arguments).returncode == 0
     subprocess.run(command(*arguments, f"--output_path={tmp_path / 'both.csv'}"), check=True, capture_output=True)
     np.testing.assert_allclose(
         scores_of(tmp_path / "scores.csv"), scores_of(tmp_path / "both.csv"), rtol=0, atol=TOLERANCE
@@ -145,9 +159,13 @@ def test_either_runtime_is_enough(trained, rows, tmp_path, absent, model):
 
 def test_without_any_runtime_the_error_says_what_to_install(trained, many_rows, tmp_path):
     arguments = flags(trained, many_rows, tmp_path / "scores.csv")
-    without = [sys.executable, "-c", WITHOUT, "mindspore,onnxruntime", *arguments]
-    finished = subprocess.run(without, check=False, cwd=ROOT, capture_output=True, text=True)
+    finished = run_without("mindspore,onnxruntime", *arguments)
     assert_refused(finished, "a model needs onnxruntime or MindSpore; pip install onnxruntime")
+
+
+def test_a_checkpoint_without_mindspore_is_refused(trained, many_rows, tmp_path):
+    arguments = flags(trained, many_rows, tmp_path / "scores.csv", f"--model_path={trained / 'checkpoint'}")
+    assert_refused(run_without("mindspore", *arguments), "a checkpoint needs MindSpore")
 
 
 def test_explained_rows_sum_to_the_logit_of_the_probability(trained, rows, run, tmp_path):
@@ -163,7 +181,7 @@ def test_explained_rows_sum_to_the_logit_of_the_probability(trained, rows, run, 
     assert len(lines) == 300 and float(lines[0]["recalibration"]) != 0
 
 
-def kill_when(condition, arguments, tmp_path):
+def kill_when(condition, arguments):
     """Start predict.py and kill it as soon as condition() holds."""
     process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not condition():
@@ -173,10 +191,18 @@ def kill_when(condition, arguments, tmp_path):
     assert process.returncode == -signal.SIGKILL, "it has ended before the condition held"
 
 
+def has_saved(path):
+    """Tell whether a run has saved scores in a journal: the first one holds nothing but its head."""
+    if not path.exists():
+        return False
+    with np.load(path) as journal:
+        return len(journal.files) > 1
+
+
 def test_a_killed_run_resumes_to_the_same_bytes(trained, many_rows, run, tmp_path):
     expected = predict(run, *flags(trained, many_rows, tmp_path / "expected.csv", "--keep_columns=C1"))
     arguments = flags(trained, many_rows, tmp_path / "scores.csv", "--keep_columns=C1")
-    kill_when((tmp_path / "scores.csv.journal").exists, arguments, tmp_path)
+    kill_when(lambda: has_saved(tmp_path / "scores.csv.journal"), arguments)
     assert not (tmp_path / "scores.csv").exists()
     resumed = predict(run, *arguments)
     assert "some of it by an earlier run" in resumed
@@ -203,16 +229,22 @@ def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(trained, many_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.csv", "scores.csv"]
 
 
-def test_a_signal_ends_it_in_one_line_that_says_how_to_resume(trained, many_rows, tmp_path):
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_signal_ends_it_in_one_line_that_says_how_to_resume_if_that_is_possible(
+    trained, many_rows, tmp_path, is_saved
+):
     process = subprocess.Popen(
         command(*flags(trained, many_rows, tmp_path / "scores.csv")),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=restore_signals,  # noqa: PLW1509
     )  # fmt: skip
-    while not (tmp_path / "scores.csv.partial").exists():
+    journal = tmp_path / "scores.csv.journal"
+    while not (has_saved(journal) if is_saved else journal.exists()):
         time.sleep(0.01)
     process.terminate()
-    assert process.communicate()[1] == "stopped by SIGTERM; run the same command again to resume\n"
+    hint = "; run the same command again to resume" if is_saved else ""
+    assert process.communicate()[1] == f"stopped by SIGTERM{hint}\n"
     assert process.returncode == 128 + signal.SIGTERM
+    assert bool(list(tmp_path.iterdir())) is is_saved
 
 
 def test_a_file_that_cannot_grow_ends_in_one_line(trained, many_rows, tmp_path):
@@ -258,11 +290,12 @@ def test_the_programs_of_the_page_on_scoring_run(trained):
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_rows(trained, many_rows, tmp_path):
     peaks = []
+    path = tmp_path / "rows.txt"
     for copies in (2, 10):
-        path = tmp_path / "rows.txt"
-        path.write_bytes(many_rows.read_bytes() * copies)
-        process = subprocess.Popen(command(*flags(trained, path, "/dev/null")), stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        peaks.append(usage.ru_maxrss)
+        with open(path, "wb") as file:
+            for _ in range(copies):
+                file.write(many_rows.read_bytes())
+        measured = [sys.executable, "-c", PEAK, *command(*flags(trained, path, "/dev/null"))]
+        finished = subprocess.run(measured, capture_output=True, text=True, check=True)
+        peaks.append(int(finished.stdout.splitlines()[-1]))
     assert peaks[1] < 1.2 * peaks[0]

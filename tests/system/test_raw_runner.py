@@ -120,6 +120,16 @@ def test_rows_of_a_stream_are_answered_as_they_arrive(runner, package, expected)
         assert process.stderr.read().startswith("rows: 3 with a label, ")
 
 
+def test_the_first_row_of_a_stream_tells_whether_there_are_labels_but_most_rows_of_a_file(score, tmp_path):
+    text = "\n".join([ROWS[0].split("\t", 1)[1], *ROWS[1:4]]) + "\n"
+    (tmp_path / "rows.txt").write_text(text)
+    stream, file = score(text=text), score(f"--input_path={tmp_path}/rows.txt")
+    assert stream.stderr.startswith("rows: 1 without a label, ")
+    assert "malformed: 3 (3 columns); line 2 has 8 columns" in stream.stderr
+    assert file.stderr.startswith("rows: 3 with a label, ")
+    assert "malformed: 1 (1 columns); line 1 has 7 columns" in file.stderr
+
+
 @pytest.mark.parametrize("choice", ["skip", "empty", "fail"])
 def test_malformed_rows_are_skipped_or_empty_or_end_the_program(score, tmp_path, choice):
     text = f"{ROWS[0]}\nx\t1\n{ROWS[1]}\n"

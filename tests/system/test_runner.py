@@ -199,12 +199,12 @@ def test_arguments_are_checked_and_listed(refuse, call):
     refuse("--precision_mode=fp32: must be one of enforce_fp32, preferred_fp32, enforce_fp16,", "--precision_mode=fp32")
     finished = call("--help")
     assert (finished.returncode, finished.stderr) == (0, "")
-    assert finished.stdout.startswith("usage: main --mindir_path=FILE")
+    assert finished.stdout.startswith("usage: main --model_path=DIR")
     usage = re.findall(r"^  (--\w+) ((?:.*\n)(?:     .*\n)*)", finished.stdout, re.M)
     defaults = {name: "".join(re.findall(r"\(default: (.*)\)", text)) for name, text in usage}
     table = (ROOT / "docs" / "export.md").read_text().partition("| flag of the runner |")[2].partition("\n\n")[0]
     assert defaults == dict(re.findall(r"^\| `(--\w+)` \| `?(.*?)`? ?\| ", table, re.M))
-    assert len(defaults) == 10
+    assert len(defaults) == 14
 
 
 # Where the official package has the libraries of the wheel; all others are in runtime/lib.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """eval.py, predict.py, the ONNX file alone, the C++ runner and the server score the quick start's test rows alike."""
 
+import ast
 import dataclasses
 import pathlib
 import subprocess
@@ -26,10 +27,12 @@ ROWS_PER_REQUEST = 997
 class Quickstart:
     """The quick start's model as a package, and the test rows.
 
-    lines: without the label.  labels, probabilities: as eval.py has written them, [n].
+    metrics: as eval.py has printed them.  lines: without the label.  labels, probabilities: as eval.py has written
+    them, [n].
     """
 
     package: pathlib.Path
+    metrics: dict
     lines: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
@@ -58,14 +61,24 @@ def quickstart(tmp_path_factory, run):
         ("eval.py", *flags, *recalibrate),
         ("export.py", "--ckpt_file=checkpoint", "--file_format=PACKAGE", "--file_name=package"),
     ]
+    printed = {}
     for script, *arguments in commands:
         finished = run(ROOT / script, *arguments, cwd=folder)
         assert finished.returncode == 0, finished.stderr
+        printed[script] = finished.stdout
+    metrics = ast.literal_eval(printed["eval.py"].splitlines()[-1])["result"]
     numbered = enumerate((folder / "train.txt").read_text(encoding="utf-8").splitlines())
     lines = [line.partition("\t")[2] for line in oracles.split_rows(numbered, *SPLIT)["test"]]
     (folder / "test.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     _, labels, probabilities = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1).T
-    return Quickstart(folder / "package", lines, labels, probabilities)
+    return Quickstart(folder / "package", metrics, lines, labels, probabilities)
+
+
+def test_the_recalibration_lowers_the_calibration_error_and_leaves_the_auc(quickstart):
+    before, after = quickstart.metrics["before_recalibration"], quickstart.metrics
+    assert after["calibration_error"] < before["calibration_error"]
+    assert after["log_loss"] < before["log_loss"]
+    assert after["AUC"] == pytest.approx(before["auc"], rel=0, abs=1e-9)
 
 
 def test_predict(quickstart, run, tmp_path):

@@ -64,6 +64,19 @@ def test_an_id_that_is_missing_or_too_large_is_named():
     assert f'line 2: C1 is "a"; {rule}' in describe([good, "1\t\t\ta\t5"], categories_are_ids=True)
 
 
+def test_a_line_that_is_only_scored_is_diagnosed_without_the_flags_of_preprocessing():
+    ids = FieldSchema(2, 2, categories_are_ids=True, largest_id=9, is_label_optional=True)
+    texts = FieldSchema(2, 2, has_label=False, is_label_optional=True)
+    columns = "a row has 2 integers and 2 categories, separated by tabs, with or without a label before them"
+    for schema, line, expected in (
+        (ids, b"1\t\t\t5\t10", 'line 1: C2 is "10"; a category is an id from 0 to 9 and cannot be missing'),
+        (ids, b"1\t\t5\t6", f'line 1 has 4 columns, "1\\t\\t5\\t6"; {columns}'),
+        (texts, b"1\t3\t4\ta\tb", f'line 1 has 5 columns, "1\\t3\\t4\\ta\\tb"; {columns}'),
+    ):
+        (found,) = parse_chunk(line + b"\n", 0, schema).bad_lines.diagnoses
+        assert found.fault == expected and found.column_hints == []
+
+
 HEADER = "line 1 looks like a header: remove it"
 
 

@@ -8,6 +8,7 @@ import pytest
 import eval as eval_script
 from src.checkpoint import DataIdentity, ModelFolder
 from src.common.errors import UserError
+from src.common.output_paths import prepared
 from src.config import load_config
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
@@ -227,6 +228,20 @@ def test_metrics_that_cannot_be_stored_are_noted_but_a_recalibration_must_be(che
     assert f"note: {folder}: Is a directory; these metrics are not stored there\n" in printed
     with pytest.raises(IsADirectoryError):
         evaluate("--fit_calibration=True")
+
+
+def test_a_checkpoint_folder_that_cannot_take_a_recalibration_is_named(checkpoint, evaluate):
+    path = checkpoint.path.with_name("evaluations.json")
+    path.mkdir()
+    with (
+        pytest.raises(UserError) as caught,
+        prepared(eval_script.outputs(load_config(["--fit_calibration=True"]), checkpoint)),
+    ):
+        pass
+    assert str(caught.value) == (
+        f"--fit_calibration=True: {path} cannot be written: is a folder, a file is wanted; "
+        "make the checkpoint folder writable"
+    )
 
 
 def test_all_files_are_proved_writable_before_the_evaluation(checkpoint):

@@ -155,7 +155,7 @@ def test_parameters_that_are_not_in_their_file_are_refused(folders, tmp_path):
     content["parameters"]["embedding"]["offset"] = 10**9
     path.write_text(json.dumps(content))
     try:
-        with pytest.raises(UserError, match=r"package\.json: the parameters are not there"):
+        with pytest.raises(UserError, match=r"package\.json is damaged: the parameter embedding ends behind"):
             load_model(folders[0])
     finally:
         path.write_text(original)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import fcntl
 import os
+import pathlib
 import time
 
 import pytest
@@ -141,6 +142,35 @@ def test_a_package_that_fails_leaves_the_earlier_one(tmp_path):
         raise RuntimeError
     assert os.listdir() == ["model"]
     assert (tmp_path / "model" / "package.json").read_text() == "first"
+
+
+def test_an_earlier_package_is_not_lost_whatever_happens_between_the_two_renames(tmp_path, monkeypatch):
+    write_package(tmp_path / "model", "first")
+    rename = pathlib.Path.rename
+
+    def fail(source, target):
+        if source.name == "model.partial":
+            raise failure
+        return rename(source, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", fail)
+    for failure in (OSError("disk"), KeyboardInterrupt()):
+        with pytest.raises(type(failure)), export_target(str(tmp_path / "model"), "PACKAGE") as target:
+            write_package(target.partial, "second")
+            target.commit()
+        assert (tmp_path / "model" / "package.json").read_text() == "first"
+        assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_package_that_a_kill_has_left_aside_stays_until_another_is_there(tmp_path):
+    aside = tmp_path / ".deepfm-replaced-model"
+    write_package(aside, "first")
+    with export_target(str(tmp_path / "model"), "PACKAGE") as target:
+        write_package(target.partial, "second")
+        assert (aside / "package.json").read_text() == "first"
+        target.commit()
+    assert (tmp_path / "model" / "package.json").read_text() == "second"
+    assert os.listdir(tmp_path) == ["model"]
 
 
 def test_an_empty_folder_may_become_a_package(tmp_path):

@@ -144,7 +144,9 @@ def test_what_comes_after_a_number_of_steps_comes_between_blocks(flags, refused)
 def test_a_job_does_not_fit_a_recalibration():
     job = ["--enable_modelarts=True", "--data_url=a", "--train_url=b", "--fit_calibration=True"]
     with pytest.raises(ConfigError, match=r"^--fit_calibration=True: a job of ModelArts does not keep the checkpoint"):
-        check_urls(load_config(job), needs_data=True)
+        check_urls(load_config(job), needs_data=True, split="test")
+    for split in ("train", None):  # a setting of eval.py alone
+        check_urls(load_config(job), needs_data=True, split=split)
 
 
 def test_a_job_needs_addresses():

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from src.common.errors import UserError
-from src.common.locks import exclusive_training, temporary_lock, try_lock
+from src.common.locks import exclusive_training, locked_folder, temporary_lock, try_lock
 from tests.conftest import ROOT
 
 HOLD = """
@@ -76,6 +76,41 @@ def test_a_file_system_without_locks_is_noted(tmp_path, monkeypatch, capsys):
         assert lock is not None
     assert capsys.readouterr().out.startswith(f"note: {tmp_path}/a.lock: this file system has no locks (No locks avail")
     assert list(tmp_path.iterdir()) == []
+
+
+HOLD_FOLDER = """
+import sys
+from src.common.locks import locked_folder
+with locked_folder(sys.argv[1], blocking=True) as is_locked:
+    print(is_locked, flush=True)
+    input()
+"""
+
+
+def test_a_folder_is_locked_until_the_block_of_another_process_ends(tmp_path):
+    command = [sys.executable, "-c", HOLD_FOLDER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "True\n"
+        with locked_folder(tmp_path, blocking=False) as is_locked:
+            assert not is_locked
+        waiter = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiter.wait(timeout=0.5)  # it waits for the holder
+        holder.communicate("\n")
+    with waiter:
+        assert waiter.communicate("\n")[0] == "True\n"
+    with locked_folder(tmp_path, blocking=False) as is_locked:
+        assert is_locked
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_a_file_system_without_locks_is_not_locked(tmp_path, monkeypatch):
+    def unsupported(file, operation):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with locked_folder(tmp_path, blocking=True) as is_locked:
+        assert not is_locked
 
 
 @pytest.mark.parametrize(

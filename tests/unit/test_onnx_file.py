@@ -3,8 +3,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
-from src.export import onnx_file
+from src.deepfm import DeepFMPredict
 from src.export.onnx_file import network_graph, save_onnx, tables_of
 from tests.networks import make_network
 
@@ -17,21 +16,18 @@ def run_onnx(path, inputs):
     return onnxruntime.InferenceSession(path, options).run(None, feeds)[0]
 
 
-@pytest.mark.parametrize("external_bytes", [0, 10**9])
+@pytest.mark.parametrize("is_external", [False, True])
 @pytest.mark.parametrize(("dense_count", "hidden_sizes"), [(3, (5, 4)), (0, (5,)), (2, ())])
-def test_the_tables_are_put_into_the_graph_or_next_to_it(
-    tmp_path, monkeypatch, cpu, external_bytes, dense_count, hidden_sizes
-):
-    monkeypatch.setattr(onnx_file, "EXTERNAL_BYTES", external_bytes)
+def test_the_tables_are_put_into_the_graph_or_next_to_it(tmp_path, cpu, is_external, dense_count, hidden_sizes):
     network, inputs = make_network(dense_count, 4, hidden_sizes)
     expected = DeepFMPredict(network)(*inputs).asnumpy()
     path = tmp_path / "model.onnx"
-    positions = save_onnx(network_graph(network), tables_of(network), path)
+    external = tmp_path / "tables" if is_external else None
+    positions = save_onnx(network_graph(network), tables_of(network), path, external)
     np.testing.assert_allclose(run_onnx(path, inputs), expected, rtol=0, atol=1e-6)
-    assert (tmp_path / "model.onnx.data").exists() == (external_bytes == 0)
     for name, table in tables_of(network).items():
         place = positions[name]
-        assert place.file == ("model.onnx.data" if external_bytes == 0 else "model.onnx")
+        assert place.file == ("tables" if is_external else "model.onnx")
         assert np.array_equal(np.memmap(tmp_path / place.file, "<f4", "r", place.offset, place.shape), table)
     assert set(positions) >= {"linear", "embedding", "bias"} | ({"dense_embedding"} if dense_count else set())
 
@@ -42,25 +38,3 @@ def test_the_network_itself_is_not_changed(cpu):
     network_graph(network)
     after = {each.name: each.asnumpy() for each in network.get_parameters()}
     assert before.keys() == after.keys() and all(np.array_equal(after[name], before[name]) for name in before)
-
-
-@pytest.mark.slow
-def test_a_network_of_more_than_1_gb_is_exported_and_predicts(tmp_path, cpu):
-    """10,500,000 ids of 24 + 1 values are 1.05 GB."""
-    config = DeepFMConfig(10_500_000, 4, 2, 24, (8,))
-    network = DeepFM(config)
-    random = np.random.default_rng(3)
-    table = random.normal(0, 0.1, (config.vocabulary_size, 24)).astype(np.float32)
-    network.embedding.asnumpy()[:] = table  # in place, as a copy would take as much memory again
-    ids = random.integers(0, config.vocabulary_size, (50, 4)).astype(np.int32)
-    ids[0] = config.vocabulary_size - 1
-    values = random.normal(0, 1, (50, 2)).astype(np.float32)
-    from mindspore import Tensor
-
-    inputs = (Tensor(ids), Tensor(values))
-    expected = DeepFMPredict(network)(*inputs).asnumpy()
-    positions = save_onnx(network_graph(network), tables_of(network), tmp_path / "model.onnx")
-    assert positions["embedding"].file == "model.onnx.data"
-    assert (tmp_path / "model.onnx.data").stat().st_size > 10**9
-    assert (tmp_path / "model.onnx").stat().st_size < 10**5
-    np.testing.assert_allclose(run_onnx(tmp_path / "model.onnx", inputs), expected, rtol=0, atol=1e-6)

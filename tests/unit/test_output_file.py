@@ -2,6 +2,7 @@
 """The output appears complete or not at all, and what was saved of it is resumed, to the byte."""
 
 import errno
+import io
 import os
 
 import numpy as np
@@ -70,12 +71,69 @@ def test_what_was_saved_of_other_scores_is_not_used(path, identity):
     assert names(path) == NAMES[:1]
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK", b"\0" * 100])
-def test_a_damaged_journal_is_not_used(path, damage):
-    interrupt(path)
-    path.with_name(NAMES[1]).write_bytes(damage)
+def saved(**arrays):
+    """Return the bytes of an .npz file."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def array(content):
+    """Return the bytes of an .npy file."""
+    file = io.BytesIO()
+    np.save(file, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"the journal of a traveller",
+        b"PK",
+        b"\0" * 100,
+        array(np.arange(3)),
+        saved(x=np.arange(3)),
+        saved(head=np.frombuffer(b"[]", np.uint8)),
+        saved(head=np.frombuffer(b"{}", np.uint8)),
+        saved(head=np.frombuffer(b"head", np.uint8)),
+    ],
+)
+def test_a_file_with_the_name_of_the_journal_stays_as_it_is(path, content):
+    journal = path.with_name(NAMES[1])
+    journal.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"journal is no journal of predict\.py; move it or choose another --output_path"
+    ):
+        resume(path)
+    assert names(path) == NAMES[1:2] and journal.read_bytes() == content
+
+
+def test_a_file_with_the_name_of_the_partial_one_stays_as_it_is(path):
+    partial = path.with_name(NAMES[2])
+    partial.write_bytes(b"a letter")
+    with pytest.raises(UserError, match=r"partial is no file of predict\.py; move it or choose another --output_path"):
+        resume(path)
+    assert names(path) == NAMES[2:] and partial.read_bytes() == b"a letter"
+
+
+def test_empty_files_of_both_names_are_used(path):
+    for name in NAMES[1:]:
+        path.with_name(name).touch()
     assert resume(path) is None
     assert path.read_bytes() == b"c\n"
+
+
+def test_lines_that_were_killed_before_the_first_save_are_replaced(path):
+    for identity in (IDENTITY, None):
+        with open_output(str(path), identity) as output:
+            output.write(b"a\n")
+            killed = {name: path.with_name(name).read_bytes() for name in NAMES[1:]}
+        path.unlink()
+        for name, content in killed.items():  # as SIGKILL leaves them
+            path.with_name(name).write_bytes(content)
+        assert resume(path, identity) is None
+        assert path.read_bytes() == b"c\n"
+        assert names(path) == NAMES[:1]
 
 
 def test_a_journal_without_its_lines_is_not_used(path):

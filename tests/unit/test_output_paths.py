@@ -62,6 +62,19 @@ def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path,
     assert tree(tmp_path) == ["file", "folder"]
 
 
+def test_one_file_for_two_outputs_is_refused_unless_both_append_lines(tmp_path):
+    (tmp_path / "link").symlink_to("x")
+    for kinds in ((Kind.FILE, Kind.FILE), (Kind.FILE, Kind.LOG), (Kind.LOG, Kind.FILE)):
+        for path in ("x", "link", "new/../x"):
+            outputs = [Output("a", tmp_path / "x", kinds[0]), Output("b", tmp_path / path, kinds[1])]
+            with pytest.raises(UserError) as caught, prepared(outputs):
+                pass
+            assert str(caught.value) == f"--a and --b both write {tmp_path}/x; name another path for one of them"
+    with prepared([Output("a", tmp_path / "x", Kind.LOG), Output("b", tmp_path / "x", Kind.LOG)]):
+        pass
+    assert tree(tmp_path) == ["link"]
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_a_folder_without_the_right_to_write_is_refused(tmp_path, kind):
     (tmp_path / "closed").mkdir()

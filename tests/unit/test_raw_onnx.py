@@ -131,6 +131,20 @@ def test_each_integer_has_its_exact_bucket(make_dataset):
     assert np.array_equal(ids, expected)
 
 
+def test_a_field_without_a_kept_value_has_its_oov_id_only(make_dataset):
+    """Each bucket of I2 and each value of C2 is rarer than the threshold."""
+    starts = bucket_starts().tolist()
+    rows = [f"{row % 2}\t1\t{starts[row // 2]}\t\ta\trare{row}\ta\ta" for row in range(600)]
+    data = DatasetMeta.load(make_dataset("--dense_encoding=bucket", content="\n".join(rows)))
+    raw_encoding = RawEncoding.of_dataset(data)
+    vocabulary = raw_encoding.encoder().vocabulary
+    assert all(vocabulary.kept(name).is_empty() for name in ("I2", "C2"))
+    lines = ["1\t0\t\ta\t\ta\ta", "1\t7\t\ta\trare1\ta\ta", "1\t\t\ta\tunseen\ta\ta"]
+    ids, _ = encode_in_onnx(raw_encoding, lines)
+    assert np.array_equal(ids, encode_in_polars(raw_encoding, lines)[0])
+    assert ids[:, 1].tolist() == [vocabulary.oov_id("I2")] * 3 and ids[:, 4].tolist() == [vocabulary.oov_id("C2")] * 3
+
+
 def test_categories_that_are_ids_are_passed_on(make_dataset):
     rows = "\n".join(f"{row % 2}\t{row}\t\t7\t{row % 5}\t1\t{row}\t0" for row in range(1000))
     data = DatasetMeta.load(make_dataset("--skip_id_convert=1", "--dense_encoding=bucket", content=rows))

@@ -3,6 +3,7 @@
 
 import functools
 import json
+import math
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from src.common.errors import UserError
 from src.evaluation.recalibration import Method, Recalibration
 from src.evaluation.record import EvaluationRecord
 from tests.conftest import ROOT
+from tests.json_files import strict_json
 
 TEST = {"auc": 0.75, "auc_interval": [0.7, 0.8], "log_loss": 0.5, "calibration": 1.0}
 PLATT = Recalibration(Method.PLATT, (-1.0, 1.0), (-2.0, 1.5))
@@ -32,6 +34,14 @@ def test_a_record_is_read_as_it_was_written(checkpoint):
         record.save(checkpoint, "a" * 64, is_fitted=True)
         assert EvaluationRecord.load(checkpoint, "a" * 64) == record
     assert sorted(os.listdir(checkpoint.parent)) == ["deepfm-1_9.ckpt", "evaluations.json"]
+
+
+def test_metrics_of_one_class_are_written_as_strict_json(checkpoint):
+    metrics = {**TEST, "auc": math.nan, "auc_interval": [math.nan, math.nan]}
+    EvaluationRecord(metrics).save(checkpoint, "a" * 64, is_fitted=True)
+    strict_json(checkpoint.with_name("evaluations.json"))
+    expected = {**TEST, "auc": None, "auc_interval": [None, None]}
+    assert EvaluationRecord.load(checkpoint, "a" * 64).test == expected
 
 
 def test_the_record_of_a_file_that_has_changed_is_ignored(checkpoint):

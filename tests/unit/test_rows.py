@@ -89,8 +89,39 @@ def test_other_values_are_refused(name, values, message):
 
 def test_a_column_of_several_types_is_refused():
     frame = pd.DataFrame({"I1": [1, 2], "I2": [1, 2], "C1": ["a", 7], "C2": ["a", "b"]})
-    with pytest.raises(UserError, match="column C1: values of one type are expected"):
+    with pytest.raises(UserError, match=r"^column C1 has values of the types int, str; all text"):
         read_frame(frame, SCHEMA)
+
+
+@pytest.mark.parametrize("library", [pl.DataFrame, pd.DataFrame])
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_a_column_without_any_value_is_missing(library, missing):
+    """pandas reads an empty column of a CSV file as NaNs, polars as nulls."""
+    frame = library({"I1": [missing] * 2, "I2": [1, 2], "C1": [missing] * 2, "C2": ["a", "b"]})
+    assert rows_of(read_frame(frame, SCHEMA)) == [(None, 1, None, "a"), (None, 2, None, "b")]
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a", "b"])])
+def test_categories_of_polars_are_text(dtype):
+    categories = pl.Series(["b", None, "a"], dtype=dtype)
+    frame = pl.DataFrame({"I1": [1, 2, 3], "I2": [1, 2, 3], "C1": categories, "C2": categories})
+    assert [row[2:] for row in rows_of(read_frame(frame, SCHEMA))] == [("b", "b"), (None, None), ("a", "a")]
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    frame = pd.DataFrame([[1, 2, "a", "b", "c"]], columns=["I1", "I2", "C1", "C2", "C1"])
+    with pytest.raises(UserError, match=r"^the data frame has several columns C1; leave all but one out$"):
+        read_frame(frame, SCHEMA)
+
+
+@pytest.mark.parametrize("line", [None, 7, ["1", "2", "a", "b"]])
+def test_a_line_that_is_no_text_is_refused(line):
+    with pytest.raises(UserError, match=f"^row 2 is of the type {type(line).__name__}; a row is text or bytes$"):
+        read_lines(["1\t2\ta\tb", line], SCHEMA)
+
+
+def test_a_line_may_be_a_bytearray():
+    assert rows_of(read_lines([bytearray(b"3\t-1\ta\t\n")], SCHEMA)) == [EXPECTED[0]]
 
 
 def test_a_column_that_is_missing_is_named():

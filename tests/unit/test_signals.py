@@ -101,6 +101,13 @@ def test_the_cleanups_of_the_running_blocks_are_called_even_if_one_of_them_fails
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
+@pytest.mark.parametrize(("found", "line"), [("'how to resume'", "; how to resume"), ("None", "")])
+def test_a_cleanup_may_say_how_to_resume(found, line):
+    code = START + f"handle_signals()\nwith cleaned_up(lambda: {found}), cleaned_up(lambda: None):\n"
+    code += "    os.kill(os.getpid(), 15); time.sleep(60)"
+    assert run_code(code).stderr == f"stopped by SIGTERM{line}\n"
+
+
 def test_a_second_signal_does_not_wait_for_cleanups():
     code = START + "handle_signals()\nwith cleaned_up(lambda: time.sleep(60)):\n"
     code += "    os.kill(os.getpid(), 15); time.sleep(0.5); os.kill(os.getpid(), 2); time.sleep(60)"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from src.dataset_meta import DatasetMeta
+from src.evaluation import streaming_metrics
 from src.evaluation.streaming_metrics import StreamingMetrics
 from src.package.raw_encoding import RawEncoding
 from src.preprocessing.bad_lines import BadLines
@@ -60,6 +61,14 @@ def test_labels_give_metrics_and_malformed_rows_their_reasons(encoding):
     malformed = next(line for line in lines if line.startswith("malformed"))
     assert malformed.startswith('malformed    2 of 6 lines (1 columns, 1 integer); the first: line 3 has 1 column, "x"')
     assert next(line for line in lines if line.startswith("AUC")).startswith("AUC          0.7500")
+
+
+def test_an_auc_that_a_histogram_may_have_changed_has_its_error(encoding, monkeypatch):
+    monkeypatch.setattr(streaming_metrics, "MOST_KEYS", 2)
+    metrics = StreamingMetrics()
+    metrics.add(np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4], np.float32))
+    text = describe(ScoredRows(tally_like_training(encoding, 4), metrics), SOURCE, encoding, "scores.csv")
+    assert "\nAUC error    at most 5.0e-01, as it comes from a histogram\n" in text  # two keys: all share a bin
 
 
 def test_no_rows_have_neither_rates_nor_metrics(encoding):

@@ -1,38 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read and score a few raw rows by plain Python and one call of model.onnx.
 
-ClickModel.predict reads and encodes with polars, whose calls take milliseconds even for one row: it is for many.
+polars, which reads and encodes many rows, takes milliseconds for a call even of one row.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
-from src.package import ClickModel
-from src.package.rows import read_lines, rows_have_label
+from src.package.rows import LISTED_ROWS, BadRowsError, rows_have_label, to_bytes
 from src.package.runtime import PROBABILITY, OnnxNetwork
 from src.preprocessing.diagnosis import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, diagnose
 from src.preprocessing.raw_cells import read_integer, read_label
 from src.preprocessing.raw_columns import MISSING_INTEGER
 from src.preprocessing.schema import FieldSchema
-from src.serving.request_errors import LISTED_ROWS, MalformedRows
 
+FEW_ROWS = 2000  # up to here plain Python takes less time than polars
 PLAIN_DIGITS = 18  # an integer of so many is within 64 bits
 
 
-def read_columns(lines: Sequence[bytes], schema: FieldSchema) -> list[list]:
+def read_columns(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) -> list[list]:
     """Return the raw columns of lines: integers, missing ones -2^63, then categories, missing ones empty.
 
     lines: with or without a label, as src.package.rows reads them.  schema: of rows with a label.
-    Raises MalformedRows, or BadRowsError for a line that holds two.
+    Raises BadRowsError for malformed ones.
     """
-    stripped = [line.removesuffix(b"\n") for line in lines]
-    text = b"\n".join(stripped)
-    if text.count(b"\n") >= len(lines):
-        read_lines(lines, schema)  # raises the error
-    schema = dataclasses.replace(schema, has_label=rows_have_label(text, schema))
+    stripped = to_bytes(lines)
+    schema = dataclasses.replace(schema, has_label=rows_have_label(b"\n".join(stripped), schema))
     columns = _read_well_formed(stripped, schema)
     return columns if columns is not None else _refuse(stripped, schema)
 
@@ -76,11 +71,11 @@ def _read_ids(cells, schema):
 
 
 def _refuse(lines, schema):
-    """Raise MalformedRows for lines of which at least one is malformed."""
+    """Raise BadRowsError for lines of which at least one is malformed."""
     reasons = {number: reason for number, line in enumerate(lines, 1) if (reason := _reason(line, schema))}
     listed = list(reasons.items())[:LISTED_ROWS]
     faults = {number: diagnose(number, lines[number - 1], reason, schema).fault for number, reason in listed}
-    raise MalformedRows(faults, len(reasons), len(lines))
+    raise BadRowsError(faults, len(reasons))
 
 
 def _reason(line, schema):
@@ -99,9 +94,8 @@ def _reason(line, schema):
     return ID if schema.categories_are_ids and None in _read_ids(texts[schema.dense_dim :], schema) else 0
 
 
-def score_columns(model: ClickModel, columns: list[list]) -> np.ndarray:
+def score_columns(network: OnnxNetwork, columns: list[list], schema: FieldSchema) -> np.ndarray:
     """Return the probabilities, float32 [n], of the columns of n rows that read_columns has returned."""
-    schema, network = model.encoder.schema, cast(OnnxNetwork, model.network)
     types = [np.int64] * schema.dense_dim + [np.int64 if schema.categories_are_ids else object] * schema.slot_dim
     names = [*schema.integer_names, *schema.category_names]
     inputs = {name: np.array(column, kind)[:, None] for name, kind, column in zip(names, types, columns)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path for few rows of the server against ClickModel.predict, which is for many."""
+"""Few rows by plain Python against many rows by polars, in ClickModel.predict and in the server."""
 
 import tracemalloc
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from src.dataset_meta import DatasetMeta
 from src.package import BadRowsError, load_model
-from src.serving.few_rows import read_columns
+from src.package.few_rows import FEW_ROWS
 from src.serving.request_errors import LISTED_ROWS, MalformedRows
-from src.serving.scoring import FEW_ROWS, score_requests
+from src.serving.scoring import score_requests
 from tests.conftest import make_rows
 from tests.packages import write_random_package
 
@@ -45,9 +45,9 @@ def model(dataset, tmp_path_factory, cpu):
 
 
 def predict(model, lines):
-    """Return what ClickModel.predict says: the probabilities, or the malformed rows and their number."""
+    """Return what the path for many rows says: the probabilities, or the malformed rows and their number."""
     try:
-        return model.predict(lines)
+        return model.score(model.read(lines))
     except BadRowsError as error:
         return error.faults, error.count
 
@@ -82,9 +82,22 @@ def test_many_rows_of_several_requests_are_split_as_they_came(model):
 
 
 def test_at_most_twenty_malformed_rows_are_named(model):
-    with pytest.raises(MalformedRows, match=r"^30 of 31 rows are malformed: .*; \.\.\.$") as error:
-        read_columns([b"x"] * 30 + [b"1\t2\t3\ta\tb\tc\td"], model.encoder.schema)
-    assert list(error.value.faults) == [*range(1, LISTED_ROWS + 1)]
+    lines = [b"x"] * 30 + [b"1\t2\t3\ta\tb\tc\td"]
+    with pytest.raises(
+        BadRowsError, match=r"^line 1 has 1 column, .* a row has 3 integers and 4 .*; and 29 more$"
+    ) as error:
+        model.predict(lines)
+    (answer,) = score_requests(model, [lines])
+    assert str(answer).startswith("30 of 31 rows are malformed: ") and str(answer).endswith("; ...")
+    assert list(answer.faults) == list(error.value.faults) == [*range(1, LISTED_ROWS + 1)]
+
+
+def test_predict_takes_few_lines_and_many_as_text_and_as_bytes(model):
+    lines = make_rows(FEW_ROWS + 1, 3, 4, seed=4).split("\n")
+    expected = model.score(model.read(lines))
+    for count in (0, 1, FEW_ROWS, FEW_ROWS + 1):
+        for given_lines in (lines[:count], tuple(line.encode() for line in lines[:count])):
+            np.testing.assert_allclose(model.predict(given_lines), expected[:count], rtol=0, atol=1e-6)
 
 
 def test_a_line_of_millions_of_cells_is_not_split(model):
