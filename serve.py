@@ -17,6 +17,7 @@ from src.common.options import load_options, option
 
 DESCRIPTION = "Serve a model package by the Open Inference Protocol (KServe v2), REST and gRPC."
 LARGEST_PORT = 65_535
+MOST_MB = 1000  # gRPC counts in 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ServeOptions:
     host: str = option("address to listen on; 0.0.0.0 for all of the machine's", "127.0.0.1")
     port: int = option("HTTP port; 0 for a free one", 8080, at_least=0, at_most=LARGEST_PORT)
     grpc_port: int = option("gRPC port; 0 for a free one", 8081, at_least=0, at_most=LARGEST_PORT)
-    max_body_mb: float = option("largest request body in MB; more gets a 413", 8.0, more_than=0)
+    max_body_mb: float = option("largest request body in MB; more gets a 413", 8.0, more_than=0, at_most=MOST_MB)
     max_rows_in_flight: int = option("rows of all requests in progress; more get a 503", 20_000, at_least=1)
 
 

@@ -171,6 +171,17 @@ def hostile_request(dice: random.Random):
     return INFER, kind(dice), {}, kind.__name__
 
 
+_ROWS = b'{"inputs":[{"name":"rows","shape":[1],"datatype":"BYTES","data":[%s]}]}'
+# Bodies just below the limit that consist of as many parts as possible.
+LABORIOUS = (
+    _ROWS % (b'"%s"' % (b"\\t" * 3_900_000)),
+    _ROWS % b",".join([b'"\\t"'] * 1_500_000),
+    _ROWS % (b'"%s\\t\\t\\ta\\tb\\tc\\td"' % (b"9" * 7_000_000)),
+    _ROWS % b",".join([b"[]"] * 2_600_000),
+    b'{"inputs":[],"outputs":[%s]}' % b",".join([b"{}"] * 2_600_000),
+    b'{"inputs":[%s]}' % b",".join([b'{"name":"rows","shape":[1],"datatype":"BYTES","data":[""]}'] * 130_000),
+)
+
 _HEAD = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n"
 _BODY = json.dumps(valid_request())
 # Bytes of a connection that hold no valid request.

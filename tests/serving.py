@@ -21,6 +21,7 @@ ENVIRONMENT = ROOT / ".venv-serve"
 REQUIREMENTS = ROOT / "requirements-serve.txt"
 INFER = "/v2/models/deepfm/infer"
 SECONDS_TO_START = 60
+SECONDS_TO_WAIT = 30
 
 
 def serving_python():
@@ -125,9 +126,23 @@ class Server:
         found = re.search(rf"^deepfm_{re.escape(text)} (\S+)$", self.get("/metrics").body.decode(), re.M)
         return float(found[1]) if found else 0.0
 
+    @property
+    def largest_memory(self):
+        """The largest resident memory that the process has had, bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M)[1])
+
     def stop(self):
         """Send SIGTERM."""
         os.kill(self.process.pid, signal.SIGTERM)
+
+
+def wait_until(condition):
+    """Wait until a condition holds; fail after SECONDS_TO_WAIT."""
+    end = time.monotonic() + SECONDS_TO_WAIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def _environment():

@@ -2,7 +2,7 @@
 """A bound on the work in progress: what exceeds it is refused at once instead of waiting in a growing queue."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from src.serving.request_errors import Overloaded, RequestTooLarge
 
@@ -15,19 +15,29 @@ class Admission:
         self._unit, self._limit = unit, limit
 
     @contextlib.contextmanager
-    def admitted(self, count: int) -> Iterator[None]:
-        """Hold `count` units during a `with` block.
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that admits so many more units; all of them are held until the `with` block ends.
 
-        Raises Overloaded if too many are in progress, RequestTooLarge if even an idle server would have no room.
+        It raises Overloaded if too many are in progress, RequestTooLarge if even an idle server would have no room.
         """
-        if count > self._limit:
-            raise RequestTooLarge(f"the request has {count:,} {self._unit}, the limit is {self._limit:,}; split it")
+        held = 0
+
+        def hold(count):
+            nonlocal held
+            self._check(held + count, count)
+            held += count
+            self.in_flight += count
+
+        try:
+            yield hold
+        finally:
+            self.in_flight -= held
+
+    def _check(self, total, count):
+        """Raise an error unless `count` more units may be held by a request that then has `total`."""
+        if total > self._limit:
+            raise RequestTooLarge(f"the request has {total:,} {self._unit}, the limit is {self._limit:,}; split it")
         if self.in_flight + count > self._limit:
             raise Overloaded(
                 f"{self.in_flight:,} {self._unit} are in progress, the limit is {self._limit:,}; try later"
             )
-        self.in_flight += count
-        try:
-            yield
-        finally:
-            self.in_flight -= count

@@ -12,7 +12,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from src.serving.panics import without_panics
+
 INLINE_ROWS = 16  # so few take less time to score than another thread takes to wake up on a busy machine
+INLINE_BYTES = 1 << 16  # of these rows: one alone may have megabytes
 Score = Callable[[Any, list[list[bytes]]], Sequence[object]]
 
 
@@ -24,7 +27,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Scores requests: a few rows at once, more in a thread of its own.
+    """Scores requests: a few short rows at once, more in a thread of its own.
 
     score: from a model and the rows of several requests to an answer for each; an exception as an answer is raised to
     its request alone.  max_batch_rows: rows after which a batch takes no further request.  on_batch: gets the number of
@@ -45,7 +48,10 @@ class Batcher:
         if not self._is_scoring:
             self._is_scoring = True
             loop.call_soon(self._start_batch)  # with all requests that have arrived at the same moment
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            del waiting  # an error leads to this frame: a circle, which would keep the rows until it is collected
 
     def _start_batch(self):
         batch, row_count = self._take_batch()
@@ -54,7 +60,7 @@ class Batcher:
             return
         self._on_batch(row_count)
         work = self._score, batch[0].model, [waiting.lines for waiting in batch]
-        if row_count <= INLINE_ROWS:
+        if row_count <= INLINE_ROWS and sum(len(line) for each in batch for line in each.lines) <= INLINE_BYTES:
             self._finish_batch(batch, _attempt(*work))
         else:
             scored = asyncio.get_running_loop().run_in_executor(self._thread, _attempt, *work)
@@ -86,6 +92,6 @@ class Batcher:
 def _attempt(score, model, requests):
     """Return the answers to requests; if scoring itself fails, its exception for each."""
     try:
-        return score(model, requests)
+        return without_panics(score, model, requests)
     except Exception as error:
         return [error] * len(requests)

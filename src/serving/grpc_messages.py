@@ -18,6 +18,7 @@ from src.serving.infer_request import (
     InferRequest,
     InferResponse,
     Tensor,
+    check_count,
     check_datatype,
     check_outputs,
     check_shape,
@@ -35,29 +36,41 @@ def load_messages() -> Any:
     return grpc.protos(PROTO)
 
 
-def read_request(message: Any) -> InferRequest:
-    """Return the request that a ModelInferRequest holds; RequestError if it holds none."""
+def read_request(message: Any, max_rows: int) -> InferRequest:
+    """Return the request that a ModelInferRequest holds; RequestError if it holds none, or more than max_rows rows."""
     check_outputs([output.name for output in message.outputs])
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise RequestError("raw_input_contents must have an element for each input")
-    tensors = [_read_tensor(each, raw[index] if raw else None) for index, each in enumerate(message.inputs)]
-    explain = EXPLAIN in message.parameters and message.parameters[EXPLAIN].bool_param
-    return InferRequest(message.id, tensors, explain)
+    contents = raw or [None] * len(message.inputs)
+    tensors = [_read_tensor(each, content, max_rows) for each, content in zip(message.inputs, contents)]
+    return InferRequest(message.id, tensors, _read_explain(message.parameters))
 
 
-def _read_tensor(message, raw):
+def _read_explain(parameters):
+    if EXPLAIN not in parameters:
+        return False
+    if parameters[EXPLAIN].WhichOneof("parameter_choice") != "bool_param":
+        raise RequestError(f"{EXPLAIN} must be true or false, as bool_param")
+    return parameters[EXPLAIN].bool_param
+
+
+def _read_tensor(message, raw, max_rows):
     where = f"input {message.name[:60]!a}"
     check_datatype(where, message.datatype)
     if raw is None:
-        data = list(getattr(message.contents, CONTENTS[message.datatype]))
+        elements = getattr(message.contents, CONTENTS[message.datatype])
+        check_count(where, len(elements), max_rows)
+        data = list(elements)
+    elif message.datatype == BYTES:
+        data = _split_texts(where, raw, max_rows)
     else:
-        data = _split_texts(where, raw) if message.datatype == BYTES else _split_integers(where, raw)
+        data = _split_integers(where, raw, max_rows)
     check_shape(where, message.shape, len(data))
     return Tensor(message.name, message.datatype, data)
 
 
-def _split_texts(where, raw):
+def _split_texts(where, raw, max_rows):
     """Return the elements of raw BYTES: each follows its length, 4 bytes in little endian."""
     elements, start = [], 0
     while start < len(raw):
@@ -66,14 +79,17 @@ def _split_texts(where, raw):
         if end > len(raw):
             raise RequestError(f"{where}: its raw contents end within an element")
         elements.append(raw[start + LENGTH.size : end])
+        check_count(where, len(elements), max_rows)
         start = end
     return elements
 
 
-def _split_integers(where, raw):
+def _split_integers(where, raw, max_rows):
     if len(raw) % 8:
         raise RequestError(f"{where}: its raw contents end within an element")
-    return list(struct.unpack(f"<{len(raw) // 8}q", raw))
+    count = len(raw) // 8
+    check_count(where, count, max_rows)
+    return list(struct.unpack(f"<{count}q", raw))
 
 
 def write_response(messages: Any, response: InferResponse, raw: bool) -> Any:

@@ -2,15 +2,16 @@
 """The gRPC side of the server: the Open Inference Protocol."""
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from src.common.errors import UserError
 from src.serving.grpc_messages import load_messages, read_request, write_response
+from src.serving.grpc_reading import reading
 from src.serving.request_errors import RequestError
 from src.serving.service import MODEL_NAME, PLATFORM, Service
 
 SERVICE = "inference.GRPCInferenceService"
-MAX_CALLS = 1000  # at a time; gRPC refuses more as RESOURCE_EXHAUSTED
+MAX_CALLS_PER_CONNECTION = 16  # at a time; clients send no more, theirs wait
+MAX_CALLS = 64  # at a time, each with a message in memory; gRPC refuses more as RESOURCE_EXHAUSTED
 LONGEST_DETAILS = 6000  # characters; clients accept 8 KiB of headers
 
 
@@ -18,7 +19,11 @@ def create_grpc_server(
     service: Service, address: str, server_name: str, server_version: str
 ) -> tuple[grpc.aio.Server, int]:
     """Return a server that listens on an address, and its port; UserError if the port is taken."""
-    options = [("grpc.max_receive_message_length", service.max_body_bytes), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", service.max_body_bytes),
+        ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
+        ("grpc.so_reuseport", 0),
+    ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
     server.add_generic_rpc_handlers([_handlers(_Methods(service, server_name, server_version))])
     try:
@@ -32,23 +37,10 @@ def _handlers(methods):
     messages = methods.messages
     handlers = {}
     for rpc in messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
-        handler = _reading(getattr(messages, rpc.input_type.name), getattr(methods, rpc.name))
+        handler = reading(getattr(messages, rpc.input_type.name), getattr(methods, rpc.name))
         serialize = getattr(messages, rpc.output_type.name).SerializeToString
         handlers[rpc.name] = grpc.unary_unary_rpc_method_handler(handler, response_serializer=serialize)
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
-
-
-def _reading(message_class, method):
-    """Return a method that takes bytes in place of a message; bytes that are none are the client's mistake."""
-
-    async def read_and_call(content, context):
-        try:
-            message = message_class.FromString(content)
-        except (DecodeError, ValueError):  # a ValueError if protobuf runs in plain Python
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"this is no {message_class.DESCRIPTOR.name}")
-        return await method(message, context)
-
-    return read_and_call
 
 
 class _Methods:
@@ -87,8 +79,10 @@ class _Methods:
         try:
             with self._service.counted("grpc"):
                 served = self._service.served(request.model_name, request.model_version)
-                with self._service.admitted_body(request.ByteSize()):
-                    response = await self._service.infer(read_request(request), served)
+                byte_count = request.ByteSize()
+                with self._service.admitted_body() as take:
+                    take(byte_count)
+                    response = await self._service.infer(read_request, request, byte_count, served)
         except RequestError as error:
             await _abort(context, error)
         return write_response(self.messages, response, raw=bool(request.raw_input_contents))

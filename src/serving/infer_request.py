@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from src.serving.request_errors import RequestError
+from src.serving.request_errors import RequestError, RequestTooLarge
 
 BYTES, INT64, FP32, FP64 = "BYTES", "INT64", "FP32", "FP64"
 PROBABILITY = "probability"  # the only output that can be requested by name
@@ -41,6 +41,12 @@ class InferResponse:
     id: str
     version: str
     outputs: list[Tensor]
+
+
+def check_count(where: str, count: int, max_rows: int) -> None:
+    """Raise RequestTooLarge for an input of more elements than rows may be in progress, before they are visited."""
+    if count > max_rows:
+        raise RequestTooLarge(f"{where} has {count:,} elements, the limit of rows is {max_rows:,}; split the request")
 
 
 def check_shape(where: str, shape: Sequence[object], count: int) -> None:

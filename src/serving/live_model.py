@@ -12,6 +12,7 @@ from src.common.errors import UserError
 from src.package import ClickModel
 from src.package.model import load_package
 from src.package.package import GOLDEN_ROWS_NAME, Package
+from src.serving.panics import without_panics
 
 SECONDS_BETWEEN_CHECKS = 1.0
 EXAMPLE_ROWS = 5
@@ -63,7 +64,7 @@ class LiveModel:
 
     async def _replace(self):
         try:
-            loaded = await asyncio.to_thread(_load, self._path)
+            loaded = await asyncio.to_thread(without_panics, _load, self._path)
         except Exception as error:  # whatever is wrong with the new package, the old one serves
             text = str(error) if isinstance(error, (UserError, OSError)) else repr(error)
             LOGGER.error("refused a new package, version %s stays: %s", self.current.version, " ".join(text.split()))

@@ -32,9 +32,10 @@ def to_lines(tensors: list[Tensor], integers: Sequence[str], categories: Sequenc
 
 def _describe_names(names, columns):
     expected = f'inputs must be one named "{ROWS}" or one for each of {columns[0]} to {columns[-1]}'
-    if unknown := [name for name in names if name not in (ROWS, *columns)]:
+    known = {ROWS, *columns}
+    if unknown := [name for name in names if name not in known]:
         return f"{expected}; {printable(unknown[0].encode())} is none of them"
-    if missing := [name for name in columns if name not in names]:
+    if missing := sorted(set(columns) - set(names), key=columns.index):
         return f"{expected}; {missing[0]} is missing"
     return f"{expected}, each once"
 

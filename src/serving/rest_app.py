@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import pathlib
 import re
@@ -21,6 +22,7 @@ from src.serving.service import MODEL_NAME, PLATFORM, Service, check_size
 
 SECONDS_PER_BODY = 30  # in which a body must have arrived
 PAGE = pathlib.Path(__file__).with_name("page.html")
+DISCARDED_BYTES, SECONDS_TO_DISCARD = 64_000_000, 2  # at most, of a body that is refused
 CLOSE = {"connection": "close"}  # so that the rest of a body that was not read is not received
 
 
@@ -83,9 +85,10 @@ class _Endpoints:
     async def infer(self, request: Request) -> Response:
         with self._service.counted("http"):
             served = self._served(request)
-            with self._service.admitted_body(_body_bytes(request, self._service.max_body_bytes)):
-                body = await _read_body(request, self._service.max_body_bytes)
-                response = await self._service.infer(read_request(body), served)
+            _check_headers(request, self._service.max_body_bytes)
+            with self._service.admitted_body() as take:
+                body = await _read_body(request, take)
+                response = await self._service.infer(read_request, body, len(body), served)
             return Response(write_response(response), media_type="application/json")
 
     def _served(self, request):
@@ -102,17 +105,18 @@ def _content_policy(html):
     return f"default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; {sources}"
 
 
-def _body_bytes(request, max_bytes):
-    """Return the size of the body that is announced, the largest one if none is."""
+def _check_headers(request, max_bytes):
+    """Refuse a body by its headers, before it is received."""
     for header in ("content-encoding", "inference-header-content-length"):
         if request.headers.get(header, "identity") != "identity":
             raise UnsupportedBody(f"the header {header} is not supported; send plain JSON")
-    return int(request.headers.get("content-length", max_bytes))
+    check_size(int(request.headers.get("content-length", 0)), max_bytes)
 
 
-async def _read_body(request, max_bytes):
+async def _read_body(request, take):
+    """Return the body; take: gets the size of each part before the next one is received."""
     try:
-        body = await asyncio.wait_for(_receive(request, max_bytes), SECONDS_PER_BODY)
+        body = await asyncio.wait_for(_receive(request, take), SECONDS_PER_BODY)
     except asyncio.TimeoutError:
         raise SlowBody(f"the body has not arrived within {SECONDS_PER_BODY} seconds") from None
     except ClientDisconnect:
@@ -121,13 +125,30 @@ async def _read_body(request, max_bytes):
     return body
 
 
-async def _receive(request, max_bytes):
-    chunks, size = [], 0
+async def _receive(request, take):
+    chunks = []
     async for chunk in request.stream():
+        take(len(chunk))
         chunks.append(chunk)
-        size += len(chunk)
-        check_size(size, max_bytes)
     return b"".join(chunks)
+
+
+async def _discard_body(request):
+    """Receive the rest of a body that is refused: most clients read the answer only when they have sent all of it."""
+    announced = int(request.headers.get("content-length", 0))
+    if "expect" in request.headers or announced > DISCARDED_BYTES:
+        return
+    # RuntimeError: all of it has been received.
+    with contextlib.suppress(RuntimeError, ClientDisconnect, asyncio.TimeoutError):
+        await asyncio.wait_for(_receive_and_forget(request), SECONDS_TO_DISCARD)
+
+
+async def _receive_and_forget(request):
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > DISCARDED_BYTES:
+            return
 
 
 def _json(content, status=HTTPStatus.OK, headers=None):
@@ -138,13 +159,17 @@ async def _refuse(request, error):
     content = {"error": str(error)}
     if isinstance(error, MalformedRows):
         content["malformed_rows"] = [{"row": row, "reason": fault} for row, fault in error.faults.items()]
-    headers = {} if getattr(request.state, "has_body", False) else dict(CLOSE)
+    has_body = getattr(request.state, "has_body", False)
+    if not has_body and not isinstance(error, SlowBody):
+        await _discard_body(request)
+    headers = {} if has_body else dict(CLOSE)
     if isinstance(error, Overloaded):
         headers["retry-after"] = "1"
     return _json(content, error.http_status, headers)
 
 
 async def _refuse_route(request, error):
+    await _discard_body(request)
     return _json({"error": f"{request.method} {request.url.path}: {error.detail}"}, error.status_code, CLOSE)
 
 

@@ -14,6 +14,7 @@ from src.serving.infer_request import (
     InferRequest,
     InferResponse,
     Tensor,
+    check_count,
     check_datatype,
     check_outputs,
     check_shape,
@@ -24,8 +25,8 @@ from src.serving.service import MODEL_NAME
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
 
 
-def read_request(body: bytes) -> InferRequest:
-    """Return the request that a body holds; RequestError if it holds none."""
+def read_request(body: bytes, max_rows: int) -> InferRequest:
+    """Return the request that a body holds; RequestError if it holds none, or more than max_rows rows."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -35,16 +36,18 @@ def read_request(body: bytes) -> InferRequest:
     outputs = _get_optional(content, "outputs", list)
     check_outputs([each.get("name") if isinstance(each, dict) else None for each in outputs])
     explain = _get_optional(_get_optional(content, "parameters", dict), EXPLAIN, bool)
-    return InferRequest(_get_optional(content, "id", str), [_read_tensor(each) for each in inputs], explain)
+    return InferRequest(_get_optional(content, "id", str), [_read_tensor(each, max_rows) for each in inputs], explain)
 
 
-def _read_tensor(content):
+def _read_tensor(content, max_rows):
     _check_kind(content, dict, "an input")
     name = _get(content, "name", str, "an input")
     where = f"input {name[:60]!a}"
     datatype = _get(content, "datatype", str, where)
     check_datatype(where, datatype)
-    data = [_element(each) for each in _get(content, "data", list, where)]
+    elements = _get(content, "data", list, where)
+    check_count(where, len(elements), max_rows)
+    data = [_element(each) for each in elements]
     check_shape(where, _get(content, "shape", list, where), len(data))
     if datatype == INT64:
         if any(type(each) is not int or not SMALLEST_INT64 <= each <= LARGEST_INT64 for each in data):

@@ -19,6 +19,8 @@ def score_requests(model: ClickModel, requests: list[list[bytes]]) -> Sequence[A
 
     The answer to a request does not depend on the requests that it is scored with.
     """
+    if len(requests) == 1:
+        return [_answer_alone(model, requests[0])]
     try:
         probabilities = model.predict(list(itertools.chain.from_iterable(requests)))
     except BadRowsError:

@@ -13,6 +13,7 @@ import uvloop
 from src.common.errors import UserError
 from src.common.signals import on_signal
 from src.serving.grpc_server import create_grpc_server
+from src.serving.http_protocol import BoundedHeads
 from src.serving.live_model import LiveModel
 from src.serving.metrics import Metrics
 from src.serving.rest_app import create_app
@@ -73,7 +74,7 @@ def _bracketed(host):
 def _create_http_server(service):
     config = uvicorn.Config(
         create_app(service, SERVER_NAME, SERVER_VERSION),
-        http="httptools",
+        http=BoundedHeads,
         ws="none",
         lifespan="off",
         log_config=None,

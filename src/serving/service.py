@@ -4,15 +4,18 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import TypeVar
 
 from src.serving.admission import Admission
 from src.serving.batching import Batcher
 from src.serving.infer_request import BYTES, FP32, INT64, PROBABILITY, InferRequest, InferResponse, Tensor
 from src.serving.live_model import LiveModel, ServedModel
 from src.serving.metrics import Metrics
+from src.serving.panics import without_panics
 from src.serving.raw_lines import ROWS, to_lines
 from src.serving.request_errors import MalformedRows, Overloaded, RequestError, RequestTooLarge, UnknownModel
 from src.serving.scoring import explain_rows, score_requests
@@ -22,6 +25,12 @@ PLATFORM = "onnx_onnxv1"
 MAX_BATCH_ROWS = 10_000  # so many take about 0.1 s, for which other requests wait
 MAX_EXPLAINED_ROWS = 1000  # of a request
 BODIES_IN_FLIGHT = 8  # largest bodies that fit the memory for bodies in progress
+LARGE_BODY_BYTES = 1 << 18  # from here on a body is read in a thread, so that other requests do not wait for it
+CLIENT_HAS_GONE = 499  # the status, of no standard, by which a request without an answer is counted
+
+
+Body = TypeVar("Body")
+Read = Callable[[Body, int], InferRequest]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Service:
     """
 
     def __init__(self, live: LiveModel, metrics: Metrics, max_body_bytes: int, max_rows_in_flight: int):
-        self.max_body_bytes = max_body_bytes
+        self.max_body_bytes, self.max_rows_in_flight = max_body_bytes, max_rows_in_flight
         self._live, self.metrics = live, metrics
         self._rows = Admission("rows", max_rows_in_flight)
         self._bytes = Admission("bytes", BODIES_IN_FLIGHT * max_body_bytes)
@@ -57,40 +66,55 @@ class Service:
         return current
 
     @contextlib.contextmanager
-    def admitted_body(self, byte_count: int) -> Iterator[None]:
-        """Hold the memory for a body during a `with` block; RequestTooLarge or Overloaded if there is none."""
-        check_size(byte_count, self.max_body_bytes)
-        with self._bytes.admitted(byte_count):
-            yield
+    def admitted_body(self) -> Iterator[Callable[[int], None]]:
+        """Hold the memory for a body during a `with` block.
 
-    async def infer(self, request: InferRequest, served: ServedModel) -> InferResponse:
-        """Score a request; RequestError if it is refused."""
+        Yields a function that takes the memory for the next so many bytes; it raises RequestTooLarge or Overloaded.
+        """
+        size = 0
+
+        def take(byte_count):
+            nonlocal size
+            size += byte_count
+            check_size(size, self.max_body_bytes)
+            hold(byte_count)
+
+        with self._bytes.holding() as hold:
+            yield take
+
+    async def infer(self, read: Read[Body], body: Body, byte_count: int, served: ServedModel) -> InferResponse:
+        """Score the request that `read` finds in a body of so many bytes; RequestError if it is refused."""
         schema = served.model.encoder.schema
-        lines = to_lines(request.tensors, schema.integer_names, schema.category_names)
+        read_lines = functools.partial(_read_lines, read, body, self.max_rows_in_flight, schema)
+        request, lines = await asyncio.to_thread(read_lines) if byte_count > LARGE_BODY_BYTES else read_lines()
         if request.explain and len(lines) > MAX_EXPLAINED_ROWS:
             raise RequestTooLarge(
                 f"{len(lines):,} rows are to be explained, the limit is {MAX_EXPLAINED_ROWS:,}; split it"
             )
-        with self._rows.admitted(len(lines)):
+        with self._rows.holding() as hold:
+            hold(len(lines))
             outputs = [Tensor(PROBABILITY, FP32, await self._batcher.submit(served.model, lines))]
             if request.explain:
-                outputs += await asyncio.to_thread(explain_rows, served.model, lines)
+                outputs += await asyncio.to_thread(without_panics, explain_rows, served.model, lines)
         self.metrics.rows.inc(len(lines))
         return InferResponse(request.id, served.version, outputs)
 
     @contextlib.contextmanager
     def counted(self, protocol: str) -> Iterator[None]:
         """Count and time the inference request that is answered in a `with` block, by its status in HTTP."""
-        start, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR
+        start, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
         try:
             yield
-            status = HTTPStatus.OK
+            status = int(HTTPStatus.OK)
         except RequestError as error:
-            status = error.http_status
+            status = int(error.http_status)
             self._count_refusal(error)
             raise
+        except asyncio.CancelledError:
+            status = CLIENT_HAS_GONE
+            raise
         finally:
-            self.metrics.requests.labels(protocol, status.value).inc()
+            self.metrics.requests.labels(protocol, status).inc()
             self.metrics.seconds.labels(protocol).observe(time.perf_counter() - start)
 
     def _count_refusal(self, error):
@@ -108,6 +132,12 @@ class Service:
     def outputs(self) -> list[TensorInfo]:
         """Return the metadata of the output that every response has."""
         return [TensorInfo(PROBABILITY, FP32)]
+
+
+def _read_lines(read, body, max_rows, schema):
+    """Return a request and its rows as lines."""
+    request = read(body, max_rows)
+    return request, to_lines(request.tensors, schema.integer_names, schema.category_names)
 
 
 def check_size(byte_count: int, max_bytes: int) -> None:

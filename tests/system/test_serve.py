@@ -2,6 +2,7 @@
 """The server, started as a user starts it, on a real package, by real clients."""
 
 import concurrent.futures
+import contextlib
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ import pytest
 from src.package import load_model
 from tests.conftest import ROOT, make_rows
 from tests.processes import assert_refused
-from tests.serving import INFER, GrpcClient, Server, serving_python, tensor
+from tests.serving import INFER, GrpcClient, Server, serving_python, tensor, wait_until
 
 INTEGERS, CATEGORIES = ["I1", "I2", "I3"], ["C1", "C2", "C3", "C4"]
 COLUMNS = [*INTEGERS, *CATEGORIES]
@@ -192,6 +193,14 @@ def test_an_oversized_body_is_refused_before_it_is_sent(server):
             pass  # the server closes the connection
 
 
+def test_a_client_that_sends_all_of_a_refused_body_gets_the_answer(server):
+    content = bytes(20_000_000)
+    assert server.request("POST", INFER, content).status == 413
+    assert server.request("POST", INFER, iter([content])).status == 413  # chunked
+    assert server.request("POST", "/nothing", content).status == 404
+    assert server.request("POST", INFER, content, {"Content-Encoding": "gzip"}).status == 415
+
+
 def test_an_oversized_body_of_unknown_length_is_refused(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
@@ -209,6 +218,42 @@ def test_a_compressed_body_is_refused(server):
     assert response.status == 415 and "content-encoding" in response.content["error"]
 
 
+ENDLESS = {
+    "a path": "GET /",
+    "a header": f"POST {INFER} HTTP/1.1\r\nx: ",
+    "trailers": f"POST {INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nx: ",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_head_that_does_not_end_is_refused(server, name):
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(ENDLESS[name].encode())
+        with pytest.raises(OSError):
+            while sent < 100e6:
+                sent += connection.send(b"a" * 10_000)
+    assert sent < 20e6  # most of it in the buffers of the connection
+
+
+def test_a_large_head_that_ends_is_read(server, lines):
+    body = json.dumps({"inputs": [tensor("rows", lines[:1])]})
+    assert server.request("POST", INFER, body, {"x": "a" * 50_000}).status == 200
+
+
+@pytest.mark.slow
+def test_a_head_that_does_not_arrive_is_given_up(server):
+    starts = (b"", b"\r", b"GET / HTTP/1.1\r\nx", b"GET /v2 HTTP/1.1\r\n\r\nGET /v2 HTTP/1.1\r\nx")
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in starts
+        ]
+        for connection, start in zip(connections, starts):
+            connection.sendall(start)
+        answers = [b"".join(iter(lambda each=each: each.recv(1000), b"")) for each in connections]
+    assert [answer.count(b"HTTP/1.1 200 ") for answer in answers] == [0, 0, 0, 1]
+
+
 @pytest.mark.slow
 def test_a_body_that_does_not_arrive_is_given_up(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
@@ -220,36 +265,63 @@ def test_a_client_that_goes_away_is_no_error_of_the_server(server):
     before = server.metric('requests_total{protocol="http",status="400"}')
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
-    time.sleep(0.3)
-    assert server.metric('requests_total{protocol="http",status="400"}') == before + 1
+    wait_until(lambda: server.metric('requests_total{protocol="http",status="400"}') == before + 1)
     assert server.metric('requests_total{protocol="http",status="500"}') == 0
 
 
-def test_bodies_in_progress_are_bounded(packages, tmp_path, lines):
+def test_bodies_in_progress_are_bounded_by_what_has_arrived(packages, tmp_path, lines):
     with Server(packages[0], tmp_path / "log", "--max_body_mb=1") as server:
-        waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(8)]
-        for connection in waiting:
-            connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
-        time.sleep(0.5)
-        refused = server.infer(tensor("rows", lines[:1]))
-        assert refused.status == 503 and refused.headers["retry-after"] == "1"
+        waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(16)]
+        for connection, header in zip(waiting, ["Transfer-Encoding: chunked", "Content-Length: 1000000"] * 8):
+            connection.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        assert [server.infer(tensor("rows", lines[:1])).status for _ in range(10)] == [200] * 10
+        for connection in waiting[1::2]:
+            connection.sendall(bytes(999_999))
+        wait_until(lambda: server.infer(tensor("rows", lines[:1])).status == 503)
+        assert server.infer(tensor("rows", lines[:1])).headers["retry-after"] == "1"
         for connection in waiting:
             connection.close()
-        time.sleep(0.5)
-        assert server.infer(tensor("rows", lines[:1])).status == 200
+        wait_until(lambda: server.infer(tensor("rows", lines[:1])).status == 200)
 
 
-def test_overload_is_a_503_and_leaves_nothing_behind(packages, tmp_path, lines):
-    with Server(packages[0], tmp_path / "log", "--max_rows_in_flight=3000") as server:
-        assert server.infer(tensor("rows", lines * 11)).status == 413  # would never fit
-        inputs = tensor("rows", lines * 6)
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            statuses = [response.status for response in pool.map(lambda _: server.infer(inputs), range(64))]
-        assert set(statuses) == {200, 503}
-        assert server.metric("rows_in_flight") == 0
-        assert server.metric('rejected_requests_total{reason="overload"}') == statuses.count(503)
-        assert server.metric("rows_total") == 1800 * statuses.count(200)
-        assert server.infer(inputs).status == 200
+MANY = 600  # times the lines are scored for a second or more
+ROOM_FOR_MANY = (f"--max_rows_in_flight={300 * MANY}", "--max_body_mb=50")
+
+
+@pytest.fixture
+def busy_server(packages, tmp_path, lines):
+    """A server without room for any other row, and the call of gRPC that holds it."""
+    with Server(packages[0], tmp_path / "log", *ROOM_FOR_MANY) as server:
+        client = GrpcClient(server, tmp_path)
+        message = client.message("ModelInfer", model_name="deepfm", inputs=[grpc_input("rows", lines * MANY)])
+        call = client.rpc("ModelInfer").future(message, timeout=60)
+        wait_until(lambda: server.metric("rows_in_flight") == 300 * MANY)
+        yield server, client, call
+
+
+def test_overload_is_a_503_and_leaves_nothing_behind(busy_server, lines):
+    server, _, call = busy_server
+    refused = server.infer(tensor("rows", lines))
+    assert not call.done()
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert len(call.result().outputs[0].contents.fp32_contents) == 300 * MANY
+    assert server.metric("rows_in_flight") == 0
+    assert server.metric('rejected_requests_total{reason="overload"}') == 1
+    assert server.infer(tensor("rows", lines)).status == 200
+    assert server.metric("rows_total") == 300 * (MANY + 1)
+
+
+def test_more_rows_than_may_be_in_progress_are_a_413(packages, tmp_path, lines):
+    with Server(packages[0], tmp_path / "log", "--max_rows_in_flight=299") as server:
+        for inputs in ([tensor("rows", lines)], column_inputs(lines, "INT64")):
+            refused = server.infer(*inputs)
+            assert refused.status == 413 and "has 300 elements, the limit of rows is 299" in refused.content["error"]
+        client = GrpcClient(server, tmp_path)
+        raw = b"".join(struct.pack("<I", len(line.encode())) + line.encode() for line in lines)
+        for inputs in ({"inputs": [grpc_input("rows", lines)]}, {"inputs": [ROWS], "raw_input_contents": [raw]}):
+            with pytest.raises(grpc.RpcError) as error:
+                client.call("ModelInfer", model_name="deepfm", **inputs)
+            assert error.value.code().name == "RESOURCE_EXHAUSTED" and "300 elements" in error.value.details()
 
 
 def test_a_malformed_row_does_not_harm_the_requests_that_are_scored_with_it(server, lines, expected):
@@ -347,6 +419,7 @@ GRPC_REFUSED = {
     "too many raw": ({"inputs": [ROWS], "raw_input_contents": [b"", b""]}, "INVALID_ARGUMENT", "raw_input_contents"),
     "cut raw": ({"inputs": [ROWS], "raw_input_contents": [b"\xff\xff\xff\xffx"]}, "INVALID_ARGUMENT", "within"),
     "long faults": ({"inputs": [grpc_input("rows", ["中" * 500] * 30)]}, "INVALID_ARGUMENT", "30 of 30 rows"),
+    "explain": ({"parameters": {"explain": {"string_param": "true"}}}, "INVALID_ARGUMENT", "true or false"),
     "a large message": ({"inputs": [grpc_input("rows", ["x" * 9_000_000])]}, "RESOURCE_EXHAUSTED", "larger than max"),
 }
 
@@ -360,12 +433,20 @@ def test_grpc_refuses_an_invalid_request_with_the_rule(client, name):
     assert part in error.value.details()
 
 
-def test_grpc_refuses_overload_as_unavailable(packages, tmp_path, lines):
-    with Server(packages[0], tmp_path / "log", "--max_rows_in_flight=3000") as server:
-        client = GrpcClient(server, tmp_path)
-        message = client.message("ModelInfer", model_name="deepfm", inputs=[grpc_input("rows", lines * 6)])
-        calls = [client.rpc("ModelInfer").future(message, timeout=30) for _ in range(32)]
-        assert {call.code().name for call in calls} == {"OK", "UNAVAILABLE"}
+def test_grpc_refuses_overload_as_unavailable(busy_server, lines):
+    _, client, call = busy_server
+    with pytest.raises(grpc.RpcError) as error:
+        client.call("ModelInfer", model_name="deepfm", inputs=[grpc_input("rows", lines)])
+    assert not call.done()
+    assert error.value.code().name == "UNAVAILABLE"
+
+
+def test_a_call_that_its_client_cancels_is_no_error_of_the_server(busy_server):
+    server, _, call = busy_server
+    assert call.cancel()
+    wait_until(lambda: server.metric("rows_in_flight") == 0)
+    assert server.metric('requests_total{protocol="grpc",status="499"}') == 1
+    assert server.metric('requests_total{protocol="grpc",status="500"}') == 0
 
 
 def test_a_signal_drains_the_requests_in_progress(packages, tmp_path, lines, expected):
@@ -397,17 +478,14 @@ def wait_until_refused(port):
     raise AssertionError("new connections are still accepted")
 
 
-def test_a_signal_drains_the_calls_of_grpc(packages, tmp_path, lines, expected):
-    with Server(packages[0], tmp_path / "log") as server:
-        client = GrpcClient(server, tmp_path)
-        message = client.message("ModelInfer", model_name="deepfm", inputs=[grpc_input("rows", lines * 60)])
-        call = client.rpc("ModelInfer").future(message, timeout=60)
-        while server.metric("rows_in_flight") == 0 and not call.done():
-            pass
-        server.stop()
-        found = call.result().outputs[0].contents.fp32_contents
-        assert are_close(found, np.tile(expected, 60))
-        assert server.process.wait(40) == 0
+def test_a_signal_drains_the_calls_of_grpc(busy_server, expected):
+    server, _, call = busy_server
+    server.stop()
+    server.wait_for_line("stopping")
+    assert not call.done()
+    found = call.result().outputs[0].contents.fp32_contents
+    assert are_close(found, np.tile(expected, MANY))
+    assert server.process.wait(40) == 0
 
 
 def put_in_place(package, link):
@@ -471,6 +549,7 @@ def test_mistakes_end_in_one_line(packages, tmp_path, server):
     assert_refused(run_serve(), "--model_path is missing")
     assert_refused(run_serve("--modelpath=x"), "--model_path")
     assert_refused(run_serve(f"--model_path={packages[0]}", "--port=99999"), "port=99999", "at most 65535")
+    assert_refused(run_serve(f"--model_path={packages[0]}", "--max_body_mb=3000"), "max_body_mb=3000", "at most 1000")
     assert_refused(run_serve(f"--model_path={tmp_path}", "--port=0"), "holds no package.json")
     assert_refused(run_serve(f"--model_path={tmp_path}/none", "--port=0"), "none")
     assert_refused(run_serve(f"--model_path={packages[0]}", f"--port={server.port}"), f"--port={server.port}")

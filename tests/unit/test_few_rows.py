@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Few rows by plain Python against many rows by polars, in ClickModel.predict and in the server."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,6 +98,16 @@ def test_predict_takes_few_lines_and_many_as_text_and_as_bytes(model):
     for count in (0, 1, FEW_ROWS, FEW_ROWS + 1):
         for given_lines in (lines[:count], tuple(line.encode() for line in lines[:count])):
             np.testing.assert_allclose(model.predict(given_lines), expected[:count], rtol=0, atol=1e-6)
+
+
+def test_a_line_of_millions_of_cells_is_not_split(model):
+    lines = [b"a" + b"\t" * 2_000_000, b"x"]
+    tracemalloc.start()
+    with pytest.raises(MalformedRows, match="has 2000001 columns"):
+        read_columns(lines, model.encoder.schema)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6  # its cells would take 66 MB
 
 
 @pytest.fixture(scope="module")

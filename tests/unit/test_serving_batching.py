@@ -5,8 +5,9 @@ import asyncio
 import threading
 
 import pytest
+from polars.exceptions import PanicException
 
-from src.serving.batching import INLINE_ROWS, Batcher
+from src.serving.batching import INLINE_BYTES, INLINE_ROWS, Batcher
 
 ROWS = INLINE_ROWS + 1  # of a request that is scored in the thread
 
@@ -23,6 +24,8 @@ class Scorer:
         self.batches.append((model, [len(lines) for lines in requests]))
         if any(b"crash" in lines for lines in requests):
             raise MemoryError
+        if any(b"panic" in lines for lines in requests):
+            raise PanicException("index out of bounds")
         return [ValueError("bad") if b"bad" in lines else sum(map(len, lines)) for lines in requests]
 
 
@@ -95,6 +98,19 @@ def test_an_error_of_one_request_is_its_own():
 def test_after_a_crash_the_next_batch_is_scored():
     answers = run(Scorer(), [("m", [b"crash"] * ROWS), ("m", [b"a"]), ("n", [b"ab"])])
     assert isinstance(answers[0], MemoryError) and answers[1:] == [1, 2]
+
+
+def test_a_panic_of_polars_is_an_error_of_its_batch_alone():
+    assert not issubclass(PanicException, Exception)
+    answers = run(Scorer(), [("m", [b"panic"] * ROWS), ("m", [b"a"]), ("n", [b"panic"]), ("m", [b"ab"])])
+    assert [repr(answer) for answer in answers[::2]] == ["RuntimeError(\"PanicException('index out of bounds')\")"] * 2
+    assert answers[1::2] == [1, 2]
+
+
+def test_a_long_row_is_scored_in_the_thread():
+    scorer = Scorer()
+    run(scorer, [("m", [b"a" * (INLINE_BYTES + 1)]), ("n", [b"a" * INLINE_BYTES])])
+    assert len(scorer.threads) == 2
 
 
 def test_the_requests_of_clients_that_have_gone_are_not_scored():
