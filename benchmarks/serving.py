@@ -3,8 +3,8 @@
 
 Starts serve.py with the interpreter that runs this script.  The load generator hey (Debian: apt-get install hey) sends
 raw rows to it from the same machine: as fast as 1, 16 and 256 connections can, with 1 and 100 rows per request, then
-one row at a constant rate, of which no request may be left out because an answer is slow.  The loads take turns; a figure
-is the median of the rounds.
+one row at a constant rate, of which no request may be left out because an answer is slow.  The loads take turns; a
+figure is the median of the rounds.
 """
 
 import argparse
