@@ -3,8 +3,8 @@
 
 Starts serve.py with the interpreter that runs this script.  The load generator hey (Debian: apt-get install hey) sends
 raw rows to it from the same machine: as fast as 1, 16 and 256 connections can, with 1 and 100 rows per request, then
-one row at a constant rate: by many connections of few requests/s each, so that one that waits for a slow answer does
-not keep the others from asking.  The loads take turns; a figure is the median of the rounds.
+one row at a constant rate, of which no request may be left out because an answer is slow.  The loads take turns; a
+figure is the median of the rounds.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONNECTIONS, ROWS = (1, 16, 256), (1, 100)
-RATE, RATE_CONNECTIONS = 200, 50  # requests/s, and the connections that share them
+RATE, RATE_CONNECTIONS = 200, 2  # requests/s, and the connections that share them: more send in bursts
 SMALLEST_RATE_FRACTION = 0.95  # of the requests of a constant rate that must have been sent
 WARM_UP_SECONDS = 1  # in which all connections are opened
 MAX_ROWS_IN_FLIGHT = max(CONNECTIONS) * max(ROWS)  # so that none is refused
