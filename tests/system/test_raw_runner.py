@@ -216,6 +216,7 @@ def test_a_stopped_program_leaves_an_earlier_output(runner, package, tmp_path):
         process.stdin.write(f"{ROWS[0]}\n".encode())
         process.stdin.flush()
         while not (tmp_path / "scores.csv.partial").exists():
+            assert process.poll() is None
             os.sched_yield()
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == -signal.SIGTERM
