@@ -157,7 +157,7 @@ def test_a_package_has_the_recalibration_and_the_metrics_that_eval_has_stored(wo
     export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=before"])
     assert "note: no recalibration; eval.py --fit_calibration=True fits one" in capsys.readouterr().out
     recalibration = Recalibration(Method.PLATT, (-1.0, 1.0), (-2.0, 0.5))
-    EvaluationRecord({"auc": 0.75}, recalibration, 100).save(checkpoint.path, checkpoint.sha256)
+    EvaluationRecord({"auc": 0.75}, recalibration, 100).save(checkpoint.path, checkpoint.sha256, is_fitted=True)
     export.main([*FLAGS, "--file_format=PACKAGE", "--file_name=after"])
     assert "note: no recalibration" not in capsys.readouterr().out
     package = Package.load("after")
