@@ -216,6 +216,7 @@ OFFICIAL_FOLDERS = {
 }
 
 
+@pytest.mark.slow
 def test_with_the_official_layout_the_libraries_of_all_its_folders_are_found(tmp_path):
     path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     download = ["bash", ROOT / "scripts" / "get_mindspore_lite.sh"]
