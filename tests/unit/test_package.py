@@ -365,7 +365,7 @@ def test_a_package_with_its_tables_in_a_file_of_their_own_scores_and_explains_al
 def test_a_package_of_more_than_1_gb_scores_as_its_network_does(make_dataset, tmp_path, cpu):
     """10,500,000 ids of 24 + 1 values are 1.05 GB."""
     rows = [f"{row % 2}\t{row}\t2\t\t{row * 10_510}\t1\t2\t3" for row in range(1000)]
-    data = DatasetMeta.load(make_dataset("--skip_id_convert=1", content="\n".join(rows)))
+    data = DatasetMeta.load(make_dataset("--skip_id_convert=1", "--embedding_size=1", content="\n".join(rows)))
     network = DeepFM(DeepFMConfig(data.vocabulary_size, len(data.sparse_fields), len(data.dense_fields), 24, (8,)))
     random = np.random.default_rng(3)
     # In place, as a copy would take as much memory again.
