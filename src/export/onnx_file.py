@@ -20,7 +20,7 @@ ALIGNMENT = 4096  # of an external parameter, so that it can be mapped into memo
 
 
 def network_graph(network: DeepFM) -> onnx.ModelProto:
-    """Return the ONNX graph of a network, folded, but with tables of one row: see set_tables.
+    """Return the ONNX graph of a network, folded, but with tables of one row, which save_onnx replaces.
 
     MindSpore would write the tables into one message, and hold them in memory several times.
     """

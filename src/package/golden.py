@@ -2,7 +2,7 @@
 """The golden rows of a package: a program that scores them as the export did understands the package."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -22,23 +22,25 @@ def save_golden_rows(folder: pathlib.Path, rows: list[str], probabilities: np.nd
     (folder / GOLDEN_SCORES_NAME).write_text("".join([f"{HEADER}\n", *scores]), encoding="utf-8")
 
 
-def check_golden_scores(package: Package, *scorers: Callable[[list[bytes]], np.ndarray]) -> None:
-    """Raise UserError unless each of these functions from rows to probabilities gives the golden rows their scores."""
+def check_golden_scores(package: Package, score: Callable[[list[bytes]], Iterable[np.ndarray]]) -> None:
+    """Raise UserError unless the golden rows have their scores.
+
+    score: from rows to their probabilities, [n], once for each way to compute them.
+    """
     path = package.path / GOLDEN_ROWS_NAME
     lines = path.read_bytes().split(b"\n")[:-1]
     expected = _read_scores(package.path / GOLDEN_SCORES_NAME)
     if len(expected) != len(lines) or not lines:
         raise UserError(f"{path} has {len(lines)} rows for {len(expected)} golden scores; copy the package again")
-    for scorer in scorers:
-        try:
-            difference = float(np.abs(scorer(lines) - expected).max())
-        except UserError as error:
-            raise UserError(f"{path}: {error}; copy the package again") from error
-        if not difference <= TOLERANCE:  # also for NaN
-            raise UserError(
-                f"{package.path}: the golden rows are scored differently than at the export, by up to "
-                f"{difference:.1e}, so the files of the package do not belong together; export it again"
-            )
+    try:
+        difference = float(np.max([np.abs(probabilities - expected).max() for probabilities in score(lines)]))
+    except UserError as error:
+        raise UserError(f"{path}: {error}; copy the package again") from error
+    if not difference <= TOLERANCE:  # also for NaN
+        raise UserError(
+            f"{package.path}: the golden rows are scored differently than at the export, by up to {difference:.1e}, so "
+            "the files of the package do not belong together; export it again"
+        )
 
 
 def _read_scores(path):

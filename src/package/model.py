@@ -4,7 +4,7 @@
 import importlib.util
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -106,13 +106,17 @@ def load_package(package: Package, threads: int = 0) -> ClickModel:
     digest = file_sha256(package.path / MANIFEST_NAME)
     network = _load_network(package, threads)
     model = ClickModel(package.encoding, network, Explainer.of_package(package), digest)
-    check_golden_scores(
-        package,
-        model.predict,  # of few rows, by the graph from raw values
-        lambda rows: model.score(model.read(rows)),
-        lambda rows: model.explain(rows).probabilities,
-    )
+    check_golden_scores(package, lambda rows: _score_in_all_ways(model, rows))
     return model
+
+
+def _score_in_all_ways(model: ClickModel, lines: list[bytes]) -> Iterator[np.ndarray]:
+    """Yield the probabilities of a few lines from raw values, from encoded rows, and from the parts of the logits."""
+    yield model.predict(lines)
+    encoded = model.encode(model.read(lines))
+    yield model.network(*encoded)
+    if model.explainer is not None:
+        yield model.explainer(*encoded).probabilities
 
 
 def _load_network(package, threads):
