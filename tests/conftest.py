@@ -3,6 +3,7 @@
 
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 
@@ -42,6 +43,20 @@ def run():
         )
 
     return run_script
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The browser in which pages are opened."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    assert path, "chromium is missing; scripts/run_tests.sh installs it"
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=flags)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,11 @@
 """The page of the server in a real browser."""
 
 import io
-import shutil
 
 import matplotlib.image
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from src.package import load_model
 from tests.conftest import make_rows
@@ -20,17 +19,6 @@ GOOD_ROWS = [line.partition("\t")[2] for line in make_rows(3, 3, 4, seed=4).spli
 def server(packages, tmp_path_factory):
     with Server(packages[0], tmp_path_factory.mktemp("server") / "log") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium")
-    assert path, "chromium is missing; scripts/run_tests.sh installs it"
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import html.parser
 import io
 import json
 import re
-import shutil
 
 import matplotlib.image
 import numpy as np
@@ -77,19 +76,6 @@ def run_record():
 @pytest.fixture(scope="module")
 def report(pages, run_record):
     return pages(run_record)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium")
-    assert path, "chromium is missing; scripts/run_tests.sh installs it"
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
