@@ -60,7 +60,7 @@ def evaluate(config: Config) -> None:
         predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype))
         if config.fit_calibration:
             fit = fit_to_validation(predictor, data, config.batch_size, ranks)
-            record = EvaluationRecord(None, fit.recalibration, fit.rows)
+            record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)
         test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
         evaluation = evaluate_split(
@@ -96,6 +96,8 @@ def fit_to_validation(predictor: DeepFMPredict, data: DatasetMeta, batch_size: i
     if ranks.is_first:
         losses = ", ".join(f"{method} {loss:.5f}" for method, loss in fit.losses.items())
         print(f"cross-validated log loss: {losses}")
+        if fit.recalibration is None:
+            print("note: neither method lowers the log loss, so the probabilities stay as they are")
     return fit
 
 

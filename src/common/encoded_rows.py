@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check of encoded rows from files: a network predicts a probability for any values, without an error."""
+"""Encoded rows as arrays: their check, as a network predicts a probability for any values, and their batches."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -26,3 +28,14 @@ def check_rows(
             f"{source}: row {row + 1}, column {column + 1}: the dense value {dense_values[row, column]} is not finite; "
             "preprocess again"
         )
+
+
+def batches_of(columns: Sequence[np.ndarray], batch_rows: int) -> Iterator[list[np.ndarray]]:
+    """Yield arrays [n, ...] in batches [batch_rows, ...], of which the last one may be shorter; none if n is 0."""
+    for start in range(0, len(columns[0]), batch_rows):
+        yield [column[start : start + batch_rows] for column in columns]
+
+
+def pad_batch(batch: Sequence[np.ndarray], batch_rows: int) -> list[np.ndarray]:
+    """Return arrays [n, m] with rows of zeros behind them, [batch_rows, m]."""
+    return [np.pad(column, ((0, batch_rows - len(column)), (0, 0))) for column in batch]

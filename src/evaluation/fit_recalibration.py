@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit a Recalibration to validation rows: Platt's method or isotonic regression, whichever cross-validation prefers.
+"""Fit a Recalibration to validation rows: Platt's method, isotonic regression or none, as cross-validation prefers.
 
 Platt's method has two parameters and suits a network that is over- or underconfident everywhere alike; isotonic
 regression follows any monotone shape, and needs more rows for it.
@@ -16,6 +16,7 @@ from src.evaluation.recalibration import Method, Recalibration, logit
 
 FEWEST_OF_A_CLASS = 30  # clicks, and other rows, that the validation split must have
 FOLDS = 5
+NONE = "none"  # of the methods: the probabilities as they are
 KNOT_CLICKS = 10  # clicks, and other rows, that a knot of isotonic regression must stand for
 MOST_KNOTS = 50
 LAST_LOGIT = float(logit(np.ones(1))[0])  # that of a probability of 1; the first one is its negative
@@ -23,13 +24,13 @@ LAST_LOGIT = float(logit(np.ones(1))[0])  # that of a probability of 1; the firs
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A fitted Recalibration.
+    """A fitted Recalibration, None if cross-validation prefers the probabilities as they are.
 
     rows: the number of validation rows.  losses: by the name of a method the log loss, in nats, of the rows of each
-    fold with a map that was fitted to the other folds; that of the uncalibrated rows under "none".
+    fold with a map that was fitted to the other folds; that of the uncalibrated rows under NONE.
     """
 
-    recalibration: Recalibration
+    recalibration: Recalibration | None
     rows: int
     losses: dict[str, float]
 
@@ -43,9 +44,11 @@ def fit_recalibration(labels: np.ndarray, probabilities: np.ndarray) -> Fit:
     order = np.lexsort((labels, probabilities))  # so each fold has rows of every prediction, the same ones in each run
     labels, probabilities = labels[order], probabilities[order]
     _check(labels, probabilities)
-    losses = {"none": log_loss(labels, probabilities)}
+    losses = {NONE: log_loss(labels, probabilities)}
     losses |= {str(method): _cross_validate(fitter, labels, probabilities) for method, fitter in FITTERS.items()}
     method = min(FITTERS, key=lambda each: losses[each])
+    if losses[NONE] <= losses[method]:
+        return Fit(None, len(labels), losses)
     try:
         return Fit(FITTERS[method](labels, probabilities), len(labels), losses)
     except ValueError as error:

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from src.common.encoded_rows import batches_of, pad_batch
 from src.common.errors import UserError
 from src.common.progress import Progress
 from src.dataset_meta import DatasetMeta
@@ -92,12 +93,9 @@ def predict_all(run: NumpyFunction, inputs: list[np.ndarray], batch_size: int) -
     rows = batch_size or DYNAMIC_BATCH_ROWS
     probabilities = []
     progress = Progress("compare", len(inputs[0]), leave=False)
-    for start in range(0, len(inputs[0]), rows):
-        batch = [column[start : start + rows] for column in inputs]
+    for batch in batches_of(inputs, rows):
         count = len(batch[0])
-        if batch_size:
-            batch = [np.pad(column, ((0, rows - count), (0, 0))) for column in batch]
-        probabilities.append(run(*batch)[:count])
+        probabilities.append(run(*(pad_batch(batch, rows) if batch_size else batch))[:count])
         progress.advance(count)
     progress.close()
     return np.concatenate(probabilities)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from src.common.encoded_rows import batches_of
 from src.data_identity import DataIdentity
 from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
@@ -101,10 +102,9 @@ class Explainer:
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> Explanation:
         """Explain rows.  sparse_ids: int32 [n, S].  dense_values: float32 [n, N]."""
-        starts = range(0, max(len(sparse_ids), 1), BATCH_ROWS)
-        ends = [start + BATCH_ROWS for start in starts]
-        batches = [self._explain(sparse_ids[at:end], dense_values[at:end]) for at, end in zip(starts, ends)]
-        first_order, pairs, pair_values, other_pairs, mlp = map(np.concatenate, zip(*batches))
+        columns = [sparse_ids, dense_values]
+        parts = [self._explain(*batch) for batch in batches_of(columns, BATCH_ROWS)] or [self._explain(*columns)]
+        first_order, pairs, pair_values, other_pairs, mlp = map(np.concatenate, zip(*parts))
         bias = float(self._parameters["bias"][0])
         network = Explanation(
             self._fields, bias, first_order, pairs, pair_values, other_pairs, mlp, np.zeros(len(sparse_ids))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from src.common.encoded_rows import batches_of, pad_batch
 from src.common.errors import UserError
 from src.evaluation.recalibration import Recalibration
 
@@ -48,10 +49,8 @@ class OnnxNetwork:
         self._takes_dense_values = DENSE_VALUES in {each.name for each in self.session.get_overridable_initializers()}
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
-        starts = range(0, len(sparse_ids), ONNX_BATCH_ROWS)
-        ends = [start + ONNX_BATCH_ROWS for start in starts]
-        batches = [self._predict(sparse_ids[at:end], dense_values[at:end]) for at, end in zip(starts, ends)]
-        return np.concatenate([np.empty(0, np.float32), *batches])
+        batches = batches_of([sparse_ids, dense_values], ONNX_BATCH_ROWS)
+        return np.concatenate([np.empty(0, np.float32), *(self._predict(*batch) for batch in batches)])
 
     def _predict(self, sparse_ids, dense_values):
         inputs = {**self._no_raw_rows, SPARSE_IDS: sparse_ids}
@@ -73,16 +72,13 @@ class FixedBatches:
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:
         columns = [sparse_ids, *([dense_values] if dense_values.shape[1] else [])]
-        starts = range(0, len(sparse_ids), self._batch_rows)
-        batches = [self._predict([column[start : start + self._batch_rows] for column in columns]) for start in starts]
-        probabilities = np.concatenate([np.empty(0, np.float32), *batches])
+        batches = batches_of(columns, self._batch_rows)
+        probabilities = np.concatenate([np.empty(0, np.float32), *map(self._predict, batches)])
         return self._recalibration.apply(probabilities) if self._recalibration else probabilities
 
     def _predict(self, batch):
-        count = len(batch[0])
-        padded = [np.pad(column, ((0, self._batch_rows - count), (0, 0))) for column in batch]
         with self._lock:
-            return self._run(*padded)[:count, 0]
+            return self._run(*pad_batch(batch, self._batch_rows))[: len(batch[0]), 0]
 
 
 class MindIRNetwork(FixedBatches):

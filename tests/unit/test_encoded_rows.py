@@ -2,10 +2,11 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.common.encoded_rows import check_rows
+from src.common.encoded_rows import batches_of, check_rows, pad_batch
 from src.common.errors import UserError
 
 IDS = st.sampled_from([0, 1, 6, 7, 8, -1, 2**31 - 1, -(2**31)])
@@ -38,3 +39,17 @@ def test_the_first_bad_cell_is_named_by_row_and_column(rows):
         )
     else:
         assert message is None
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1])])
+def test_batches_hold_each_row_once_in_order_and_padding_adds_zeros_behind(rows, sizes):
+    columns = [np.arange(2 * rows).reshape(rows, 2) + 1, np.arange(rows)[:, None] + 1.5]
+    batches = list(batches_of(columns, 3))
+    assert [len(batch[0]) for batch in batches] == sizes
+    for joined, column in zip(zip(*batches), columns):
+        np.testing.assert_array_equal(np.concatenate(joined), column)
+    for batch in batches:
+        for padded, column in zip(pad_batch(batch, 3), batch):
+            assert padded.shape == (3, column.shape[1])
+            assert (padded[: len(column)] == column).all()
+            assert not padded[len(column) :].any()

@@ -16,7 +16,7 @@ from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import set_seed
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
-from src.evaluation.fit_recalibration import fit_recalibration
+from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, compute_metrics, roc_auc
 from src.evaluation.recalibration import Method, Recalibration
 from src.evaluation.record import EvaluationRecord
@@ -200,6 +200,18 @@ def named(result):
     """Return the metrics of a result line under the names of compute_metrics."""
     others = {"eval_time", "before_recalibration"}
     return {name.replace("AUC", "auc"): value for name, value in result.items() if name not in others}
+
+
+def test_a_fit_that_prefers_no_recalibration_drops_an_earlier_one(checkpoint, evaluate, monkeypatch):
+    _, plain = evaluate()
+    curve = Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0))
+    EvaluationRecord(None, curve, 100).save(checkpoint.path, checkpoint.sha256, is_fitted=True)
+    losses = {"none": 0.5, "platt": 0.5, "isotonic": 0.6}
+    monkeypatch.setattr(eval_script, "fit_recalibration", lambda *_: Fit(None, 100, losses))
+    printed, result = evaluate("--fit_calibration=True")
+    assert "note: neither method lowers the log loss, so the probabilities stay as they are\n" in printed
+    assert without_time(result) == without_time(plain)
+    assert EvaluationRecord.load(checkpoint.path, checkpoint.sha256) == EvaluationRecord(named(plain))
 
 
 def test_the_recalibration_of_other_weights_is_not_applied(checkpoint, evaluate):
