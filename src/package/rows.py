@@ -142,7 +142,7 @@ def _categories(column: pl.Series) -> pl.Series:
     if not (column.dtype in (pl.String, pl.Null) or column.dtype.is_integer()):
         raise UserError(f"column {column.name} has the type {column.dtype}; a category is text")
     texts = column.cast(pl.String)
-    return to_codes(texts.set(texts == "", None))
+    return to_codes(texts.set(texts == "", None).to_frame())[0]
 
 
 def _category_ids(column: pl.Series, largest: int) -> pl.Series:

@@ -5,6 +5,8 @@ A code is the number that 8 lower-case hexadecimal digits write, as Criteo's cat
 missing value is the MISSING of its type.  A column may have one type in some chunks of rows and the other in others.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
@@ -15,9 +17,13 @@ MISSING = {pl.Int32: -(2**31), pl.Int64: MISSING_INTEGER, pl.UInt32: 2**32 - 1, 
 MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 
-def to_codes(column: pl.Series) -> pl.Series:
-    """Return a text column, nulls for missing values, as codes if all its values are codes, else as text."""
-    codes, are_codes = read_codes(column)
+def to_codes(columns: pl.DataFrame) -> list[pl.Series]:
+    """Return text columns, nulls for missing values, each as codes if all its values are codes, else as text."""
+    found = zip(columns.get_columns(), _read_words(columns))
+    return [_to_codes_or_text(column, *_read_digits(words)) for column, words in found]
+
+
+def _to_codes_or_text(column, codes, are_codes):
     has_only_codes = np.count_nonzero(are_codes) == len(column) - column.null_count()
     return pl.Series(column.name, codes) if has_only_codes else column.fill_null("")
 
@@ -27,13 +33,21 @@ def read_codes(column: pl.Series) -> tuple[np.ndarray, np.ndarray]:
 
     A value of other than 8 bytes, and so a missing one, is given as the MISSING code.
     """
-    words = column.cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="big")  # null for other than 8 bytes
-    codes, are_codes = _read_digits(words.fill_null(MISSING_WORD).to_numpy())
-    return codes, are_codes & (codes != MISSING[pl.UInt32])
+    return _read_digits(*_read_words(column.to_frame()))
+
+
+def _read_words(columns: pl.DataFrame) -> Iterator[np.ndarray]:
+    """Yield for each text column its values of 8 bytes as uint64 [n], MISSING_WORD for all others.
+
+    One expression for all columns takes a quarter of the time of one for each.
+    """
+    words = pl.all().cast(pl.Binary).bin.reinterpret(dtype=pl.UInt64, endianness="big")  # null for other than 8 bytes
+    for column in columns.select(words.fill_null(MISSING_WORD)):
+        yield column.to_numpy()
 
 
 def _read_digits(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and which words are that, bool [n].
+    """Return the numbers, uint32 [n], that 8 lower-case hexadecimal digits write, and which are codes, bool [n].
 
     words: uint64 [n], each the 8 bytes of a text, the first one highest.  All bytes of a word are handled at once.
     """
@@ -42,7 +56,8 @@ def _read_digits(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_above_9 = ((digits + _in_each_byte(6)) >> 4) & _in_each_byte(1)
     is_other = (digits & _in_each_byte(0xF0)) | (is_above_9 ^ is_letter)
     pairs = (digits | (digits >> 4)).view(np.uint16).astype(np.uint8)  # the lower half of each two bytes
-    return pairs.view(np.uint32), is_other == 0
+    codes = pairs.view(np.uint32)
+    return codes, (is_other == 0) & (codes != MISSING[pl.UInt32])
 
 
 def _in_each_byte(byte: int) -> np.uint64:

@@ -72,7 +72,7 @@ def _read_clean_chunk(data: bytes, characters: np.ndarray, schema: FieldSchema) 
         return None
     labels = [(pl.col(LABEL) == "1").cast(pl.Int8)] if schema.has_label else []
     numbers = frame.select(*labels, pl.col(schema.integer_names).fill_null(missing))
-    return pl.DataFrame([*numbers, *(to_codes(frame[name]) for name in schema.category_names)])
+    return pl.DataFrame([*numbers, *to_codes(frame.select(schema.category_names))])
 
 
 def _are_labels(frame: pl.DataFrame, schema: FieldSchema) -> bool:
@@ -189,15 +189,11 @@ def _convert_columns(frame: pl.DataFrame, schema: FieldSchema) -> tuple[pl.DataF
 
 def _compact(frame: pl.DataFrame, schema: FieldSchema) -> pl.DataFrame:
     """Return a frame of well-formed rows, numbers as Int64, with the column types of raw_columns.py."""
-    compact_category = _to_ids if schema.categories_are_ids else to_codes
+    categories = frame.select(schema.category_names)
     return frame.with_columns(
         *(to_integers(frame[name]) for name in schema.integer_names),
-        *(compact_category(frame[name]) for name in schema.category_names),
+        *(categories.cast(pl.Int32) if schema.categories_are_ids else to_codes(categories)),
     )
-
-
-def _to_ids(column: pl.Series) -> pl.Series:
-    return column.cast(pl.Int32)
 
 
 def _rows_of_any(masks: Iterable[pl.Series]) -> np.ndarray:
