@@ -10,7 +10,7 @@ from src.preprocessing.raw_file import ARCHIVE_SUFFIX, TEXT_NAME, RawChunk, find
 from src.scoring.options import STANDARD_STREAM
 
 MEMBERS = ("test.txt", TEXT_NAME)  # of an archive; Criteo's has both, and the rows without a label are to be scored
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 8 << 20
 STDIN = 0
 
 
