@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several tests share: a device, small raw data, and the MindRecord made of it."""
 
+import os
 import pathlib
 import random
 import shutil
@@ -10,6 +11,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# gRPC's handlers of a fork end one in thirty processes that a test starts, once another test has opened a channel.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
 @pytest.fixture(scope="session")
