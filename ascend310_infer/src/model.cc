@@ -61,9 +61,10 @@ DeepFmModel::DeepFmModel(const std::string &path, const Options &options) {
   }
   const mindspore::Status status = model_.Build(path, mindspore::kMindIR, MakeContext(options));
   if (status.IsError()) {
-    throw Error(Text(path, ": MindSpore Lite cannot build it (", status.GetErrDescription(),
-                     "). If the runtime is older than MindSpore 2.3, as on Ascend 310, export it with ",
-                     "export.py --mindir_version=1; GLOG_v=2 shows its own log"));
+    throw Error(Text(path, ": MindSpore Lite cannot build it for --device_target=", options.device_target, " (",
+                     status.GetErrDescription(), "). Without an Ascend choose --device_target=CPU; for a runtime older ",
+                     "than MindSpore 2.3, as on Ascend 310, export it with export.py --mindir_version=1; GLOG_v=2 ",
+                     "shows its own log"));
   }
   const std::vector<mindspore::MSTensor> all = model_.GetInputs();
   if (all.size() != 1 && all.size() != 2) {
