@@ -13,7 +13,8 @@ value.  With the weights w [B, F] and the vectors e [B, F, D] of a batch the pla
     logits = bias + first_order + second_order + deep             # [B], sigmoid(logits) is the click probability
 
 DeepFM.construct() computes this function without forming the vectors of the dense fields, [B, N, D]: their sums are
-products of matrices, and their part of the first layer of the MLP is folded (see MLP).
+products of matrices, and their part of the first layer of the MLP is folded (see MLP).  fold() precomputes more, for
+prediction.
 
 Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size.
 """
@@ -23,6 +24,7 @@ import itertools
 import math
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
@@ -74,38 +76,66 @@ class DeepFM(nn.Cell):
         self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.mul = ops.Mul()
-        self.minus_half = Tensor(-0.5, ms.float32)  # old runtimes can multiply tensors only
+        self.half, self.minus_half = Tensor(0.5, ms.float32), Tensor(-0.5, ms.float32)  # old runtimes need tensors
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
+        self.is_folded = False
 
     def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
-        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
         embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
-        sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
-            first_order = first_order + self.matmul(dense_values, self.dense_linear)
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
-            squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
-            sum_of_squares = sum_of_squares + squares
-        # In this order the gradient is (g * e + g * e) + ..., exactly 2 * g * e, as the gradient of a square was.
-        difference = sum_of_squares - self._square(sum_of_vectors)
-        second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
-        logits = self.bias + first_order + second_order
+        if self.is_folded:
+            logits = self._folded_orders(sparse_ids, dense_values, sum_of_vectors)
+        else:
+            logits = self._orders(sparse_ids, dense_values, embeddings, sum_of_vectors)
         if self.has_dense_fields and self.has_mlp:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
         elif self.has_mlp:
             logits = logits + self.deep(embeddings)
         return logits
 
+    def _orders(self, sparse_ids, dense_values, embeddings, sum_of_vectors):
+        """Return the bias with the first and second order, [B, 1]."""
+        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
+        sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
+        if self.has_dense_fields:
+            first_order = first_order + self.matmul(dense_values, self.dense_linear)
+            squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
+            sum_of_squares = sum_of_squares + squares
+        # In this order the gradient is (g * e + g * e) + ..., exactly 2 * g * e, as the gradient of a square was.
+        difference = sum_of_squares - self._square(sum_of_vectors)
+        second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
+        return self.bias + first_order + second_order
+
+    def _folded_orders(self, sparse_ids, dense_values, sum_of_vectors):
+        """Return the same from folded parameters."""
+        first_order = self.sum(self.gather(self.folded_linear, sparse_ids, 0), 1)  # [B, 1]
+        if self.has_dense_fields:
+            squares = self.matmul(self._square(dense_values), self.dense_squares)
+            first_order = first_order + self.matmul(dense_values, self.dense_linear) + squares
+        second_order = self.mul(self.sum_keeping_dims(self._square(sum_of_vectors), 1), self.half)
+        return self.bias + first_order + second_order
+
     def _square(self, values):
         return self.mul(values, values)  # the gradient of ops.Square is a power, which takes longer
 
     def fold(self) -> None:
-        """Precompute the projection of the dense fields, to predict with weights that no longer change."""
+        """Precompute what depends on parameters alone, to predict with weights that no longer change.
+
+        The squares of the second order, -|e_i|^2 / 2 of each field, become a part of the first order; the projection of
+        the dense fields is computed.
+        """
+        linear, embedding = self.linear.asnumpy(), self.embedding.asnumpy()
+        self.folded_linear = _constant("folded_linear", fold_linear(linear, embedding))
+        del self.linear
+        if self.has_dense_fields:
+            self.dense_squares = _constant("dense_squares", -half_squares(self.dense_embedding.asnumpy()))
         if self.has_dense_fields and self.has_mlp:
             self.deep.fold(self.dense_embedding)
+        self.is_folded = True
 
     def embedding_tables(self) -> list[Parameter]:
         """Return the parameters under L2 regularisation: all embeddings, those of size D and those of size 1."""
@@ -211,6 +241,20 @@ class DeepFMPredict(nn.Cell):
 
     def construct(self, *inputs: Tensor) -> Tensor:
         return self.sigmoid(self.network(*inputs))
+
+
+def fold_linear(linear: np.ndarray, embedding: np.ndarray) -> np.ndarray:
+    """Return w_i - |e_i|^2 / 2 of each id, float32 [V, 1].  linear: float32 [V, 1].  embedding: float32 [V, D]."""
+    return linear - half_squares(embedding)
+
+
+def half_squares(embedding: np.ndarray) -> np.ndarray:
+    """Return |e_i|^2 / 2 of each row, float32 [V, 1].  embedding: float32 [V, D]."""
+    return (np.einsum("vd,vd->v", embedding, embedding)[:, None] / 2).astype(np.float32)
+
+
+def _constant(name, values):
+    return Parameter(Tensor(values), name=name, requires_grad=False)
 
 
 def _table(name, row_count, width):

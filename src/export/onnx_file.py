@@ -11,11 +11,11 @@ import onnx
 from mindspore import nn
 from onnx import TensorProto
 
-from src.deepfm import DeepFM, DeepFMPredict
+from src.deepfm import DeepFM, DeepFMPredict, fold_linear
 from src.export.formats import ExportOptions, export_model
 from src.package.parameters import StoredParameter
 
-TABLES = ("linear", "embedding")  # the parameters with a row for each id
+TABLES = ("linear", "embedding")  # the parameters with a row for each id, before folding
 ALIGNMENT = 4096  # of an external parameter, so that it can be mapped into memory
 
 
@@ -42,8 +42,9 @@ def copy_parameters(source: nn.Cell, target: nn.Cell) -> None:
 
 
 def tables_of(network: DeepFM) -> dict[str, np.ndarray]:
-    """Return the tables of a network by name, float32 [V, 1] and [V, D]."""
-    return {name: getattr(network, name).asnumpy() for name in TABLES}
+    """Return the tables of a network, folded, by name, float32 [V, 1] and [V, D].  network: not folded."""
+    linear, embedding = (getattr(network, name).asnumpy() for name in TABLES)
+    return {"folded_linear": fold_linear(linear, embedding), "embedding": embedding}
 
 
 def save_onnx(

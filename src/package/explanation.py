@@ -81,7 +81,7 @@ class Explanation:
 
 
 class Explainer:
-    """Explains encoded rows with the parameters of a network, float32 arrays by name, the MLP's folded.
+    """Explains encoded rows with the parameters of a folded network, float32 arrays by name.
 
     fields: the names of the F fields.
     """
@@ -118,8 +118,9 @@ class Explainer:
     def _explain(self, sparse_ids, dense_values):
         """Return first_order, pairs, pair_values, other_pairs and mlp of a batch."""
         values = dense_values.astype(np.float64)
-        first_order = self._parameters["linear"][sparse_ids][:, :, 0].astype(np.float64)  # [n, S]
         sparse_vectors = self._parameters["embedding"][sparse_ids].astype(np.float64)  # [n, S, D]
+        folded = self._parameters["folded_linear"][sparse_ids][:, :, 0].astype(np.float64)
+        first_order = folded + (sparse_vectors**2).sum(2) / 2  # [n, S]
         vectors = sparse_vectors
         if values.shape[1]:
             first_order = np.hstack([values * self._in_float64["dense_linear"][:, 0], first_order])
@@ -145,7 +146,7 @@ class Explainer:
     @functools.cached_property
     def _in_float64(self):
         """All parameters but those with a row for each id."""
-        tables = ("linear", "embedding")
+        tables = ("folded_linear", "embedding")
         return {name: value.astype(np.float64) for name, value in self._parameters.items() if name not in tables}
 
 

@@ -34,22 +34,20 @@ class StoredParameter:
 
 def parameter_shapes(sizes: NetworkSizes) -> dict[str, tuple[int, ...]]:
     """Return the shape of each parameter of a folded network by name."""
-    shapes = _rows_shapes("", sizes.vocabulary_size, sizes) | {"bias": (1,)}
-    if sizes.dense_field_count:
-        shapes |= _rows_shapes("dense_", sizes.dense_field_count, sizes)
+    rows, dense_fields, width = sizes.vocabulary_size, sizes.dense_field_count, sizes.embedding_size
+    shapes = {"folded_linear": (rows, 1), "embedding": (rows, width), "bias": (1,)}
+    if dense_fields:
+        shapes |= {f"dense_{name}": (dense_fields, 1) for name in ("linear", "squares")}
+        shapes["dense_embedding"] = (dense_fields, width)
     if not sizes.hidden_sizes:
         return shapes
     first, *others = sizes.hidden_sizes
-    shapes |= _layer_shapes("deep.first", sizes.sparse_field_count * sizes.embedding_size, first)
-    if sizes.dense_field_count:
-        shapes["projection"] = (sizes.dense_field_count, first)
+    shapes |= _layer_shapes("deep.first", sizes.sparse_field_count * width, first)
+    if dense_fields:
+        shapes["projection"] = (dense_fields, first)
     for number, (wide, narrow) in enumerate(itertools.pairwise([first, *others, 1])):
         shapes |= _layer_shapes(f"deep.rest.{number}", wide, narrow)
     return shapes
-
-
-def _rows_shapes(prefix, rows, sizes):
-    return {f"{prefix}linear": (rows, 1), f"{prefix}embedding": (rows, sizes.embedding_size)}
 
 
 def _layer_shapes(name, wide, narrow):

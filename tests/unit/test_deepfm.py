@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict, fold_linear
 from src.training.train_step import build_train_step
 from tests import oracles
 from tests.graphs import compiled_operators
@@ -165,9 +165,14 @@ def test_a_folded_network_predicts_the_same_with_fewer_parameters(shape):
     network.fold()
     np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), expected, rtol=1e-6)
     dense_count, _, hidden_sizes = shape
-    # [N, D, H] becomes [N, H].
-    saved = dense_count * (4 - 1) * hidden_sizes[0] if hidden_sizes else 0
+    # [N, D, H] becomes [N, H], and each dense field gets half of its square, [N, 1].
+    saved = (dense_count * (4 - 1) * hidden_sizes[0] if hidden_sizes else 0) - dense_count
     assert sum(parameter.size for parameter in network.get_parameters()) == size - saved
+
+
+def test_half_of_the_squares_is_folded_into_the_first_order_weights():
+    linear, embedding = np.array([[1], [0.5]], np.float32), np.array([[3, 4], [0, -2]], np.float32)
+    assert fold_linear(linear, embedding).tolist() == [[1 - 25 / 2], [0.5 - 4 / 2]]
 
 
 def test_a_new_embedding_table_is_normal_with_standard_deviation_0_01():

@@ -29,7 +29,8 @@ def test_the_tables_are_put_into_the_graph_or_next_to_it(tmp_path, cpu, is_exter
         place = positions[name]
         assert place.file == ("tables" if is_external else "model.onnx")
         assert np.array_equal(np.memmap(tmp_path / place.file, "<f4", "r", place.offset, place.shape), table)
-    assert set(positions) >= {"linear", "embedding", "bias"} | ({"dense_embedding"} if dense_count else set())
+    names = {"folded_linear", "embedding", "bias"}
+    assert set(positions) >= names | ({"dense_squares", "dense_embedding"} if dense_count else set())
 
 
 def test_the_network_itself_is_not_changed(cpu):

@@ -107,7 +107,7 @@ def test_the_mindir_of_a_package_is_recalibrated_too_and_takes_any_number_of_row
 def test_package_json_says_where_the_parameters_are(folder, data):
     package = Package.load(folder)
     weights = {each.name: each.asnumpy() for each in load_checkpoint_network(folder).get_parameters()}
-    for name in ("embedding", "linear", "bias", "dense_embedding", "deep.first.weight", "deep.rest.1.bias"):
+    for name in ("embedding", "dense_linear", "bias", "dense_embedding", "deep.first.weight", "deep.rest.1.bias"):
         place = package.parameters[name]
         found = np.memmap(folder / place.file, "<f4", "r", place.offset, place.shape)
         assert np.array_equal(found, weights[name].reshape(place.shape)), name
@@ -354,7 +354,7 @@ def test_a_package_with_its_tables_in_a_file_of_their_own_scores_and_explains_al
     assert {*large.files} == {path.name for path in folder.iterdir()} - {"model.mindir", "package.json"} | {
         "model.onnx.data"
     }
-    assert large.parameters["embedding"].file == large.parameters["linear"].file == "model.onnx.data"
+    assert large.parameters["embedding"].file == large.parameters["folded_linear"].file == "model.onnx.data"
     lines = golden_lines(data)
     model, expected = load_model(large.path), load_model(folder)
     assert np.array_equal(model.predict(lines), expected.predict(lines))
