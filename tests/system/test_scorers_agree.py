@@ -14,8 +14,9 @@ from src.criteo_like import write_rows
 from src.evaluation.metrics import roc_auc
 from tests import oracles
 from tests.conftest import ROOT
+from tests.inference_requests import tensor
 from tests.packages import raw_inputs
-from tests.serving import Server, tensor
+from tests.serving import Server
 
 pytestmark = pytest.mark.slow
 SPLIT = (2020, 0.1, 0.1)  # split_seed, valid_ratio and test_ratio of default_config.yaml
