@@ -12,11 +12,14 @@ import time
 
 import pytest
 
+import train
+from src.common.errors import UserError
 from src.modelarts.object_store import open_store
 from src.modelarts.transfer import upload
 from tests.conftest import ROOT
 from tests.file_trees import read_files, write_zip
 from tests.s3_server import KEY, SECRET, for_a_while, wait_until
+from tests.training import run_train
 
 MODEL = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--train_epochs=3",
          "--learning_rate=0.01", "--log_every=1", "--save_checkpoint_steps=10", "--eval_every_steps=12",
@@ -25,11 +28,10 @@ RAW = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
 
 
 @pytest.fixture(scope="module")
-def reference(data, run, tmp_path_factory):
+def reference(data, tmp_path_factory, cpu):
     """Return the folder of a training that is no job."""
     folder = tmp_path_factory.mktemp("reference")
-    finished = run(ROOT / "train.py", f"--dataset_path={data}", *MODEL, cwd=folder)
-    assert finished.returncode == 0, finished.stderr
+    run_train(folder, f"--dataset_path={data}", *MODEL)
     return folder
 
 
@@ -202,19 +204,18 @@ def test_sigterm_saves_a_checkpoint_and_uploads_it(s3_server, bucket, data, refe
     assert 10 <= model["checkpoints"][-1]["state"]["step"] == lines < 72
 
 
-def test_refused_credentials_end_the_job_at_once_in_one_line(bucket, tmp_path, cache):
-    finished = finish("train.py", f"--data_url={bucket}/data", f"--train_url={bucket}/out", cache=cache,
-                      environment={"OBS_ACCESS_KEY_ID": "stolen-key"})  # fmt: skip
-    assert finished.returncode == 2
-    assert re.fullmatch(r"error: obs://.*: the store refuses the credentials: .*\n", finished.stderr)
-    assert "stolen-key" not in finished.stderr
+def test_refused_credentials_end_the_job_at_once_in_one_line(bucket, cache, monkeypatch):
+    monkeypatch.setenv("OBS_ACCESS_KEY_ID", "stolen-key")
+    flags = (f"--data_url={bucket}/data", f"--train_url={bucket}/out")
+    with pytest.raises(UserError, match=r"^obs://.*: the store refuses the credentials: ") as refused:
+        train.main(["--enable_modelarts=True", *RAW, *MODEL, *cache, *flags])
+    assert "stolen-key" not in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_failed_training_uploads_its_logs(bucket, data, tmp_path, cache):
-    flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out")
-    finished = finish("train.py", *flags, "--learning_rate=1e30", cache=cache)
-    assert finished.returncode == 2
-    assert "the loss is" in finished.stderr
+def test_a_failed_training_uploads_its_logs(bucket, data, tmp_path, cache, cpu):
+    flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out", "--learning_rate=1e30")
+    with pytest.raises(UserError, match="the loss is"):
+        train.main(["--enable_modelarts=True", *RAW, *MODEL, *cache, *flags])
     assert b"loss is" in download(f"{bucket}/out", tmp_path / "downloaded")["loss.log"]
 
 
