@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the system tests: the MindRecord of a few generated rows, the C++ runner and a server."""
+"""Fixtures of the system tests: the MindRecord of a few generated rows, the quick start, the C++ runner, a server."""
 
 import os
 import pathlib
@@ -12,6 +12,7 @@ import pytest
 from src.criteo_like import write_rows
 from tests.conftest import ROOT
 from tests.inference_requests import LINES
+from tests.repository import QUICK_START, copy_repository
 from tests.serving import Server
 
 
@@ -38,6 +39,19 @@ def runner(once):
         shutil.copy(built, folder)
 
     return once("runner", build) / "main"
+
+
+@pytest.fixture(scope="session")
+def quickstart(once):
+    """The folder of the files that the quick start has made in a copy of the repository."""
+
+    def run_script(folder):
+        copy_repository(folder)
+        (folder / ".venv").symlink_to(sys.prefix)
+        finished = subprocess.run(QUICK_START.split(), cwd=folder, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    return once("quickstart", run_script) / "quickstart" / "generated"
 
 
 def build_runner():

@@ -107,9 +107,9 @@ def test_evaluation_gets_the_checkpoint(launch, tmp_path):
 @pytest.mark.parametrize(
     ("nodes", "variables", "devices", "ranks"),
     [
-        ([[3]], {}, "3", [0]),
+        pytest.param([[3]], {}, "3", [0], marks=pytest.mark.slow),
         ([[4, 7]], {}, "4,7", [0, 1]),
-        ([[*range(8)]], {}, "0,1,2,3,4,5,6,7", [*range(8)]),
+        pytest.param([[*range(8)]], {}, "0,1,2,3,4,5,6,7", [*range(8)], marks=pytest.mark.slow),
         ([[0, 1], [6, 7]], {"NODE_RANK": "1", "MASTER_ADDR": "127.0.0.1"}, "6,7", [2, 3]),
     ],
 )

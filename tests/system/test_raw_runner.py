@@ -220,10 +220,9 @@ def test_a_reader_that_ends_early_ends_the_program_without_an_error(runner, pack
 
 @pytest.mark.slow
 def test_a_hundred_thousand_generated_rows_are_encoded_as_in_python(data, tmp_path):
-    options = ("-DUNIT_TESTS=ON", "-DCMAKE_UNITY_BUILD=ON")
     build = tmp_path / "build"
     for command in (
-        ["cmake", "-S", ROOT / "ascend310_infer", "-B", build, *options],
+        ["cmake", "-S", ROOT / "ascend310_infer", "-B", build, "-DUNIT_TESTS=ON"],
         ["cmake", "--build", build, "--target", "print_encoded"],
     ):
         subprocess.run(command, check=True, capture_output=True)

@@ -155,6 +155,7 @@ def test_resume_with_more_epochs_adds_them(finished_run, data, tmp_path, capsys)
     assert (tmp_path / "loss.log").read_text().count(" epoch: 5 ") == 24
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_that_one(
     finished_run, undisturbed, data, tmp_path
 ):
@@ -297,10 +298,7 @@ def test_killed_before_any_write_resume_ends_as_the_undisturbed_run(short_run, d
     flag = "--resume=True" if is_saved else "--overwrite=True"
     if not is_saved:
         (tmp_path / "loss.log").unlink(missing_ok=True)
-    finished = subprocess.run(
-        command(data, *SHORT, flag), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_here(data, tmp_path, *SHORT, flag)
     assert outcome(tmp_path) == short_run
     assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir() if path.suffix != ".ckpt") == [
         "model.json", "probe_rows.npz", "raw_rows.json", "run.json", "vocabulary.tsv",

@@ -112,6 +112,7 @@ def history_of(folder):
     return json.loads((folder / "checkpoint" / "run.json").read_text())["history"]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     assert stopped.status == 143
     assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in stopped.errors
