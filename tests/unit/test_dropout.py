@@ -75,7 +75,7 @@ def test_the_mask_is_the_hash_worked_out_in_python_integers():
     # The hash of some elements in Python integers.
     dropout = HashedDropout(UNITS, KEEP_PROB, 3, 0)
     unit_keys = dropout.unit_keys.asnumpy().ravel().astype(np.uint32)
-    kept = masks(steps=[7])[0]
+    kept = masks(steps=(7,))[0]
     for row, unit in ((0, 0), (1, 5), (1999, 127), (1024, 64)):
         bits = (row + 7 * 0x9E3779B9) * 0x7FEB352D & 0xFFFFFFFF
         bits = mix_in_python(bits)
