@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests share: a device, small raw data, and the MindRecord made of it."""
+"""What several tests share: a device, small raw data, the MindRecord made of it, and model packages."""
 
+import fcntl
 import os
 import pathlib
 import random
@@ -13,6 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # gRPC's handlers of a fork end one in thirty processes that a test starts, once another test has opened a channel.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of some hundred processes compiles src anew
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +131,38 @@ def make_dataset(tmp_path_factory):
 def dataset(make_dataset):
     """The MindRecord folder of make_dataset with the default encoding."""
     return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, worker_id):
+    """Return a function (name, make) -> the folder of that name, which the first of the suite's processes makes.
+
+    make: is called with the folder, which does not exist yet.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def folder_of(name, make):
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (base / name).exists():
+                make(base / name)
+        return base / name
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def packages(once, dataset, cpu):
+    """The folders of two model packages of the same network, without and with a recalibration."""
+    from src.dataset_meta import DatasetMeta
+    from tests.packages import RECALIBRATION, write_random_package
+
+    recalibrations = {"plain": None, "recalibrated": RECALIBRATION}
+
+    def write(folder):
+        for name, recalibration in recalibrations.items():
+            write_random_package(folder / name, DatasetMeta.load(dataset), recalibration)
+
+    folder = once("packages", write)
+    return [folder / name for name in recalibrations]

@@ -6,6 +6,7 @@ import itertools
 import random
 import shutil
 import subprocess
+from unittest import mock
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from src.common.memory_estimate import NetworkSizes
 from src.dataset_meta import VOCABULARY_NAME
 from src.package.package import Package
 from src.package.rows import rows_have_label
+from src.preprocessing import bad_lines
 from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import LINE_NUMBER
 from tests.conftest import make_rows
 
-LISTED = 20  # malformed lines of a chunk, of which parse_chunk gives the reasons
 CELLS = [
     *(b"", b"0", b"-0", b"+7", b"007", b"3.0", b"3.", b".0", b".", b"-", b"+", b"1e+16", b"15e-1", b"150e-1", b"1e400"),
     *(b"0e99", b"9223372036854775807", b"-9223372036854775807", b"-9223372036854775808", b"9223372036854775808"),
@@ -89,21 +90,15 @@ def encode_in_python(encoding, content):
     content += b"" if content.endswith(b"\n") else b"\n"
     encoder = encoding.encoder()
     schema = dataclasses.replace(encoder.schema, has_label=rows_have_label(content, encoder.schema))
-    lines = content.split(b"\n")[:-1]
-    return ["labels" if schema.has_label else "no labels", *_encode_lines(lines, encoder, schema)]
-
-
-def _encode_lines(lines, encoder, schema):
-    parsed = parse_chunk(b"".join(line + b"\n" for line in lines), 0, schema)
-    if parsed.bad_lines.count > LISTED:
-        half = len(lines) // 2
-        return _encode_lines(lines[:half], encoder, schema) + _encode_lines(lines[half:], encoder, schema)
+    line_count = content.count(b"\n")
+    with mock.patch.object(bad_lines, "LISTED_BAD_LINES", line_count):  # the reason of each, not of the first alone
+        parsed = parse_chunk(content, 0, schema)
     sparse_ids, dense_values = encoder.encode(parsed.frame)
-    rows = [""] * len(lines)
+    rows = [""] * line_count
     for number, ids, bits in zip(
         parsed.frame[LINE_NUMBER].to_list(), sparse_ids.tolist(), dense_values.view(np.uint32).tolist()
     ):
         rows[number] = "".join([*(f"{id_} " for id_ in ids), *(f"{word:x} " for word in bits)])
     for number, reason in parsed.bad_lines.first:
         rows[number - 1] = reason
-    return rows
+    return ["labels" if schema.has_label else "no labels", *rows]

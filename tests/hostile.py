@@ -6,7 +6,8 @@ import json
 import random
 import string
 
-from tests.serving import INFER, tensor
+from tests.inference_requests import tensor
+from tests.serving import INFER
 
 JUNK = (None, True, -1, 0, 1.5, 10**30, "", "x", "\0", "é" * 50, [], [[]], {}, {"name": "rows"}, [None] * 50, [{}] * 5)
 DATATYPES = ("", "bytes", "FP32", "FP64", "BOOL", "UINT8", "INT32", "STRING", "BYTES ", "\0" * 40, "x" * 5000)

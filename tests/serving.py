@@ -3,6 +3,7 @@
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import http.client
 import json
@@ -12,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from tests.conftest import ROOT
@@ -150,26 +152,14 @@ def _environment():
     return {name: value for name, value in os.environ.items() if name != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
 
 
-def tensor(name, data, datatype="BYTES", shape=None):
-    """Return an input in the JSON of the protocol."""
-    return {"name": name, "shape": shape or [len(data)], "datatype": datatype, "data": data}
-
-
 class GrpcClient:
     """A client that is built from the protocol's own description of its messages."""
 
-    def __init__(self, server, folder):
+    def __init__(self, server):
         import grpc
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+        from google.protobuf import message_factory
 
-        path = pathlib.Path(folder, "protocol.pb")
-        proto = "open_inference_grpc.proto"
-        command = [serving_python(), "-m", "grpc_tools.protoc", f"-I{ROOT / 'src' / 'serving'}", proto]
-        subprocess.run([*command, f"--descriptor_set_out={path}"], check=True)
-        pool = descriptor_pool.DescriptorPool()
-        for file in descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file:
-            pool.Add(file)
-        self._methods = pool.FindServiceByName("inference.GRPCInferenceService").methods_by_name
+        self._methods = _protocol().FindServiceByName("inference.GRPCInferenceService").methods_by_name
         self._class_of = message_factory.GetMessageClass
         self.channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", _NO_LIMITS)
 
@@ -192,3 +182,19 @@ class GrpcClient:
 
 
 _NO_LIMITS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+@functools.cache
+def _protocol():
+    """Return the descriptors of the protocol, as its compiler makes them."""
+    from google.protobuf import descriptor_pb2, descriptor_pool
+
+    proto = "open_inference_grpc.proto"
+    command = [serving_python(), "-m", "grpc_tools.protoc", f"-I{ROOT / 'src' / 'serving'}", proto]
+    with tempfile.NamedTemporaryFile() as file:
+        subprocess.run([*command, f"--descriptor_set_out={file.name}"], check=True)
+        described = descriptor_pb2.FileDescriptorSet.FromString(pathlib.Path(file.name).read_bytes())
+    pool = descriptor_pool.DescriptorPool()
+    for each in described.file:
+        pool.Add(each)
+    return pool

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small training with all callbacks, wired as train.py does it, for the tests of its parts."""
+"""A small training with all callbacks, wired as train.py does it, for the tests of its parts; train.py itself."""
 
 import functools
 import pathlib
 
+import pytest
 from mindspore.train import RunContext
 
+import train
 from src.callback import (
     EarlyStopping,
     LearningRateScheduler,
@@ -124,6 +126,13 @@ class Training:
 
     def state_of(self, callback):
         return self.trainer.state_dict()["callbacks"][callback]
+
+
+def run_train(folder, *flags):
+    """Run train.py with a folder as the working directory, in this process."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        train.main(flags)
 
 
 def context_of(*callbacks, **parameters):

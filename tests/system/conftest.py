@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the system tests: the MindRecord of a few generated rows, and the C++ runner."""
+"""Fixtures of the system tests: the MindRecord of a few generated rows, the quick start, the C++ runner, a server."""
 
-import fcntl
 import os
 import pathlib
 import shutil
@@ -11,32 +10,48 @@ import sys
 import pytest
 
 from src.criteo_like import write_rows
-from src.dataset_meta import DatasetMeta
 from tests.conftest import ROOT
+from tests.inference_requests import LINES
+from tests.repository import QUICK_START, copy_repository
+from tests.serving import Server
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory, run):
+def data(once, run):
     """About 4,850 rows of training: the last record of 100 is padded, and 12 steps of 4 records leave one out."""
-    work = tmp_path_factory.mktemp("data")
-    write_rows(work / "train.txt", 6000, seed=2)
-    flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
-    finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={work}", *flags)
-    assert finished.returncode == 0, finished.stderr
-    return work / "mindrecord"
+
+    def preprocess(folder):
+        write_rows(folder / "train.txt", 6000, seed=2)
+        flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=6000")
+        finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={folder}", *flags)
+        assert finished.returncode == 0, finished.stderr
+
+    return once("data", preprocess) / "mindrecord"
 
 
 @pytest.fixture(scope="session")
-def runner(tmp_path_factory, worker_id):
-    """A copy of the C++ runner, built with MindSpore Lite for the CPU by the first of the suite's processes."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
-    with (folder / "runner.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "runner").exists():
-            built = build_runner()
-            shutil.copy(built, folder / "runner")
-    return folder / "runner"
+def runner(once):
+    """A copy of the C++ runner, built with MindSpore Lite for the CPU."""
+
+    def build(folder):
+        built = build_runner()
+        folder.mkdir()
+        shutil.copy(built, folder)
+
+    return once("runner", build) / "main"
+
+
+@pytest.fixture(scope="session")
+def quickstart(once):
+    """The folder of the files that the quick start has made in a copy of the repository."""
+
+    def run_script(folder):
+        copy_repository(folder)
+        (folder / ".venv").symlink_to(sys.prefix)
+        finished = subprocess.run(QUICK_START.split(), cwd=folder, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    return once("quickstart", run_script) / "quickstart" / "generated"
 
 
 def build_runner():
@@ -54,18 +69,15 @@ def build_runner():
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory, worker_id, dataset, cpu):
-    """The folders of two model packages of the same data, written by the first of the suite's processes."""
-    from src.evaluation.recalibration import Recalibration
-    from tests.packages import write_random_package
+def server(packages, tmp_path_factory):
+    """The server of the first package, with the default settings."""
+    with Server(packages[0], tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
 
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder if worker_id == "master" else folder.parent) / "packages"
-    recalibrations = [None, Recalibration("platt", (-2.0, 2.0), (-3.0, 1.0))]
-    paths = [folder / str(number) for number in range(len(recalibrations))]
-    with folder.with_name("packages.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            for path, recalibration in zip(paths, recalibrations):
-                write_random_package(path, DatasetMeta.load(dataset), recalibration)
-    return paths
+
+@pytest.fixture(scope="session")
+def expected(packages):
+    """The probabilities of LINES by the first package, as the Python API gives them."""
+    from src.package import load_model
+
+    return load_model(packages[0]).predict(LINES)

@@ -107,9 +107,9 @@ def test_evaluation_gets_the_checkpoint(launch, tmp_path):
 @pytest.mark.parametrize(
     ("nodes", "variables", "devices", "ranks"),
     [
-        ([[3]], {}, "3", [0]),
+        pytest.param([[3]], {}, "3", [0], marks=pytest.mark.slow),
         ([[4, 7]], {}, "4,7", [0, 1]),
-        ([[*range(8)]], {}, "0,1,2,3,4,5,6,7", [*range(8)]),
+        pytest.param([[*range(8)]], {}, "0,1,2,3,4,5,6,7", [*range(8)], marks=pytest.mark.slow),
         ([[0, 1], [6, 7]], {"NODE_RANK": "1", "MASTER_ADDR": "127.0.0.1"}, "6,7", [2, 3]),
     ],
 )
@@ -136,7 +136,10 @@ def test_a_rank_table_gives_the_ranks_the_environment_of_msrun(launch, tmp_path,
     assert all((tmp_path / f"log{rank}" / "output.log").is_symlink() for rank in ranks)
 
 
-@pytest.mark.parametrize(("script", "node"), [("run_distribute_train.sh", 1), ("run_distribute_train_gpu.sh", None)])
+@pytest.mark.parametrize(
+    ("script", "node"),
+    [("run_distribute_train.sh", 1), pytest.param("run_distribute_train_gpu.sh", None, marks=pytest.mark.slow)],
+)
 def test_msrun_starts_a_scheduler_and_the_ranks_of_the_node(launch, tmp_path, script, node):
     cluster = {"NODE_NUM": "2", "NODE_RANK": str(node), "MASTER_PORT": "8129"} if node else {}
     calls, _ = launch(script, 2, tmp_path, "--seed=2", RANK_TABLE_FILE="/old.json", **cluster)

@@ -6,6 +6,10 @@ import shutil
 
 import pytest
 
+import eval as eval_script
+from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta
+from tests.checkpoints import save_random_checkpoint
 from tests.conftest import ROOT, make_rows
 from tests.processes import assert_refused
 
@@ -16,12 +20,11 @@ TRUNCATED = gzip.compress(b"1\t\t\t\ta\tb\tc\td\n" * 50, mtime=0)[:-9]
 
 
 @pytest.fixture(scope="module")
-def trained(dataset, run, tmp_path_factory):
-    """A checkpoint folder trained on `dataset`."""
-    work = tmp_path_factory.mktemp("trained")
-    finished = run(TRAIN, f"--dataset_path={dataset}", *TINY, cwd=work)
-    assert finished.returncode == 0, finished.stderr
-    return work / "checkpoint"
+def trained(dataset, tmp_path_factory, cpu):
+    """A checkpoint folder of `dataset`."""
+    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
+    save_random_checkpoint(folder, DatasetMeta.load(dataset))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -96,19 +99,21 @@ def test_a_second_run_does_not_replace_the_results_of_the_first(run, dataset, tr
     assert_refused(run(PREPROCESS, *flags), "exists already, made from another file or with other settings")
 
 
-def test_a_truncated_checkpoint_is_named(run, dataset, trained, tmp_path):
+def test_a_truncated_checkpoint_is_named(dataset, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     folder = shutil.copytree(trained, tmp_path / "checkpoint")
     checkpoint = next(folder.glob("*.ckpt"))
     checkpoint.chmod(0o600)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert_refused(
-        run(EVAL, f"--dataset_path={dataset}", *TINY, cwd=tmp_path), f"{checkpoint.name} is damaged or truncated"
-    )
+    with pytest.raises(UserError, match=f"{checkpoint.name} is damaged or truncated"):
+        eval_script.main([f"--dataset_path={dataset}", *TINY])
 
 
-def test_a_checkpoint_is_not_evaluated_on_data_that_it_was_not_trained_on(run, make_dataset, trained):
+def test_a_checkpoint_is_not_evaluated_on_data_that_it_was_not_trained_on(make_dataset, trained, monkeypatch):
+    monkeypatch.chdir(trained.parent)
     other = make_dataset(content=make_rows(1203, 3, 4, seed=77))
-    assert_refused(run(EVAL, f"--dataset_path={other}", *TINY, cwd=trained.parent), "was trained on other data than")
+    with pytest.raises(UserError, match="was trained on other data than"):
+        eval_script.main([f"--dataset_path={other}", *TINY])
 
 
 def test_a_folder_that_cannot_be_written_is_named(run, dataset, tmp_path):

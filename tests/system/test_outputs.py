@@ -11,8 +11,14 @@ import time
 import numpy as np
 import pytest
 
+import eval as eval_script
+import export
+import preprocess
+import train
+from src.common.errors import UserError
 from tests.conftest import ROOT, make_rows
 from tests.processes import assert_refused
+from tests.training import run_train
 
 TRAIN = ("--batch_size=100", "--embedding_size=2", "--hidden_sizes=4", "--device_target=CPU", "--train_epochs=1",
          "--log_every=1")  # fmt: skip
@@ -28,13 +34,12 @@ def files_in(folder):
 
 
 @pytest.fixture(scope="module")
-def work(dataset, run, tmp_path_factory):
+def work(dataset, tmp_path_factory, cpu):
     """A folder in which a training was told to write to folders that were missing."""
     work = tmp_path_factory.mktemp("outputs")
     flags = ("--ckpt_path=a/b/checkpoint", "--loss_file_name=c/d/loss.log", "--eval_file_name=e/f/auc.log",
              "--report_path=g/h/report.html", "--tensorboard_dir=i/j")  # fmt: skip
-    finished = run(ROOT / "train.py", f"--dataset_path={dataset}", *TRAIN, *flags, cwd=work)
-    assert finished.returncode == 0, finished.stderr
+    run_train(work, f"--dataset_path={dataset}", *TRAIN, *flags)
     return work
 
 
@@ -48,16 +53,12 @@ def test_training_makes_the_folders_of_all_its_outputs(work):
     assert len(files) == 10
 
 
-@pytest.mark.slow
-def test_evaluation_and_export_make_theirs(work, dataset, run):
+def test_evaluation_and_export_make_theirs(work, dataset, monkeypatch):
+    monkeypatch.chdir(work)
     flags = (f"--dataset_path={dataset}", "--batch_size=100", "--device_target=CPU")
-    evaluated = run(
-        ROOT / "eval.py", *flags, "--checkpoint_path=a/b/checkpoint", "--eval_file_name=k/auc.log",
-        "--report_path=l/m/report.html", cwd=work,
-    )  # fmt: skip
-    assert evaluated.returncode == 0, evaluated.stderr
-    exported = run(ROOT / "export.py", *flags, "--ckpt_file=a/b/checkpoint", "--file_name=n/o/deepfm", cwd=work)
-    assert exported.returncode == 0, exported.stderr
+    outputs = ("--eval_file_name=k/auc.log", "--report_path=l/m/report.html")
+    eval_script.main([*flags, "--checkpoint_path=a/b/checkpoint", *outputs])
+    export.main([*flags, "--ckpt_file=a/b/checkpoint", "--file_name=n/o/deepfm"])
     for name in ("k/auc.log", "l/m/report.html", "n/o/deepfm.mindir"):
         assert (work / name).is_file()
 
@@ -65,24 +66,29 @@ def test_evaluation_and_export_make_theirs(work, dataset, run):
 @pytest.mark.parametrize(
     ("script", "flag"),
     [
-        ("train.py", "tensorboard_dir"),
-        pytest.param("train.py", "loss_file_name", marks=pytest.mark.slow),
-        pytest.param("train.py", "eval_file_name", marks=pytest.mark.slow),
-        pytest.param("train.py", "report_path", marks=pytest.mark.slow),
-        pytest.param("eval.py", "report_path", marks=pytest.mark.slow),
-        pytest.param("eval.py", "eval_file_name", marks=pytest.mark.slow),
-        pytest.param("export.py", "file_name", marks=pytest.mark.slow),
-        ("preprocess.py", "result_path"),
+        (train, "tensorboard_dir"),
+        (train, "loss_file_name"),
+        (train, "eval_file_name"),
+        (train, "report_path"),
+        (eval_script, "report_path"),
+        (eval_script, "eval_file_name"),
+        (export, "file_name"),
+        (preprocess, "result_path"),
     ],
+    ids=lambda each: getattr(each, "__name__", each),
 )
-def test_an_output_that_cannot_be_written_is_named_before_the_work(work, dataset, run, tmp_path, script, flag):
+def test_an_output_that_cannot_be_written_is_named_before_the_work(
+    work, dataset, tmp_path, monkeypatch, capsys, script, flag
+):
     (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
     checkpoint = work / "a/b/checkpoint"
-    inputs = [] if script == "train.py" else [f"--checkpoint_path={checkpoint}", f"--ckpt_file={checkpoint}"]
-    finished = run(ROOT / script, f"--dataset_path={dataset}", *TRAIN, *inputs, f"--{flag}=file/x", cwd=tmp_path)
-    assert_refused(finished, f"--{flag}=file/x", "cannot be written: ", "file: is a file, a folder is wanted")
+    inputs = [] if script is train else [f"--checkpoint_path={checkpoint}", f"--ckpt_file={checkpoint}"]
+    pattern = f"^--{flag}=file/x.* cannot be written: .*file: is a file, a folder is wanted"
+    with pytest.raises(UserError, match=pattern):
+        script.main([f"--dataset_path={dataset}", *TRAIN, *inputs, f"--{flag}=file/x"])
     assert sorted(files_in(tmp_path)) == ["file"]
-    assert "epoch" not in finished.stdout + finished.stderr
+    assert "epoch" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -178,18 +184,16 @@ def test_preprocessing_writes_the_same_files_whatever_the_streams_are(dataset, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by_script", [False, True])
-def test_training_writes_the_same_files_whatever_the_streams_are(dataset, tmp_path, by_script):
-    flags = (f"--dataset_path={dataset}", *TRAIN, "--report_path=none")
-    if by_script:
-        script = ROOT / "scripts" / "run_standalone_train.sh"
-        command = ("env", "WAIT=1", "bash", script, "0", "CPU", dataset, *TRAIN, "--report_path=none")
-    else:
-        command = (sys.executable, ROOT / "train.py", *flags)
-    assert run_with("", tmp_path / "plain", sys.executable, ROOT / "train.py", *flags) == 0
+def test_training_writes_the_same_files_whatever_the_streams_are(dataset, tmp_path):
+    command = (sys.executable, ROOT / "train.py", f"--dataset_path={dataset}", *TRAIN, "--report_path=none")
+    assert run_with("", tmp_path / "plain", *command) == 0
     expected = without_times(tmp_path / "plain")
-    for number, streams in enumerate(STREAMS):
-        assert run_with(streams, tmp_path / str(number), *command) == 0, streams
+    script = ROOT / "scripts" / "run_standalone_train.sh"  # which redirects the streams of train.py to a file
+    by_script = ("env", "WAIT=1", "bash", script, "0", "CPU", dataset, *TRAIN, "--report_path=none")
+    for number, (streams, started) in enumerate(
+        [*((streams, command) for streams in STREAMS), (STREAMS[2], by_script), (STREAMS[-1], by_script)]
+    ):
+        assert run_with(streams, tmp_path / str(number), *started) == 0, streams
         assert without_times(tmp_path / str(number)) == expected, streams
 
 

@@ -7,13 +7,17 @@ import re
 
 import pytest
 
+import eval as eval_script
+import train as train_script
+from src.common.errors import UserError
 from src.criteo_like import write_rows
 from src.dataset_meta import DatasetMeta
+from tests.checkpoints import save_random_checkpoint
 from tests.conftest import ROOT
 from tests.records import read_rows
 
-QUICKSTART = f"--config_path={ROOT / 'config' / 'quickstart.yaml'}"
 SMALL = ("--batch_size=500", "--embedding_size=4", "--hidden_sizes=16,8", "--device_target=CPU", "--log_every=5")
+NO_REPORT = "--report_path=none"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,8 @@ def test_train_writes_what_the_model_zoos_users_expect(small, run):
 def test_the_same_seed_gives_the_same_losses_and_another_seed_others(small, run):
     texts = []
     for name, seed in (("first", 7), ("second", 7), ("third", 8)):
-        folder, _ = train(run, small, name, "--train_epochs=3", f"--seed={seed}", "--log_every=1", *SMALL[:-1])
+        flags = ("--train_epochs=3", f"--seed={seed}", "--log_every=1", *SMALL[:-1], NO_REPORT)
+        folder, _ = train(run, small, name, *flags)
         texts.append([line.split(" ", 2)[2] for line in (folder / "loss.log").read_text().splitlines()])
     assert len(texts[0]) == 27
     assert texts[0] == texts[1]
@@ -110,23 +115,23 @@ def test_without_a_validation_set_it_trains_and_says_so(small, run, tmp_path):
     assert "test AUC: 0." in (tmp_path / "auc.log").read_text()
 
 
-def test_eval_scores_every_row_of_the_test_split(small, run):
-    folder, _ = train(run, small, "scored", "--train_epochs=1", *SMALL)
-    rows = DatasetMeta.load(small / "data" / "mindrecord").splits["test"].rows
+def test_eval_scores_every_row_of_the_test_split(small, tmp_path, monkeypatch, capsys, cpu):
+    data = DatasetMeta.load(small / "data" / "mindrecord")
+    save_random_checkpoint(tmp_path / "checkpoint", data)
+    monkeypatch.chdir(tmp_path)
+    flags = (f"--dataset_path={data.path}", "--checkpoint_path=checkpoint", "--device_target=CPU")
     results = []
     for batch_size in (100, 700):
-        finished = run(
-            ROOT / "eval.py", f"--dataset_path={small / 'data' / 'mindrecord'}", "--device_target=CPU",
-            "--checkpoint_path=./checkpoint/deepfm-1_9.ckpt", f"--batch_size={batch_size}", cwd=folder,
-        )  # fmt: skip
-        assert re.search(rf"^test         {rows} rows, \d+ clicks, [\d.]+ s$", finished.stdout, re.M)
-        assert max(map(len, finished.stdout.splitlines()[:-1])) <= 80
-        result = ast.literal_eval(finished.stdout.splitlines()[-1])["result"]
+        eval_script.main([*flags, f"--batch_size={batch_size}"])
+        printed = capsys.readouterr().out
+        assert re.search(rf"^test         {data.splits['test'].rows} rows, \d+ clicks, [\d.]+ s$", printed, re.M)
+        assert max(map(len, printed.splitlines()[:-1])) <= 80
+        result = ast.literal_eval(printed.splitlines()[-1])["result"]
         assert result.keys() == {"AUC", "AUC_interval", "log_loss", "normalised_entropy", "calibration",
                                  "calibration_error", "eval_time"}  # fmt: skip
         assert result["AUC_interval"][0] < result["AUC"] < result["AUC_interval"][1]
         results.append(result)
-    report = (folder / "report.html").read_text()
+    report = (tmp_path / "report.html").read_text()
     assert "DeepFM on the test split" in report
     assert f"<strong>{results[1]['AUC']:.4f}</strong>" in report
     assert results[0]["AUC"] == pytest.approx(results[1]["AUC"], abs=1e-6)
@@ -135,7 +140,7 @@ def test_eval_scores_every_row_of_the_test_split(small, run):
 
 @pytest.mark.slow
 def test_eval_by_field_scores_the_rows_of_each_value(small, run):
-    folder, _ = train(run, small, "by_field", "--train_epochs=1", *SMALL)
+    folder, _ = train(run, small, "by_field", "--train_epochs=1", *SMALL, NO_REPORT)
     data = small / "data" / "mindrecord"
     finished = run(ROOT / "eval.py", f"--dataset_path={data}", "--by_field=C9", *SMALL, cwd=folder)
     assert finished.returncode == 0, finished.stderr
@@ -156,14 +161,10 @@ def test_eval_by_field_scores_the_rows_of_each_value(small, run):
     assert "error: --by_field=C99: the sparse fields of these data are I1, I2" in refused.stderr
 
 
-def test_a_rate_that_is_far_too_high_stops_with_a_clear_error(small, run, tmp_path):
-    finished = run(
-        ROOT / "train.py", f"--dataset_path={small / 'data' / 'mindrecord'}", "--learning_rate=1e30", "--log_every=1",
-        *SMALL[:-1], cwd=tmp_path,
-    )  # fmt: skip
-    assert finished.returncode == 2
-    assert re.search(
-        r"^error: the loss is (nan|inf) at epoch 1 step \d+; earlier checkpoints are kept", finished.stderr, re.M
-    )
+def test_a_rate_that_is_far_too_high_stops_with_a_clear_error(small, tmp_path, monkeypatch, cpu):
+    monkeypatch.chdir(tmp_path)
+    flags = (f"--dataset_path={small / 'data' / 'mindrecord'}", "--learning_rate=1e30", "--log_every=1", *SMALL[:-1])
+    with pytest.raises(UserError, match=r"^the loss is (nan|inf) at epoch 1 step \d+; earlier checkpoints are kept"):
+        train_script.main(flags)
     files = {path.name for path in (tmp_path / "checkpoint").iterdir()}
     assert files == {"probe_rows.npz", "raw_rows.json", "vocabulary.tsv"}

@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 from tests.documents import code_blocks
 from tests.processes import assert_refused, restore_signals
 from tests.raw_data import archive_of
+from tests.training import run_train
 
 SMALL = ("--embedding_size=4", "--hidden_sizes=16,8", "--batch_size=100", "--learning_rate=0.005", "--train_epochs=2")
 TOLERANCE = 1e-6
@@ -49,12 +50,13 @@ NOT_NEEDED = "sklearn,scipy,pandas,matplotlib,onnx,fsspec"
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory, run):
+def trained(data, tmp_path_factory, run, cpu):
     """A folder with the checkpoints of a short training, eval.py's predictions of the test rows, and the package."""
     work = tmp_path_factory.mktemp("trained")
+    run_train(work, f"--dataset_path={data}", "--ckpt_path=checkpoint", "--report_path=none", *SMALL)
+    evaluation = ("--predictions_path=test.csv", "--fit_calibration=True", "--report_path=none")
     for script, *flags in (
-        ("train.py", "--ckpt_path=checkpoint", *SMALL),
-        ("eval.py", "--checkpoint_path=checkpoint", "--predictions_path=test.csv", "--fit_calibration=True"),
+        ("eval.py", "--checkpoint_path=checkpoint", *evaluation),
         ("export.py", "--ckpt_file=checkpoint", "--file_format=PACKAGE", "--file_name=model"),
     ):
         finished = run(ROOT / script, f"--dataset_path={data}", *flags, cwd=work)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.processes import assert_refused
+from tests.training import run_train
 
 KILLS = 5
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
@@ -27,6 +28,11 @@ STEPS = 4 * 24
 
 def command(data, *flags):
     return [sys.executable, str(ROOT / "train.py"), f"--dataset_path={data}", *FLAGS, *flags]
+
+
+def run_here(data, folder, *flags):
+    """Train in this process."""
+    run_train(folder, f"--dataset_path={data}", *FLAGS, *flags)
 
 
 def outcome(folder):
@@ -42,10 +48,10 @@ def outcome(folder):
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory, data):
+def finished_run(tmp_path_factory, data, cpu):
     """Return the folder of a run that nothing stopped."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run(command(data), cwd=folder, check=True, capture_output=True)
+    run_here(data, folder)
     return folder
 
 
@@ -138,20 +144,18 @@ def test_resume_takes_the_checkpoint_before_a_damaged_one_and_says_so(undisturbe
 
 def test_resume_of_a_finished_run_changes_nothing(finished_run, undisturbed, data, tmp_path):
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
-    resume(data, tmp_path)
+    run_here(data, tmp_path, "--resume=True")
     assert outcome(tmp_path) == undisturbed
 
 
-def test_resume_with_more_epochs_adds_them(finished_run, data, tmp_path):
+def test_resume_with_more_epochs_adds_them(finished_run, data, tmp_path, capsys):
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
-    finished = subprocess.run(
-        command(data, "--resume=True", "--train_epochs=5", "--learning_rate=0.02"), cwd=tmp_path, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
-    assert "note: --learning_rate=0.02 from here on; it was 0.01" in finished.stdout
+    run_here(data, tmp_path, "--resume=True", "--train_epochs=5", "--learning_rate=0.02")
+    assert "note: --learning_rate=0.02 from here on; it was 0.01" in capsys.readouterr().out
     assert (tmp_path / "loss.log").read_text().count(" epoch: 5 ") == 24
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_a_checkpoint_of_another_and_is_resumed_ends_as_that_one(
     finished_run, undisturbed, data, tmp_path
 ):
@@ -274,9 +278,9 @@ FIRST, LAST = 6, 15  # from the line of step 12, over its checkpoint and its val
 
 
 @pytest.fixture(scope="module")
-def short_run(tmp_path_factory, data):
+def short_run(tmp_path_factory, data, cpu):
     folder = tmp_path_factory.mktemp("short")
-    subprocess.run(command(data, *SHORT), cwd=folder, check=True, capture_output=True)
+    run_here(data, folder, *SHORT)
     return outcome(folder)
 
 
@@ -294,10 +298,7 @@ def test_killed_before_any_write_resume_ends_as_the_undisturbed_run(short_run, d
     flag = "--resume=True" if is_saved else "--overwrite=True"
     if not is_saved:
         (tmp_path / "loss.log").unlink(missing_ok=True)
-    finished = subprocess.run(
-        command(data, *SHORT, flag), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_here(data, tmp_path, *SHORT, flag)
     assert outcome(tmp_path) == short_run
     assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir() if path.suffix != ".ckpt") == [
         "model.json", "probe_rows.npz", "raw_rows.json", "run.json", "vocabulary.tsv",

@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 from src.package import load_model
 from tests.conftest import ROOT, make_rows
 from tests.documents import code_blocks
+from tests.repository import copy_repository
 from tests.serving import Server, serving_python
 
 TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -21,10 +21,7 @@ TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 def clone(packages, tmp_path_factory):
     """The files of the repository, without its environments, and a model package."""
     folder = tmp_path_factory.mktemp("clone")
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+    copy_repository(folder)
     (folder / "model").symlink_to(packages[0])
     return folder
 
@@ -62,7 +59,7 @@ def assert_printed_as_documented(server, folder):
     assert found == shown
 
 
-@pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
+@pytest.mark.parametrize("name", ["README.md", pytest.param("README_CN.md", marks=pytest.mark.slow)])
 def test_the_four_commands_of_the_readme_lead_to_a_served_prediction(name, packages, tmp_path):
     """Its second command makes the environment, as that of docs/serving.md does; here it is there already."""
     text = (ROOT / name).read_text(encoding="utf-8")

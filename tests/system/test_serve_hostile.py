@@ -14,7 +14,8 @@ import grpc
 import pytest
 
 from tests.hostile import CONNECTIONS, GOOD_ROW, LABORIOUS, hostile_request, valid_request
-from tests.serving import INFER, GrpcClient, Server, tensor
+from tests.inference_requests import tensor
+from tests.serving import INFER, GrpcClient, Server
 
 MEMORY_GROWTH_BYTES = 500e6
 HEALTH_SECONDS = 5  # a server that is not blocked needs milliseconds, also on a busy machine
@@ -113,8 +114,8 @@ def answer_to(server, content):
     return answer
 
 
-def test_hostile_messages_of_grpc_are_the_clients_mistakes(server, tmp_path):
-    client, dice = GrpcClient(server, tmp_path), random.Random(1)
+def test_hostile_messages_of_grpc_are_the_clients_mistakes(server):
+    client, dice = GrpcClient(server), random.Random(1)
     valid = client.message("ModelInfer", model_name="deepfm", inputs=[{"name": "rows"}]).SerializeToString()
     infer = client.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     found = collections.Counter()

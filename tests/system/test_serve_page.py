@@ -10,15 +10,8 @@ from playwright.sync_api import expect
 
 from src.package import load_model
 from tests.conftest import make_rows
-from tests.serving import Server
 
 GOOD_ROWS = [line.partition("\t")[2] for line in make_rows(3, 3, 4, seed=4).split("\n")]
-
-
-@pytest.fixture(scope="module")
-def server(packages, tmp_path_factory):
-    with Server(packages[0], tmp_path_factory.mktemp("server") / "log") as running:
-        yield running
 
 
 @pytest.fixture

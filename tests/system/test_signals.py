@@ -30,6 +30,7 @@ HINTS = {
     "src/preprocess_data.py": "; run the same command again to resume",
 }
 SECONDS_TO_END = 10  # it takes less than one on an idle machine
+STOPS = 6  # of each script
 
 
 def start(script, data, cwd, *flags):
@@ -99,9 +100,10 @@ def test_a_script_stopped_at_random_moments_ends_in_one_line_and_runs_again(data
     began = time.monotonic()
     run_again(script, data, work)
     duration, dice = time.monotonic() - began, random.Random(script)
-    for _ in range(12):
+    for part in range(STOPS):  # one in each of as many equal parts of the run, so that the moments are spread over it
+        moment = 0.3 + (duration - 0.3) * (part + dice.random()) / STOPS
         number = dice.choice([signal.SIGTERM, signal.SIGINT])
-        stop(script, data, work, dice.uniform(0.3, duration), number, *(["--train_epochs=50"] * (script == "train.py")))
+        stop(script, data, work, moment, number, *(["--train_epochs=50"] * (script == "train.py")))
     run_again(script, data, work)
 
 

@@ -106,6 +106,7 @@ def test_two_processes_with_a_rank_table_give_the_results_of_the_script_with_it(
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_waiting_rank_0_and_its_scheduler_in_one_line(start):
     first = start(0)
     assert read_until(first, r"waiting for \d of 2 processes at 127\.0\.0\.1")

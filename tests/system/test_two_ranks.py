@@ -22,7 +22,7 @@ from tests.processes import start_script
 
 FLAGS = ("--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=1", "--learning_rate=0.01", "--log_every=1",
          "--l2_coef=1e-3", "--clip_norm=1", "--eval_every_steps=7", "--lr_schedule=plateau", "--train_epochs=4",
-         "--keep_checkpoint_max=0")  # fmt: skip
+         "--keep_checkpoint_max=0", "--report_path=none")  # fmt: skip
 TRAIN_ROWS = 12 * 400
 STEPS = 4 * 12
 
@@ -112,6 +112,7 @@ def history_of(folder):
     return json.loads((folder / "checkpoint" / "run.json").read_text())["history"]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     assert stopped.status == 143
     assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in stopped.errors

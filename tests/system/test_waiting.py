@@ -78,6 +78,7 @@ def test_a_worker_ends_at_once_when_its_scheduler_dies(data, tmp_path):
     scheduler.communicate()
 
 
+@pytest.mark.slow
 def test_a_script_that_waits_for_another_node_announces_it_and_a_signal_ends_it_in_one_line(data, tmp_path):
     cluster = {"NODE_NUM": "2", "NODE_RANK": "0", "MASTER_PORT": str(find_free_port()), "DEVICE_TARGET": "CPU"}
     process = start_script("run_distribute_train.sh", 1, data, *FLAGS, cwd=tmp_path, **cluster)

@@ -34,18 +34,18 @@ def example(tmp_path, monkeypatch):
     sys.modules.pop("my_callbacks", None)
 
 
-def test_the_command_trains_with_the_callbacks_of_the_example(example, dataset, tmp_path, run):
+def test_the_command_trains_with_the_callbacks_of_the_example(example, dataset, tmp_path, capsys):
     command = shlex.split(block("bash"))
     assert command[:2] == ["python", "train.py"]
     small = ("--batch_size=50", "--embedding_size=2", "--hidden_sizes=3", "--device_target=CPU", "--report_path=none",
              "--train_epochs=2", "--log_every=1")  # fmt: skip
     flags = [flag.replace("./data/mindrecord", str(dataset)) for flag in command[2:]]
-    finished = run(ROOT / "train.py", *flags, *small, cwd=tmp_path)
-    assert finished.returncode == 0, finished.stderr
+    train.main([*flags, *small])
+    printed = capsys.readouterr().out
     losses = [float(line.rsplit(" ", 1)[1]) for line in lines_of(tmp_path / "loss.log")]
     for epoch, part in ((1, losses[:20]), (2, losses[20:])):
-        printed = re.search(rf"^epoch {epoch}: mean loss (.*)$", finished.stdout, re.MULTILINE)
-        assert float(printed[1]) == pytest.approx(sum(part) / 20, abs=6e-5)
+        found = re.search(rf"^epoch {epoch}: mean loss (.*)$", printed, re.MULTILINE)
+        assert float(found[1]) == pytest.approx(sum(part) / 20, abs=6e-5)
 
 
 class StopAt(Callback):

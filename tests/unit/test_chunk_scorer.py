@@ -8,21 +8,18 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.dataset_meta import DatasetMeta
 from src.package import load_model
 from src.preprocessing.raw_file import RawChunk
 from src.scoring.chunk_scorer import ChunkScorer, NumberedChunk
 from src.scoring.options import OnBadRow, ScoringOptions
 from tests.conftest import make_rows
-from tests.packages import write_random_package
 
 ROWS = make_rows(60, 3, 4, seed=6)
 
 
 @pytest.fixture(scope="module")
-def model(dataset, tmp_path_factory, cpu):
-    folder = tmp_path_factory.mktemp("package") / "model"
-    return load_model(write_random_package(folder, DatasetMeta.load(dataset)).path, threads=1)
+def model(packages):
+    return load_model(packages[0], threads=1)
 
 
 def score(model, text, first_line=0, has_label=True, **options):

@@ -20,7 +20,7 @@ from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, compute_metrics, roc_auc
 from src.evaluation.recalibration import Method, Recalibration
 from src.evaluation.record import EvaluationRecord
-from tests.plain_deepfm import PlainDeepFM
+from tests import oracles
 from tests.records import read_rows
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -46,17 +46,12 @@ def test_every_row_is_predicted_in_the_order_of_the_records(data, dataset, batch
         between_batches=lambda: batches_done.append(network.training),
     )  # fmt: skip
     sparse_ids, dense_values, expected = read_rows(dataset, "test")
-    logits = PlainDeepFM(network, 1)(ms_tensor(sparse_ids), ms_tensor(dense_values)).asnumpy().ravel()
+    weights = {name: parameter.asnumpy().astype(np.float64) for name, parameter in network.parameters_dict().items()}
+    logits = np.array([oracles.deepfm_logit(weights, *row, 1) for row in zip(sparse_ids, dense_values)])
     np.testing.assert_array_equal(labels, expected)
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     assert batches_done == [False] * -(-len(labels) // batch_size)  # without dropout
     assert network.training  # as before
-
-
-def ms_tensor(array):
-    import mindspore as ms
-
-    return ms.Tensor(np.array(array))
 
 
 def test_an_evaluation_has_the_metrics_of_its_predictions_and_a_line_for_the_log(data):

@@ -2,38 +2,24 @@
 """The parts of a logit against the plain formula in float64, and against the probabilities of the model."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
 
-from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.evaluation.recalibration import Recalibration
 from src.package import load_model
 from src.package.explanation import Explainer, field_names
 from src.package.raw_encoding import RawEncoding
 from tests.networks import make_network
 from tests.numpy_deepfm import NumpyDeepFM
-from tests.packages import golden_lines, write_random_package
+from tests.packages import RECALIBRATION, checkpoint_of, golden_lines
 
 TOLERANCE = 1e-5  # of float32, for random weights and golden rows, which are larger than trained ones and usual rows
-RECALIBRATION = Recalibration("isotonic", (-2.0, -1.0, 1.0), (-3.0, -0.5, 0.5))
 
 
 @pytest.fixture(scope="module")
 def data(dataset):
     return DatasetMeta.load(dataset)
-
-
-@pytest.fixture(scope="module")
-def folders(data, tmp_path_factory, cpu):
-    """Packages of the same network without and with a recalibration."""
-    folder = tmp_path_factory.mktemp("packages")
-    return [
-        write_random_package(folder / str(number), data, recalibration).path
-        for number, recalibration in enumerate([None, RECALIBRATION])
-    ]
 
 
 def explainer_of(dense_count, sparse_count, hidden_sizes):
@@ -97,9 +83,9 @@ def test_a_network_without_hidden_layers_has_no_mlp(cpu):
     np.testing.assert_allclose(explanation.logits, expected, rtol=0, atol=1e-12)
 
 
-def test_the_parts_of_a_package_sum_to_the_logit_of_its_probability(folders, data):
+def test_the_parts_of_a_package_sum_to_the_logit_of_its_probability(packages, data):
     lines = golden_lines(data)
-    for folder in folders:
+    for folder in packages:
         model = load_model(folder)
         explanation = model.explain(lines)
         # Exactly, in the order of the columns, as they are printed.
@@ -109,8 +95,8 @@ def test_the_parts_of_a_package_sum_to_the_logit_of_its_probability(folders, dat
         np.testing.assert_allclose(explanation.probabilities, model.predict(lines), rtol=0, atol=TOLERANCE)
 
 
-def test_the_recalibration_is_the_shift_of_the_logit(folders, data):
-    plain, recalibrated = (load_model(folder).explain(golden_lines(data)) for folder in folders)
+def test_the_recalibration_is_the_shift_of_the_logit(packages, data):
+    plain, recalibrated = (load_model(folder).explain(golden_lines(data)) for folder in packages)
     assert not plain.recalibration.any()
     np.testing.assert_allclose(
         plain.logits + recalibrated.recalibration, RECALIBRATION.map_logits(plain.logits), rtol=0, atol=1e-12
@@ -118,16 +104,16 @@ def test_the_recalibration_is_the_shift_of_the_logit(folders, data):
     assert np.array_equal(plain.mlp, recalibrated.mlp)
 
 
-def test_a_checkpoint_explains_as_its_package_does(folders, data):
-    checkpoint = folders[0].with_name("0-checkpoint")
+def test_a_checkpoint_explains_as_its_package_does(packages, data):
+    checkpoint = checkpoint_of(packages[0])
     RawEncoding.of_dataset(data).save(checkpoint)
     lines = golden_lines(data)
-    found, expected = (load_model(path).explain(lines).to_frame() for path in (checkpoint, folders[0]))
+    found, expected = (load_model(path).explain(lines).to_frame() for path in (checkpoint, packages[0]))
     assert found.equals(expected)
 
 
-def test_the_batches_make_no_difference(folders, data):
-    model, lines = load_model(folders[0]), golden_lines(data) * 6
+def test_the_batches_make_no_difference(packages, data):
+    model, lines = load_model(packages[0]), golden_lines(data) * 6
     complete = model.explain(lines).to_frame()
     assert complete.height == 600
     halves = [model.explain(lines[:250]).to_frame(), model.explain(lines[250:]).to_frame()]
@@ -140,23 +126,10 @@ def test_the_batches_make_no_difference(folders, data):
     assert model.explain([]).to_frame().schema == complete.schema
 
 
-def test_fields_with_a_dense_value_and_a_bucket_have_two_names(folders, data):
-    names = field_names(load_model(folders[0]).encoding.identity)
+def test_fields_with_a_dense_value_and_a_bucket_have_two_names(packages, data):
+    names = field_names(load_model(packages[0]).encoding.identity)
     assert names == ("I1", "I2", "I3", "I1 bucket", "I2 bucket", "I3 bucket", "C1", "C2", "C3", "C4")
-    columns = load_model(folders[0]).explain(golden_lines(data)[:1]).to_frame().columns
+    columns = load_model(packages[0]).explain(golden_lines(data)[:1]).to_frame().columns
     assert columns[:2] == ["bias", "first_order_I1"]
     assert columns[11:13] == ["pair_1", "pair_1_value"]
     assert columns[-4:] == ["other_pairs", "mlp", "recalibration", "logit"]
-
-
-def test_parameters_that_are_not_in_their_file_are_refused(folders, tmp_path):
-    path = folders[0] / "package.json"
-    original = path.read_text()
-    content = json.loads(original)
-    content["parameters"]["embedding"]["offset"] = 10**9
-    path.write_text(json.dumps(content))
-    try:
-        with pytest.raises(UserError, match=r"package\.json is damaged: the parameter embedding ends behind"):
-            load_model(folders[0])
-    finally:
-        path.write_text(original)

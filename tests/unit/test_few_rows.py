@@ -38,10 +38,8 @@ LINES = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def model(dataset, tmp_path_factory, cpu):
-    return load_model(
-        write_random_package(tmp_path_factory.mktemp("package") / "model", DatasetMeta.load(dataset)).path
-    )
+def model(packages):
+    return load_model(packages[0])
 
 
 def predict(model, lines):

@@ -103,7 +103,7 @@ def test_the_auc_stays(shape, fitter):
 
 
 def test_calibrated_probabilities_stay_as_they_are():
-    # Each fitted map adds its own noise, here more than it mends; the seed is one of the many where both do.
+    # Each fitted map adds its own noise, here more error than it removes; the seed is one of the many where both do.
     fit = fit_recalibration(*planted(8, lambda logits: logits))
     assert fit.losses["none"] == min(fit.losses.values())
     assert fit.recalibration is None

@@ -41,12 +41,17 @@ def test_a_step_moves_the_weights_by_the_rate_that_was_set_for_it():
         assert (bias.asnumpy().item() != before) is (rate > 0)
 
 
+@pytest.fixture(scope="module")
+def single_steps(cpu):
+    """The TrainStep of steps that are no blocks, and the rates and losses that it has had."""
+    train_step, batch = train_step_of(1, ema_decay=0.9)
+    return train_step, run(train_step, batch, RATES, 1)
+
+
 @pytest.mark.parametrize("block_size", [2, 4, 8])
-def test_the_graph_picks_the_rate_of_each_step_of_a_block(block_size, tmp_path):
-    expected_step, batch = train_step_of(1, ema_decay=0.9)
-    expected = run(expected_step, batch, RATES, 1)
+def test_the_graph_picks_the_rate_of_each_step_of_a_block(single_steps, block_size):
+    expected_step, expected = single_steps
     assert expected[0] == [np.float32(rate) for rate in RATES]
-    ms.save_checkpoint(expected_step, str(tmp_path / "one.ckpt"))
     train_step, batch = train_step_of(block_size, ema_decay=0.9)
     assert run(train_step, batch, RATES, block_size) == expected
     own = {name: each for name, each in train_step.parameters_dict().items() if not name.startswith(UNSAVED_PREFIX)}

@@ -168,7 +168,7 @@ def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, 
         assert bad_lines.describe(line_count, [0, 1], schema.negative_label).isprintable()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     lines=st.lists(LINES.map(lambda line: line.partition(b"\t")[2] or line), min_size=1, max_size=12),
     dense_dim=st.sampled_from([2, 4, 0]),
@@ -190,7 +190,7 @@ def cells_of(frame, schema):
     return [values_of(frame[name], missing=None) for name in (*schema.integer_names, *schema.category_names)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lines=st.lists(CODE_LINES, min_size=1, max_size=6).map(lambda lines: [b"\t".join(line) for line in lines]))
 def test_codes_are_read_as_they_are_written(tmp_path_factory, lines):
     content = b"\n".join(lines) + b"\n"

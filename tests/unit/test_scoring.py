@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.dataset_meta import DatasetMeta
 from src.evaluation.metrics import compute_metrics
 from src.package import load_model
 from src.scoring import row_source
@@ -16,16 +15,14 @@ from src.scoring.output_file import open_output
 from src.scoring.row_source import RowSource
 from src.scoring.scoring import score_rows
 from tests.conftest import make_rows
-from tests.packages import write_random_package
 
 OPTIONS = ScoringOptions("", "", "", keep_columns="C1")
 BAD_LINES = (150, 700, 1201)
 
 
 @pytest.fixture(scope="module")
-def model(dataset, tmp_path_factory, cpu):
-    folder = tmp_path_factory.mktemp("package") / "model"
-    return load_model(write_random_package(folder, DatasetMeta.load(dataset)).path, threads=1)
+def model(packages):
+    return load_model(packages[0], threads=1)
 
 
 @pytest.fixture

@@ -51,10 +51,10 @@ def download(store, bucket, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "rule",
     [
-        for_a_while("500 InternalError", 20),
-        for_a_while("503 SlowDown", 20),
+        for_a_while("500 InternalError", 13),  # the listing and each of the twelve files
+        for_a_while("503 SlowDown", 13),
         for_a_while("drop", 5, "GET", "part/7"),
-        for_a_while("drop", 30, "GET"),
+        for_a_while("drop", 13, "GET"),
     ],
     ids=["500", "503", "one object dropped", "all dropped"],
 )
