@@ -95,13 +95,11 @@ class OutputFile:
         self._path, self._file = path, file
         self._identity = None if identity is None else {"format_version": FORMAT_VERSION, **identity}
         self._journal = journal_path(path)
-        size, found = self._size(), Journal.read(self._journal)
-        if found is None and size:
+        found = Journal.read(self._journal)
+        if found is None and self._size():
             partial = partial_path(path)
             raise UserError(f"{partial} is no file of predict.py; move it or choose another --output_path")
-        is_of_this = found is not None and found.identity is not None and found.identity == self._identity
-        self._resumed = found if found is not None and is_of_this and 0 < found.bytes <= size else None
-        self._is_resumable = self._resumed is not None
+        self._resumed = found if self._resumes(found) else None
 
     @property
     def earlier(self) -> Arrays | None:
@@ -120,7 +118,6 @@ class OutputFile:
         if self._identity is not None:
             os.fsync(self._file.fileno())
             self._write_journal(arrays)
-            self._is_resumable = True
 
     def commit(self) -> None:
         """Give the complete file its name, and remove the journal."""
@@ -129,7 +126,7 @@ class OutputFile:
 
     def discard_unless_resumable(self) -> str | None:
         """Return how a later run resumes; None if it cannot: then all files are removed."""
-        if self._is_resumable:
+        if self._resumes(Journal.read(self._journal)):  # as it is on the disk: this may run in the midst of save()
             return RESUME_HINT
         self.discard()
         return None
@@ -138,6 +135,15 @@ class OutputFile:
         """Remove all files."""
         for path in (partial_path(self._path), self._journal):
             path.unlink(missing_ok=True)
+
+    def _resumes(self, journal):
+        """Tell whether a run with this identity resumes a journal; None never."""
+        return (
+            journal is not None
+            and journal.identity is not None
+            and journal.identity == self._identity
+            and 0 < journal.bytes <= self._size()
+        )
 
     def _size(self):
         return os.fstat(self._file.fileno()).st_size

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The output appears complete or not at all, and what was saved of it is resumed, to the byte."""
 
+import contextlib
 import errno
 import io
 import os
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
+from src.common.files import replaced
+from src.scoring import output_file
 from src.scoring.output_file import open_output
 
 IDENTITY = {"rows": 1}
@@ -150,6 +153,23 @@ def test_after_a_mistake_or_without_anything_to_resume_nothing_is_left(path):
     assert "kept" not in str(interrupt(path, identity=None))
     assert names(path) == NAMES[:1]
     assert path.read_bytes() == b"earlier\n"
+
+
+def test_a_signal_right_after_the_first_journal_was_saved_keeps_it(path, monkeypatch):
+    hints = []
+
+    @contextlib.contextmanager
+    def replaced_before_a_signal(journal):
+        with replaced(journal) as partial:
+            yield partial
+        hints.append(output.discard_unless_resumable())
+
+    with open_output(str(path), IDENTITY) as output:
+        output.write(b"a\n")
+        monkeypatch.setattr(output_file, "replaced", replaced_before_a_signal)
+        output.save({})
+        assert hints == ["run the same command again to resume"]
+        assert names(path) == NAMES[1:]
 
 
 def test_a_second_run_at_the_same_time_is_refused(path):
