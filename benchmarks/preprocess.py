@@ -32,13 +32,12 @@ from src.common.dense_encoding import DenseEncoding
 from src.config import load_config
 from src.criteo_like import write_rows
 from src.preprocessing.encoder import FeatureEncoder
-from src.preprocessing.pipeline import count_columns
-from src.preprocessing.reading import read_rows
 from src.preprocessing.record_writer import SplitWriter
 from src.preprocessing.schema import FieldSchema
-from src.preprocessing.sizes import bucket_bits, chunk_bytes
+from src.preprocessing.sizes import bucket_bits
 from src.preprocessing.spill import Spill
 from src.preprocessing.splits import KeySplits
+from src.preprocessing.stages import Job, SingleProcess
 from src.preprocessing.writing import encode_buckets
 
 
@@ -84,7 +83,12 @@ def seconds_of_stages(path: pathlib.Path) -> dict[str, float]:
     schema = FieldSchema(config.dense_dim, config.slot_dim)
     splits = KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        spill = Spill(pathlib.Path(folder, "spill"), {})
+        spill = pathlib.Path(folder, "spill")
+        job = Job(
+            path, schema, splits, spill, {}, config.max_bad_line_ratio, config.threshold, config.line_per_sample,
+            config.memory_limit,
+        )  # fmt: skip
+        stages = SingleProcess(job)
         seconds, start = {}, time.perf_counter()
 
         def lap(stage):
@@ -92,14 +96,14 @@ def seconds_of_stages(path: pathlib.Path) -> dict[str, float]:
             seconds[stage] = time.perf_counter() - start
             start = time.perf_counter()
 
-        rows = read_rows(path, schema, splits, spill, chunk_bytes(config.memory_limit))
+        rows = stages.read()
         lap("read")
-        counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
+        counts = stages.count(rows)
         encoding = DenseEncoding(config.dense_encoding)
         encoder = FeatureEncoder.fit(schema, counts, rows.count("train"), encoding, config.threshold)
         lap("count")
         bits = bucket_bits(path, rows.good_lines, config.memory_limit)
-        encoded = list(encode_buckets(spill.buckets(bits), encoder))
+        encoded = list(encode_buckets(Spill(spill, {}).buckets(bits), encoder))
         lap("encode")
         writer = SplitWriter(folder, "train", config.line_per_sample)
         for rows in encoded:

@@ -62,6 +62,8 @@ class Config:
     train_line_count: int = setting(Role.FREE, at_least=0)
     max_bad_line_ratio: float = setting(Role.FREE, at_least=0, at_most=1)
     memory_limit: float = setting(Role.FREE, more_than=0)
+    scheduler: str | None = setting(Role.FREE)
+    workers: int = setting(Role.FREE, at_least=0, at_most=1000)
     overwrite: bool = setting(Role.FREE)
 
     dataset_path: str = setting(Role.FREE)
@@ -191,6 +193,7 @@ def _load(argv, description):
     config = Config(**{**defaults, **given})
     _check_columns(config)
     _check_callbacks(config)
+    _check_workers(config)
     check_sink_size(config)
     return config
 
@@ -228,6 +231,14 @@ def _check_columns(config):
         raise ConfigError(
             f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "
             "sparse field: without categories there must be integers and --dense_encoding=bucket or log+bucket"
+        )
+
+
+def _check_workers(config):
+    if config.scheduler is not None and config.workers:
+        raise ConfigError(
+            f"--workers={config.workers} starts workers on this machine, --scheduler={config.scheduler} has its own; "
+            "leave out one of them"
         )
 
 

@@ -37,6 +37,11 @@ class SplitMeta:
     records: int
     files: tuple[ShardFile, ...]
 
+    def with_part(self, part: "SplitMeta") -> "SplitMeta":
+        """Return the sizes of a split that has the files of `part` after these."""
+        sums = {field.name: getattr(self, field.name) + getattr(part, field.name) for field in dataclasses.fields(self)}
+        return SplitMeta(**sums)
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetMeta:

@@ -19,21 +19,19 @@ from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
-from src.common.progress import Progress
 from src.config import AUTO, SETTINGS, Config, Role, keys_of
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
+from src.preprocessing.cluster.plan import holds_pieces
 from src.preprocessing.encoder import FeatureEncoder
-from src.preprocessing.field_report import FieldReport, IdCounter, describe_dataset, describe_estimate, report_fields
+from src.preprocessing.field_report import FieldReport, describe_dataset, describe_estimate, report_fields
 from src.preprocessing.raw_file import find_source, text_bytes
-from src.preprocessing.reading import RowSummary, read_rows
+from src.preprocessing.reading import RowSummary
 from src.preprocessing.result_folder import ResultFolder, identify
 from src.preprocessing.schema import FieldSchema
-from src.preprocessing.sizes import bucket_bits, chunk_bytes, count_batch
 from src.preprocessing.spill import Spill
 from src.preprocessing.splits import KeySplits
-from src.preprocessing.value_counts import ValueCounts, count_values
+from src.preprocessing.stages import Job, SingleProcess, Stages
 from src.preprocessing.vocabulary import check_ids
-from src.preprocessing.writing import write_splits
 
 SPILL_NAME = "spill"  # in the work folder
 # Settings that the parsed rows depend on, and all that the result does; the others only say where and how.
@@ -98,7 +96,8 @@ def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:
-        if not (folder.is_finished() or Spill.holds_chunks(folder.partial / SPILL_NAME)):
+        spill = folder.partial / SPILL_NAME
+        if not (folder.is_finished() or Spill.holds_chunks(spill) or holds_pieces(spill)):
             folder.discard()
             raise
         if isinstance(error, UserError):
@@ -119,36 +118,65 @@ def _discarded_if_refused(folder: ResultFolder) -> Iterator[None]:
 
 
 def _run_stages(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
-    schema = FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label)
-    splits = KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio)
+    job = _job(source, folder, config)
+    schema = job.schema
     field_count = config.slot_dim + 2 * config.dense_dim
     print(describe_estimate(source, text_bytes(source), field_count, config.memory_limit, folder.partial), flush=True)
-    spill = Spill(folder.partial / SPILL_NAME, {**folder.source, **result_settings(config, SPILL_SETTINGS)})
-    with _discarded_if_refused(folder):
-        rows = read_rows(source, schema, splits, spill, chunk_bytes(config.memory_limit), config.max_bad_line_ratio)
-        check_splits(source, rows.split_labels, config)
-    encoding = DenseEncoding(config.dense_encoding)
-    check_ids(rows.largest_id + 1, config.dense_dim if encoding.has_buckets else 0)
-    counts = count_columns(spill, schema, rows, config.threshold, config.memory_limit)
-    encoder = FeatureEncoder.fit(
-        schema,
-        counts,
-        rows.count("train"),
-        encoding,
-        config.threshold,
-        config.max_vocab_size,
-        first_id=rows.largest_id + 1,
-    )
-    check_training_fits(encoder, rows, config)
-    unfinished = folder.start()
-    encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
-    test_ids = IdCounter(rows.largest_id + 1, len(encoder.vocabulary))
-    buckets = spill.buckets(bucket_bits(source, rows.good_lines, config.memory_limit))
-    split_metas = write_splits(buckets, unfinished, encoder, splits, config.line_per_sample, rows.good_lines, test_ids)
-    fields = report_fields(counts, encoder.vocabulary, test_ids.counts, rows.count("train"), rows.count("test"))
-    folder.finish(dataset_meta(unfinished, encoder, rows, split_metas, fields, config))
+    with _open_stages(job, config) as stages:
+        with _discarded_if_refused(folder):
+            rows = stages.read()
+            check_splits(source, rows.split_labels, config)
+        encoding = DenseEncoding(config.dense_encoding)
+        check_ids(rows.largest_id + 1, config.dense_dim if encoding.has_buckets else 0)
+        counts = stages.count(rows)
+        encoder = FeatureEncoder.fit(
+            schema,
+            counts,
+            rows.count("train"),
+            encoding,
+            config.threshold,
+            config.max_vocab_size,
+            first_id=rows.largest_id + 1,
+        )
+        check_training_fits(encoder, rows, config)
+        unfinished = folder.start()
+        encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
+        written = stages.write(encoder, rows, unfinished)
+    fields = report_fields(counts, encoder.vocabulary, written.test_counts, rows.count("train"), rows.count("test"))
+    folder.finish(dataset_meta(unfinished, encoder, rows, written.metas, fields, config))
     if rows.bad_lines.count:
         print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
+
+
+def _job(source, folder, config):
+    return Job(
+        source=source,
+        schema=FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label),
+        splits=KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio),
+        spill=folder.partial / SPILL_NAME,
+        identity={**folder.source, **result_settings(config, SPILL_SETTINGS)},
+        max_bad_line_ratio=config.max_bad_line_ratio,
+        threshold=config.threshold,
+        rows_per_record=config.line_per_sample,
+        memory_limit=config.memory_limit,
+    )
+
+
+@contextlib.contextmanager
+def _open_stages(job: Job, config: Config) -> Iterator[Stages]:
+    """Yield the stages of this process or, if the configuration names workers, of a cluster."""
+    if config.scheduler is None and not config.workers:
+        yield SingleProcess(job)
+        return
+    try:
+        from src.preprocessing.cluster.cluster_stages import ClusterStages
+        from src.preprocessing.cluster.connection import connected
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--scheduler and --workers need the package {error.name}: pip install -r requirements-dask.txt"
+        ) from None
+    with connected(config.scheduler, config.workers) as connection:
+        yield ClusterStages(job, connection)
 
 
 def dataset_meta(
@@ -187,23 +215,6 @@ def check_splits(source: pathlib.Path, split_labels: dict[str, Counter], config:
                 f"{source}: of the {labels.total()} rows of the {split} split {labels[1]} have label 1; both labels "
                 "must occur: use more rows, or another --valid_ratio or --test_ratio"
             )
-
-
-def count_columns(
-    spill: Spill, schema: FieldSchema, rows: RowSummary, threshold: int, memory_limit: float
-) -> dict[str, ValueCounts]:
-    """Return the ValueCounts of the training set by column: of integers all, of categories those above the threshold.
-
-    memory_limit: GiB.
-    """
-    counts = {}
-    progress = Progress("count", len(schema.counted_names), "fields")
-    for name in schema.counted_names:
-        least = threshold if name in schema.category_names else 0
-        counts[name] = count_values(spill.column(name, rows.train_rows), least, count_batch(memory_limit))
-        progress.advance(1)
-    progress.close()
-    return counts
 
 
 def vocabulary_size(rows: RowSummary, encoder: FeatureEncoder) -> int:

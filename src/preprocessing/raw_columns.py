@@ -83,11 +83,12 @@ def concat(chunks: list[pl.Series]) -> pl.Series:
     """Return the chunks of a column, concatenated, in the wider of their types."""
     dtypes = {chunk.dtype for chunk in chunks}
     if len(dtypes) > 1:
-        chunks = [to_texts(chunk) if chunk.dtype == pl.UInt32 else _widen(chunk) for chunk in chunks]
+        chunks = [to_texts(chunk) if chunk.dtype == pl.UInt32 else widen(chunk) for chunk in chunks]
     return pl.concat(chunks)
 
 
-def _widen(column: pl.Series) -> pl.Series:
+def widen(column: pl.Series) -> pl.Series:
+    """Return a column of integers as Int64, any other as it is."""
     if column.dtype != pl.Int32:
         return column
     return column.cast(pl.Int64).set(column == MISSING[pl.Int32], MISSING[pl.Int64])

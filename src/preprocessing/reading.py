@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import polars as pl
 
 from src.common.errors import UserError
 from src.common.progress import Progress
@@ -75,6 +76,11 @@ class RowSummary:
         for split, counts in stats.labels.items():
             self.split_labels[split].update(dict(enumerate(counts)))
 
+    def to_stats(self) -> ChunkStats:
+        """Return the sum as the ChunkStats of a part of a file, with a fraction of 1."""
+        labels = {split: [counts[0], counts[1]] for split, counts in self.split_labels.items()}
+        return ChunkStats(self.lines, self.bytes, 1.0, self.bad_lines, labels, self.largest_id)
+
     @property
     def good_lines(self) -> int:
         return self.lines - self.bad_lines.count
@@ -112,44 +118,58 @@ def read_rows(
         rows.add(stats)
         expected_lines = round(rows.lines / stats.fraction)
         progress.advance(stats.lines, total=expected_lines)
-        if stats.fraction < 1 and rows.bad_lines.count > HOPELESS_MULTIPLE * max_bad_line_ratio * expected_lines:
-            check_lines(source, rows, schema, max_bad_line_ratio)
+        if stats.fraction < 1:
+            check_is_hopeful(source, rows, schema, max_bad_line_ratio, expected_lines)
     progress.close()
     rows.is_complete = True
     check_lines(source, rows, schema, max_bad_line_ratio)
     return rows
 
 
-def parse_chunks(chunks: Iterable[RawChunk], schema: FieldSchema, splits: KeySplits, first_line: int) -> Iterator:
-    """Yield for each chunk its well-formed rows, a frame sorted by KEY, and its ChunkStats."""
-
-    def parse(numbered_chunk):
-        chunk, first_line = numbered_chunk
-        parsed = parse_chunk(chunk.data, first_line, schema)
-        frame = splits.with_keys(parsed.frame)
-        labels = frame[LABEL].to_numpy()
-        ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
-        stats = ChunkStats(
-            lines=parsed.line_count,
-            bytes=len(chunk.data),
-            fraction=chunk.fraction,
-            bad_lines=parsed.bad_lines,
-            labels={
-                split: np.bincount(labels[rows], minlength=2).tolist()
-                for split, rows in splits.split(frame[KEY].to_numpy()).items()
-            },
-            largest_id=max(ids.max().row(0), default=-1),
-        )
-        return frame, stats
-
-    return parallel_map(parse, _numbered(chunks, first_line), WORKERS)
+def parse_chunks(
+    chunks: Iterable[RawChunk], schema: FieldSchema, splits: KeySplits, first_line: int
+) -> Iterator[tuple[pl.DataFrame, ChunkStats]]:
+    """Yield what parse_rows returns for each chunk."""
+    return parallel_map(
+        lambda numbered: parse_rows(*numbered, schema, splits), number_lines(chunks, first_line), WORKERS
+    )
 
 
-def _numbered(chunks: Iterable[RawChunk], first_line: int) -> Iterator[tuple[RawChunk, int]]:
+def parse_rows(
+    chunk: RawChunk, first_line: int, schema: FieldSchema, splits: KeySplits
+) -> tuple[pl.DataFrame, ChunkStats]:
+    """Return the well-formed rows of a chunk, a frame sorted by KEY, and the ChunkStats."""
+    parsed = parse_chunk(chunk.data, first_line, schema)
+    frame = splits.with_keys(parsed.frame)
+    labels = frame[LABEL].to_numpy()
+    ids = frame.select(schema.category_names if schema.categories_are_ids and frame.height else [])
+    stats = ChunkStats(
+        lines=parsed.line_count,
+        bytes=len(chunk.data),
+        fraction=chunk.fraction,
+        bad_lines=parsed.bad_lines,
+        labels={
+            split: np.bincount(labels[rows], minlength=2).tolist()
+            for split, rows in splits.split(frame[KEY].to_numpy()).items()
+        },
+        largest_id=max(ids.max().row(0), default=-1),
+    )
+    return frame, stats
+
+
+def number_lines(chunks: Iterable[RawChunk], first_line: int) -> Iterator[tuple[RawChunk, int]]:
     """Yield each chunk and the number of its first line."""
     for chunk in chunks:
         yield chunk, first_line
         first_line += count_lines(chunk.data)
+
+
+def check_is_hopeful(
+    source: pathlib.Path, rows: RowSummary, schema: FieldSchema, max_bad_line_ratio: float, expected_lines: int
+) -> None:
+    """Raise UserError if a part of a file has so many malformed lines that the rest is not worth reading."""
+    if rows.bad_lines.count > HOPELESS_MULTIPLE * max_bad_line_ratio * expected_lines:
+        check_lines(source, rows, schema, max_bad_line_ratio)
 
 
 def check_lines(source: pathlib.Path, rows: RowSummary, schema: FieldSchema, max_bad_line_ratio: float) -> None:

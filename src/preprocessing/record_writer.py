@@ -11,8 +11,8 @@ from mindspore.mindrecord import FileWriter
 
 from src.common.files import file_sha256
 from src.dataset_meta import PADDING_LABEL, ShardFile, SplitMeta
+from src.preprocessing import sizes
 
-SHARD_ROWS = 2_000_000
 HEADER_BYTES = 1 << 20
 PAGE_BYTES = 4 << 20
 LARGEST_PAGE_BYTES = 256 << 20
@@ -27,9 +27,13 @@ class SplitWriter:
     PADDING_LABEL.  The bytes of a shard depend on its rows alone, not on the calls that add them.
     """
 
-    def __init__(self, folder: pathlib.Path, split: str, rows_per_record: int):
+    def __init__(
+        self, folder: pathlib.Path, split: str, rows_per_record: int, *, shard_records: int = 0, first_shard: int = 0
+    ):
+        """shard_records: of a full shard; 0: that of sizes.py.  first_shard: the number of the first one to write."""
         self._folder, self._split, self._rows_per_record = pathlib.Path(folder), split, rows_per_record
-        self._shard_records = max(SHARD_ROWS // rows_per_record, 1)
+        self._shard_records = shard_records or sizes.shard_records(rows_per_record)
+        self._first_shard = first_shard
         self._waiting: list[dict[str, np.ndarray]] = []
         self._waiting_rows = 0
         self._shards: list[Future[ShardFile]] = []
@@ -92,7 +96,8 @@ class SplitWriter:
             self._close_shard()
 
     def _open_shard(self, first_record):
-        self._path = self._folder / f"{self._split}_input_part.mindrecord{len(self._shards):02d}"
+        number = self._first_shard + len(self._shards)
+        self._path = self._folder / f"{self._split}_input_part.mindrecord{number:02d}"
         record_bytes = sum(map(len, first_record.values()))
         page_bytes = min(max(2 * PAGE_BYTES, 1 << (2 * record_bytes).bit_length()), LARGEST_PAGE_BYTES)
         with _clear_errors(self._path):

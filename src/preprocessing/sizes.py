@@ -15,6 +15,7 @@ MOST_CACHE_BITS = 7  # more buckets would only make for small reads
 ENCODED_ROWS = 1 << 18  # at once: less memory than a bucket, and enough to outweigh building the lookups
 COUNTED_VALUE_BYTES = 64  # of memory for a value that is counted, at most
 LARGEST_BATCH = 1 << 31  # values that polars counts at once; it numbers the rows of a frame in 32 bits
+SHARD_ROWS = 2_000_000
 
 
 def chunk_bytes(memory_limit: float) -> int:
@@ -36,3 +37,8 @@ def bucket_bits(source: pathlib.Path, row_count: int, memory_limit: float) -> in
     memory_bits = math.log2(max(text_bytes(source) / (memory_limit * BYTES_PER_GIB * BUCKET_FRACTION), 1))
     cache_bits = min(math.log2(max(row_count / ENCODED_ROWS, 1)), MOST_CACHE_BITS)
     return min(math.ceil(max(memory_bits, cache_bits)), MOST_BUCKET_BITS)
+
+
+def shard_records(rows_per_record: int) -> int:
+    """Return the number of records in a full shard of MindRecord."""
+    return max(SHARD_ROWS // rows_per_record, 1)

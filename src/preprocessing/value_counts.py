@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from src.preprocessing.raw_columns import MISSING, read_codes, to_texts
+from src.preprocessing.raw_columns import MISSING, read_codes, to_texts, widen
 
 VALUE, COUNT = "value", "count"
+# The counts of the values of a column, a missing one among them: frames of VALUE and COUNT by the type of VALUE, which
+# is Int64 for integers, UInt32 for codes, and String for categories that are none.
+Tally = dict[pl.DataType, pl.DataFrame]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +32,38 @@ def count_values(chunks: Iterable[pl.Series], threshold: int, max_batch: int) ->
 
     chunks: of the column, each with one of the types of raw_columns.py.  max_batch: number of values to count at once.
     """
-    counts_by_dtype: dict[pl.DataType, pl.DataFrame] = {}
+    return summarize(tally(chunks, max_batch), threshold)
+
+
+def tally(chunks: Iterable[pl.Series], max_batch: int) -> Tally:
+    """Return the Tally of a column, whose parameters count_values explains."""
+    counts_by_dtype: Tally = {}
     for column in _batches(chunks, max_batch):
         counts = column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(pl.len().alias(COUNT).cast(pl.Int64))
         earlier = [counts_by_dtype[column.dtype]] if column.dtype in counts_by_dtype else []
         counts_by_dtype[column.dtype] = _add([*earlier, counts.collect(engine="streaming")])
-    missing = 0
+    return _disjoint(counts_by_dtype)
+
+
+def add_tallies(tallies: Iterable[Tally]) -> Tally:
+    """Return the sum of the Tally of each part of a column."""
+    parts: dict[pl.DataType, list[pl.DataFrame]] = {}
+    for part in tallies:
+        for dtype, counts in part.items():
+            parts.setdefault(dtype, []).append(counts)
+    return {dtype: _add(counts) for dtype, counts in parts.items()}
+
+
+def summarize(counts_by_dtype: Tally, threshold: int) -> ValueCounts:
+    """Return the ValueCounts of a column; a value is frequent if it occurs more than `threshold` times."""
+    missing, distinct, frequent = 0, 0, []
     for dtype, counts in counts_by_dtype.items():
         is_missing = pl.col(VALUE) == MISSING[dtype]
         missing += counts.filter(is_missing)[COUNT].sum()
-        counts_by_dtype[dtype] = counts.filter(~is_missing)
-    disjoint = _disjoint(counts_by_dtype)
-    frequent = [_decode(counts.filter(pl.col(COUNT) > threshold)) for counts in disjoint]
-    return ValueCounts(pl.concat(frequent), sum(counts.height for counts in disjoint), missing)
+        present = counts.filter(~is_missing)
+        distinct += present.height
+        frequent.append(_decode(present.filter(pl.col(COUNT) > threshold)))
+    return ValueCounts(pl.concat(frequent), distinct, missing)
 
 
 def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]:
@@ -57,24 +79,24 @@ def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]
     yield from map(pl.concat, waiting.values())
 
 
-def _disjoint(counts_by_dtype: dict[pl.DataType, pl.DataFrame]) -> list[pl.DataFrame]:
-    """Return the counts, without missing values, as frames of which no two have a value in common."""
-    if pl.String in counts_by_dtype and pl.UInt32 in counts_by_dtype:
-        texts = counts_by_dtype[pl.String]
-        codes, are_codes = read_codes(texts[VALUE])
-        coded = texts.with_columns(pl.Series(VALUE, codes)).filter(are_codes)
-        return [_add([counts_by_dtype[pl.UInt32], coded]), texts.filter(~are_codes)]
-    if pl.Int32 in counts_by_dtype and pl.Int64 in counts_by_dtype:
-        return [_add([counts_by_dtype[pl.Int32].cast({VALUE: pl.Int64}), counts_by_dtype[pl.Int64]])]
-    return list(counts_by_dtype.values())
+def _disjoint(counts_by_dtype: Tally) -> Tally:
+    """Return counts of any types of raw_columns.py as a Tally."""
+    parts = []
+    for dtype, counts in counts_by_dtype.items():
+        if dtype == pl.Int32:
+            parts.append({pl.Int64: counts.with_columns(widen(counts[VALUE]))})
+        elif dtype == pl.String:
+            codes, are_codes = read_codes(counts[VALUE])
+            coded = counts.with_columns(pl.Series(VALUE, codes)).filter(are_codes)
+            parts += [{pl.UInt32: coded}, {pl.String: counts.filter(~are_codes)}]
+        else:
+            parts.append({dtype: counts})
+    return add_tallies(parts)
 
 
 def _decode(counts: pl.DataFrame) -> pl.DataFrame:
-    """Return counts with codes as text and integers as Int64."""
-    dtype = counts.schema[VALUE]
-    if dtype == pl.UInt32:
-        return counts.with_columns(to_texts(counts[VALUE]))
-    return counts.cast({VALUE: pl.Int64}) if dtype == pl.Int32 else counts
+    """Return counts with codes as text."""
+    return counts.with_columns(to_texts(counts[VALUE])) if counts.schema[VALUE] == pl.UInt32 else counts
 
 
 def _add(counts: list[pl.DataFrame]) -> pl.DataFrame:

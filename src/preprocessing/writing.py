@@ -65,13 +65,15 @@ def write_splits(
 def encode_buckets(buckets: Iterable[pl.DataFrame], encoder: FeatureEncoder) -> Iterator[EncodedRows]:
     """Yield the rows of the buckets, encoded, ENCODED_ROWS at a time or fewer."""
 
-    def encode(rows):
-        sparse_ids, dense_values = encoder.encode(rows)
-        columns = {"sparse_ids": sparse_ids}
-        if encoder.dense_scales:
-            columns["dense_values"] = dense_values
-        columns["label"] = rows[LABEL].to_numpy().astype(np.float32)
-        return EncodedRows(rows[KEY].to_numpy(), columns)
-
     chunks = (rows for bucket in prefetch(buckets) for rows in bucket.iter_slices(ENCODED_ROWS))
-    return parallel_map(encode, chunks, WORKERS)
+    return parallel_map(lambda rows: encode_rows(rows, encoder), chunks, WORKERS)
+
+
+def encode_rows(rows: pl.DataFrame, encoder: FeatureEncoder) -> EncodedRows:
+    """Return the EncodedRows of rows of the spill."""
+    sparse_ids, dense_values = encoder.encode(rows)
+    columns = {"sparse_ids": sparse_ids}
+    if encoder.dense_scales:
+        columns["dense_values"] = dense_values
+    columns["label"] = rows[LABEL].to_numpy().astype(np.float32)
+    return EncodedRows(rows[KEY].to_numpy(), columns)

@@ -53,7 +53,7 @@ def test_rows_are_packed_in_order_and_the_last_record_is_padded(tmp_path):
 
 
 def test_the_bytes_do_not_depend_on_the_calls(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.preprocessing.record_writer.SHARD_ROWS", 40)
+    monkeypatch.setattr("src.preprocessing.sizes.SHARD_ROWS", 40)
     one = write(tmp_path / "one", [columns(0, 101)])
     many = write(tmp_path / "many", [columns(0, 1), columns(1, 1), columns(1, 57), columns(57, 101)])
     assert digests(tmp_path / "one") == digests(tmp_path / "many")
@@ -91,7 +91,7 @@ def test_an_error_of_mindrecord_is_one_line_with_the_path(tmp_path):
 
 
 def test_many_shards_hold_the_same_rows_as_one(make_dataset, dataset, monkeypatch):
-    monkeypatch.setattr("src.preprocessing.record_writer.SHARD_ROWS", 150)
+    monkeypatch.setattr("src.preprocessing.sizes.SHARD_ROWS", 150)
     folder = make_dataset()
     files = DatasetMeta.load(folder).splits["train"].files
     assert [file.records for file in files[:-1]] == [3] * (len(files) - 1)

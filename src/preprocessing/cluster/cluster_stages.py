@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of preprocessing on a cluster: workers do the work, piece by piece; the client plans and adds up."""
+
+import dataclasses
+import itertools
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from src.common.files import read_json, write_json
+from src.common.progress import Progress
+from src.dataset_meta import SPLITS, VOCABULARY_NAME, ShardFile, SplitMeta
+from src.preprocessing import sizes
+from src.preprocessing.cluster.connection import Connection
+from src.preprocessing.cluster.count_tasks import FREQUENT_NAME, SUM_NAME, add_counts, count_column
+from src.preprocessing.cluster.encoder_files import digest_of_encoder, save_encoder
+from src.preprocessing.cluster.pieces import Piece, cut
+from src.preprocessing.cluster.plan import PARSED, Layout, Plan
+from src.preprocessing.cluster.results import COMPLETE, files_of, find_result, take_files
+from src.preprocessing.cluster.row_tasks import COUNTS_SUFFIX, count_piece, parse_piece, run_size
+from src.preprocessing.cluster.run_files import Run
+from src.preprocessing.cluster.shard_tasks import (
+    FIRST_ROWS_NAME,
+    ROW_COUNTS_NAME,
+    TEST_IDS_NAME,
+    RunIndex,
+    add_test_ids,
+    index_runs,
+    write_shard,
+)
+from src.preprocessing.cluster.versions import own_versions
+from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.raw_file import text_bytes
+from src.preprocessing.reading import ChunkStats, RowSummary, check_is_hopeful, check_lines
+from src.preprocessing.stages import Job, WrittenSplits
+from src.preprocessing.value_counts import ValueCounts
+
+FORMAT_VERSION = 1  # of the files in the folder of parsed rows
+CUT_NAME, SHARDS = "cut.json", "shards"
+PIECES_PER_THREAD = 8  # so that all threads end at about the same time
+FAN_IN = 64  # files that a task adds up
+
+
+class ClusterStages:
+    """The Stages of a job on the workers of a Connection, by files in a folder that all of them share."""
+
+    def __init__(self, job: Job, connection: Connection):
+        print(f"cluster: {connection.describe()}", flush=True)
+        self._job, self._connection = job, connection
+        self._folder = job.spill.absolute()
+        self._pieces = self._cut()
+        self._plan = Plan(
+            str(self._folder), job.schema, job.splits, own_versions(), job.memory_limit, job.rows_per_record,
+            sizes.shard_records(job.rows_per_record),
+        )  # fmt: skip
+        self._plan_path = self._plan.save()
+        self._layout = Layout(1, 0)  # read() finds it
+        self._runs: list[Run] = []  # likewise, in the order of the lines
+
+    def _cut(self) -> list[Piece]:
+        """Return the pieces of the file: those of an earlier run with the same identity, whose results are kept."""
+        identity = {"format_version": FORMAT_VERSION, **self._job.identity}
+        source = self._job.source.absolute()
+        stored = read_json(self._folder / CUT_NAME)
+        if isinstance(stored, dict) and stored["identity"] == identity:
+            return [Piece(str(source), *ends) for ends in stored["pieces"]]
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        piece_bytes = text_bytes(source) / (PIECES_PER_THREAD * self._connection.threads)
+        piece_bytes = max(min(piece_bytes, run_size(self._job.memory_limit)), sizes.LEAST_CHUNK_BYTES)
+        pieces = cut([source], piece_bytes)
+        content = {"identity": identity, "pieces": [[piece.start, piece.end] for piece in pieces]}
+        write_json(self._folder / CUT_NAME, content)
+        return pieces
+
+    def read(self) -> RowSummary:
+        """Parse the rows that have not been parsed yet; UserError if the file is empty or has too many bad ones."""
+        targets = [f"lines/{number:06d}" for number in range(len(self._pieces))]
+        progress = _Work("lines", "pieces", [1] * len(targets), leave=False)
+        line_counts = self._run(count_piece, targets, [(piece,) for piece in self._pieces], progress)
+        self._layout = Layout.of(sum(line_counts), self._job.memory_limit)
+        self._remove_others(PARSED, self._layout.folder)
+        return self._parse(line_counts)
+
+    def _parse(self, line_counts: list[int]) -> RowSummary:
+        """Parse the pieces, of which the numbers of lines are known; return the RowSummary."""
+        job, rows, waiting = self._job, RowSummary(), dict[int, dict]()
+
+        def take(number, result):
+            """Add up the results in the order of the pieces, in which they do not always come."""
+            waiting[number] = result
+            while (following := waiting.pop(len(rows.train_rows), None)) is not None:
+                rows.add(ChunkStats.from_dict(following["stats"]))
+                check_is_hopeful(job.source, rows, job.schema, job.max_bad_line_ratio, sum(line_counts))
+
+        targets = [f"{self._layout.folder}/{number:06d}" for number in range(len(self._pieces))]
+        first_lines = itertools.accumulate(line_counts, initial=0)
+        calls = [(self._layout, piece, first_line) for piece, first_line in zip(self._pieces, first_lines)]
+        parsed = self._run(parse_piece, targets, calls, _Work("read", "rows", line_counts), take)
+        rows.is_complete = True
+        check_lines(job.source, rows, job.schema, job.max_bad_line_ratio)
+        for target, result in zip(targets, parsed):
+            self._runs += [Run(f"{target}/{COMPLETE}/{run['name']}", run["wide"]) for run in result["runs"]]
+        return rows
+
+    def count(self, rows: RowSummary) -> dict[str, ValueCounts]:
+        """Return the ValueCounts of the training set by column."""
+        names = self._job.schema.counted_names
+        inputs = {name: [run.path + COUNTS_SUFFIX for run in self._runs] for name in names}
+        for level in itertools.count():
+            if all(len(paths) <= FAN_IN for paths in inputs.values()):
+                break
+            inputs = self._add_groups(level, inputs)
+        threshold, partitions = self._job.threshold, range(self._layout.partitions)
+        parts = list(itertools.product(names, partitions))
+        targets = [f"{self._layout.folder}/counts-{threshold}/{name}-{partition}" for name, partition in parts]
+        calls = [(inputs[name], name, partition, self._job.threshold_of(name)) for name, partition in parts]
+        unit = "fields" if len(partitions) == 1 else "parts of fields"
+        results = self._run(count_column, targets, calls, _Work("count", unit, [1] * len(parts)))
+        counts = {}
+        for name, part in itertools.groupby(zip(parts, targets, results), key=lambda part: part[0][0]):
+            _, paths, sums = zip(*part)
+            distinct, missing = map(sum, zip(*sums))
+            counts[name] = ValueCounts(pl.concat(self._frequent(paths)), distinct, missing)
+        return counts
+
+    def _add_groups(self, level: int, inputs: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Add up the counts of each column by groups of files; return the files of the sums."""
+        groups = [
+            (name, paths[start : start + FAN_IN])
+            for name, paths in inputs.items()
+            for start in range(0, len(paths), FAN_IN)
+        ]
+        targets = [f"{self._layout.folder}/sums-{level}/{number}" for number in range(len(groups))]
+        calls = [(self._layout, paths, name) for name, paths in groups]
+        self._run(add_counts, targets, calls, _Work("sums", "sums", [1] * len(groups), leave=False))
+        sums: dict[str, list[str]] = {name: [] for name in inputs}
+        for target, (name, _) in zip(targets, groups):
+            sums[name].append(f"{target}/{COMPLETE}/{SUM_NAME}")
+        return sums
+
+    def _frequent(self, targets: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the frequent values of the partitions of a column that have any value."""
+        for target in targets:
+            path = files_of(self._folder / target) / FREQUENT_NAME
+            if path.exists():
+                yield pl.read_ipc(path.read_bytes())
+
+    def write(self, encoder: FeatureEncoder, rows: RowSummary, folder: pathlib.Path) -> WrittenSplits:
+        """Encode all rows and write the shards into a folder, in which the vocabulary is already."""
+        plan = self._plan
+        digest = digest_of_encoder(encoder, folder / VOCABULARY_NAME)
+        shards_folder = f"{SHARDS}-{digest}-{plan.rows_per_record}"
+        self._remove_others(SHARDS, shards_folder)
+        plan.path(shards_folder).mkdir(exist_ok=True)
+        save_encoder(encoder, plan.path(shards_folder))
+        index_name, row_counts = self._index_runs(shards_folder)
+        ranges = self._layout.ranges(plan.splits)
+        shards = list(ranges.shards(row_counts, plan.shard_records * plan.rows_per_record))
+        targets = [f"{shards_folder}/{shard.split}-{shard.number}" for shard in shards]
+        calls = [(shards_folder, index_name, rows.largest_id + 1, shard) for shard in shards]
+        results = self._run(write_shard, targets, calls, _Work("write", "rows", [shard.count for shard in shards]))
+        test_targets = [target for target, shard in zip(targets, shards) if shard.split == "test"]
+        test_counts = self._add_test_ids(shards_folder, test_targets, len(encoder.vocabulary))
+        metas = {split: SplitMeta(0, 0, 0, 0, ()) for split in SPLITS}
+        for shard, target, result in zip(shards, targets, results):
+            meta = SplitMeta(**{**result, "files": tuple(ShardFile(**file) for file in result["files"])})
+            take_files(
+                self._folder / target, [file.name + suffix for file in meta.files for suffix in ("", ".db")], folder
+            )
+            metas[shard.split] = metas[shard.split].with_part(meta)
+        return WrittenSplits(metas, test_counts)
+
+    def _index_runs(self, folder: str) -> tuple[str, np.ndarray]:
+        """Write the RunIndex; return its name, and the number of rows in each range of keys."""
+        groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
+        targets = [f"{self._layout.folder}/ranges/{number}" for number in range(len(groups))]
+        calls = [([run.path for run in group],) for group in groups]
+        self._run(index_runs, targets, calls, _Work("index", "files", [1] * len(groups), leave=False))
+        files = [files_of(self._folder / target) for target in targets]
+        runs = tuple(Run(str(self._plan.path(run.path)), run.wide) for run in self._runs)
+        index = RunIndex(runs, tuple(str(path / FIRST_ROWS_NAME) for path in files))
+        return index.save(self._plan.path(folder)), sum(np.load(path / ROW_COUNTS_NAME) for path in files)
+
+    def _add_test_ids(self, folder: str, shards: list[str], count: int) -> np.ndarray:
+        """Return the number of times that each of `count` ids occurs in the shards of the test set."""
+        if not shards:
+            return np.zeros(count, np.int64)
+        target = f"{folder}/test_ids"
+        self._run(add_test_ids, [target], [(shards,)], _Work("ids", "sums", [1], leave=False))
+        return np.load(files_of(self._folder / target) / TEST_IDS_NAME)
+
+    def _run(
+        self,
+        function: Callable[..., Any],
+        targets: Sequence[str],
+        calls: Sequence[tuple],
+        work: "_Work",
+        take: Callable[[int, Any], None] = lambda index, result: None,
+    ) -> list[Any]:
+        """Return the results of a task for each target with its parameters; those that are complete are only read.
+
+        take: gets the index and the result of each as soon as it is there.
+        """
+        results = [find_result(self._folder / target) for target in targets]
+        pending = [index for index, result in enumerate(results) if result is None]
+        progress = work.progress(pending)
+        for index, result in enumerate(results):
+            if result is not None:
+                take(index, result)
+
+        def done(number, result):
+            index = pending[number]
+            results[index] = result
+            progress.advance(work.sizes[index])
+            take(index, result)
+
+        self._connection.run(function, [(self._plan_path, targets[index], *calls[index]) for index in pending], done)
+        progress.close()
+        return results
+
+    def _remove_others(self, prefix: str, name: str) -> None:
+        """Remove the folders with this prefix and another name: results for other settings."""
+        for path in self._folder.glob(f"{prefix}-*"):
+            if path.name != name:
+                shutil.rmtree(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """The progress of a number of tasks; sizes: the units of work in each."""
+
+    title: str
+    unit: str
+    sizes: list[int]
+    leave: bool = True
+
+    def progress(self, pending: list[int]) -> Progress:
+        """Return the Progress if the tasks of these indices are left to be done."""
+        total = sum(self.sizes)
+        return Progress(
+            self.title, total, self.unit, leave=self.leave, done=total - sum(self.sizes[index] for index in pending)
+        )

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dask's scheduler and workers, local ones or those of an address, and the errors of both."""
+
+import contextlib
+import logging
+import queue
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+import dask
+
+from distributed import Client, Future, KilledWorker, LocalCluster
+from src.common.errors import UserError
+from src.common.signals import signals_for_children
+from src.preprocessing.cluster.task import LESS_MEMORY
+
+ANSWER_SECONDS = 15
+POLL_SECONDS = 2
+# Of each worker: polars and the libraries of numpy would start a thread for each core.
+SINGLE_THREADED = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+LOCAL_SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": SINGLE_THREADED,
+    # A worker holds the memory of its task, which neither spilling nor pausing frees.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None, workers: int) -> Iterator["Connection"]:
+    """Connect to the scheduler at an address, or start one with local workers; UserError if it does not answer."""
+    with contextlib.ExitStack() as stack:
+        yield Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
+
+
+def _connect(address: str) -> Client:
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"--scheduler={address}: no Dask scheduler answers ({reason}); start one with `dask scheduler`, and give "
+            "its address as tcp://HOST:8786"
+        ) from None
+    try:
+        client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        client.close()
+        raise UserError(f"--scheduler={address}: it has no workers; start some with `dask worker {address}`") from None
+    return client
+
+
+@contextlib.contextmanager
+def _start(workers: int) -> Iterator[Client]:
+    with dask.config.set(LOCAL_SETTINGS):  # also for workers that are started again
+        with warnings.catch_warnings(), signals_for_children():
+            warnings.filterwarnings("ignore", "Port .* is already in use")  # it takes another one
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":8787",
+                silence_logs=logging.CRITICAL,
+            )  # fmt: skip
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+class Connection:
+    """A connection to the scheduler."""
+
+    def __init__(self, client: Client):
+        self._client = client
+        self._workers = self._find_workers()
+        self._next_report = time.monotonic() + POLL_SECONDS
+
+    @property
+    def threads(self) -> int:
+        """The number of tasks that run at the same time."""
+        return sum(self._workers.values())
+
+    def describe(self) -> str:
+        """Return in one line the workers and the address of the dashboard."""
+        hosts = {address.rpartition(":")[0] for address in self._workers}
+        count = f"{len(self._workers)} worker{'s' if len(self._workers) != 1 else ''}"
+        machines = f"{len(hosts)} machine{'s' if len(hosts) != 1 else ''}"
+        return f"{count} on {machines}; dashboard: {self._client.dashboard_link}"
+
+    def run(self, function: Callable[..., Any], calls: Sequence[tuple], done: Callable[[int, Any], None]) -> None:
+        """Let workers call function(*call) for each call; done(index, result) takes each result as soon as it is there.
+
+        Raises the exceptions of the function, and OSError for lost workers or a lost scheduler.
+        """
+        if not calls:
+            return
+        finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        futures = self._client.map(function, *zip(*calls), pure=False)
+        indices = {future.key: index for index, future in enumerate(futures)}
+        for future in futures:
+            future.add_done_callback(finished.put)
+        try:
+            while indices:
+                batch = _take_all(finished)
+                with _errors_in_one_line():
+                    results = self._client.gather(batch)
+                for future, result in zip(batch, results):
+                    done(indices.pop(future.key), result)
+                self._report_lost_workers()
+        finally:
+            self._client.cancel(futures)
+
+    def _find_workers(self) -> dict[str, int]:
+        """Return the number of threads of each worker, by its address."""
+        with _errors_in_one_line():
+            return dict(self._client.nthreads())
+
+    def _report_lost_workers(self) -> None:
+        if time.monotonic() < self._next_report:
+            return
+        self._next_report = time.monotonic() + POLL_SECONDS
+        workers = self._find_workers()
+        for address in self._workers.keys() - workers.keys():
+            print(f"note: worker {address} is lost; others redo its work", flush=True)
+        if self._workers and not workers:
+            print("note: no worker is left; waiting for new ones", flush=True)
+        self._workers = workers
+
+
+def _take_all(finished: queue.SimpleQueue) -> list[Future]:
+    """Return the futures that have finished, after waiting for one; none if none finishes for a while."""
+    futures: list[Future] = []
+    with contextlib.suppress(queue.Empty):
+        futures.append(finished.get(timeout=POLL_SECONDS))
+        while True:
+            futures.append(finished.get_nowait())
+    return futures
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Turn the errors of Dask itself into an OSError."""
+    try:
+        yield
+    except KilledWorker as error:
+        raise OSError(
+            f"{error.allowed_failures + 1} workers have died of the same task, the last one is "
+            f"{error.last_worker.address}: they were probably out of memory (see their logs); {LESS_MEMORY}"
+        ) from None
+    except CancelledError:
+        raise OSError("the connection to the scheduler is lost") from None
+    except ModuleNotFoundError as error:
+        raise OSError(
+            f"a worker cannot import {error.name}: start workers with this repository in PYTHONPATH, and with the "
+            "packages of requirements.txt and requirements-dask.txt"
+        ) from None

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that add up the counts of values: a tree over the files of the sorted runs, column by column."""
+
+import pathlib
+
+from src.preprocessing.cluster.blob_file import FrameFile
+from src.preprocessing.cluster.plan import Layout, Plan
+from src.preprocessing.cluster.tally_files import add_files, add_partition
+from src.preprocessing.cluster.task import task
+from src.preprocessing.value_counts import summarize
+
+SUM_NAME, FREQUENT_NAME = "sum.counts", "frequent.arrow"
+
+
+@task
+def add_counts(plan: Plan, folder: pathlib.Path, layout: Layout, inputs: list[str], column: str) -> int:
+    """Write the sum of the counts of a column over some files; return the number of the files."""
+    add_files(folder / SUM_NAME, [plan.path(name) for name in inputs], column, layout.partitions)
+    return len(inputs)
+
+
+@task
+def count_column(
+    plan: Plan, folder: pathlib.Path, inputs: list[str], column: str, partition: int, threshold: int
+) -> list[int]:
+    """Write the frequent values in a partition of a column; return the numbers of distinct and of missing values.
+
+    There is no file for a partition without a value.
+    """
+    counts = add_partition([FrameFile(plan.path(name)) for name in inputs], column, partition)
+    if not counts:
+        return [0, 0]
+    summary = summarize(counts, threshold)
+    with open(folder / FREQUENT_NAME, "wb") as file:  # polars expands ~ and * in a path
+        summary.frequent.write_ipc(file)
+    return [summary.distinct, summary.missing]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that read a piece of a raw file."""
+
+import pathlib
+
+import polars as pl
+
+from src.preprocessing import sizes
+from src.preprocessing.cluster.pieces import Piece, read_piece
+from src.preprocessing.cluster.plan import Layout, Plan
+from src.preprocessing.cluster.run_files import write_run
+from src.preprocessing.cluster.tally_files import save_tallies
+from src.preprocessing.cluster.task import task
+from src.preprocessing.raw_columns import concat
+from src.preprocessing.raw_rows import count_lines
+from src.preprocessing.reading import RowSummary, parse_rows
+from src.preprocessing.schema import KEY
+from src.preprocessing.value_counts import tally
+
+RUN_FRACTION = 1 / 16  # of the memory limit, in bytes of text; sorting takes several times as much
+COUNTS_SUFFIX = ".counts"
+
+
+@task
+def count_piece(plan: Plan, folder: pathlib.Path, piece: Piece) -> int:
+    """Return the number of lines of a piece."""
+    return sum(count_lines(chunk.data) for chunk in read_piece(piece, sizes.chunk_bytes(plan.memory_limit)))
+
+
+@task
+def parse_piece(plan: Plan, folder: pathlib.Path, layout: Layout, piece: Piece, first_line: int) -> dict:
+    """Write the rows of a piece as sorted runs, and the counts of their values; return ChunkStats and runs as dicts.
+
+    first_line: number of the first line of the piece, from 0.
+    """
+    run_bytes = run_size(plan.memory_limit)
+    rows, runs = RowSummary(), list[dict]()
+    waiting, waiting_bytes = list[pl.DataFrame](), 0
+    for chunk in read_piece(piece, sizes.chunk_bytes(plan.memory_limit)):
+        frame, stats = parse_rows(chunk, first_line + rows.lines, plan.schema, plan.splits)
+        rows.add(stats)
+        waiting.append(frame)
+        waiting_bytes += stats.bytes
+        if waiting_bytes >= run_bytes:
+            runs += _write_run(plan, layout, folder / f"run-{len(runs)}", waiting)
+            waiting, waiting_bytes = [], 0
+    runs += _write_run(plan, layout, folder / f"run-{len(runs)}", waiting)
+    return {"stats": rows.to_stats().to_dict(), "runs": runs}
+
+
+def run_size(memory_limit: float) -> int:
+    """Return the bytes of text whose rows make a sorted run.  memory_limit: GiB."""
+    return int(memory_limit * sizes.BYTES_PER_GIB * RUN_FRACTION)
+
+
+def _write_run(plan, layout, path, frames):
+    """Write the rows of some chunks, and the counts of their values; return a list with a dict of the run, or none."""
+    if not any(frame.height for frame in frames):
+        return []
+    columns = [concat([frame[name] for frame in frames]) for name in frames[0].columns]
+    frames.clear()
+    rows = pl.DataFrame(columns).sort(KEY)
+    train = rows[plan.splits.split(rows[KEY].to_numpy())["train"]]
+    batch = sizes.count_batch(plan.memory_limit)
+    counts = ((name, tally([train[name]], batch)) for name in plan.schema.counted_names)
+    save_tallies(path.with_name(path.name + COUNTS_SUFFIX), counts, layout.partitions)
+    wide = write_run(path, rows, layout.ranges(plan.splits), plan.schema)
+    return [{"name": path.name, "rows": rows.height, "wide": wide}]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages that see all rows, read, count and write, and their form in a single process."""
+
+import dataclasses
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+from src.common.progress import Progress
+from src.dataset_meta import SplitMeta
+from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.field_report import IdCounter
+from src.preprocessing.reading import RowSummary, read_rows
+from src.preprocessing.schema import FieldSchema
+from src.preprocessing.sizes import bucket_bits, chunk_bytes, count_batch
+from src.preprocessing.spill import Spill
+from src.preprocessing.splits import KeySplits
+from src.preprocessing.value_counts import ValueCounts, count_values
+from src.preprocessing.writing import write_splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The input of the stages.
+
+    spill: folder of the parsed rows.  identity: everything that these depend on, a dict for JSON.
+    memory_limit: GiB of each process.
+    """
+
+    source: pathlib.Path
+    schema: FieldSchema
+    splits: KeySplits
+    spill: pathlib.Path
+    identity: dict
+    max_bad_line_ratio: float
+    threshold: int
+    rows_per_record: int
+    memory_limit: float
+
+    def threshold_of(self, column: str) -> int:
+        """Return the count above which a value of a column is needed: of integers all are."""
+        return self.threshold if column in self.schema.category_names else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenSplits:
+    """The shards of each split, and the number of times that each id of the vocabulary occurs in the test set."""
+
+    metas: dict[str, SplitMeta]
+    test_counts: np.ndarray
+
+
+class Stages(Protocol):
+    """The stages of a Job, in this order; each continues where an earlier run has ended."""
+
+    def read(self) -> RowSummary:
+        """Parse the rows that have not been parsed yet; UserError if the file is empty or has too many bad ones."""
+
+    def count(self, rows: RowSummary) -> dict[str, ValueCounts]:
+        """Return the ValueCounts of the training set by column."""
+
+    def write(self, encoder: FeatureEncoder, rows: RowSummary, folder: pathlib.Path) -> WrittenSplits:
+        """Encode all rows and write the shards into a folder."""
+
+
+class SingleProcess:
+    """The Stages in this process."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        self._spill = Spill(job.spill, job.identity)
+
+    def read(self) -> RowSummary:
+        """Parse the rows that have not been parsed yet; UserError if the file is empty or has too many bad ones."""
+        job = self._job
+        size = chunk_bytes(job.memory_limit)
+        return read_rows(job.source, job.schema, job.splits, self._spill, size, job.max_bad_line_ratio)
+
+    def count(self, rows: RowSummary) -> dict[str, ValueCounts]:
+        """Return the ValueCounts of the training set by column."""
+        counts, names, batch = {}, self._job.schema.counted_names, count_batch(self._job.memory_limit)
+        progress = Progress("count", len(names), "fields")
+        for name in names:
+            counts[name] = count_values(self._spill.column(name, rows.train_rows), self._job.threshold_of(name), batch)
+            progress.advance(1)
+        progress.close()
+        return counts
+
+    def write(self, encoder: FeatureEncoder, rows: RowSummary, folder: pathlib.Path) -> WrittenSplits:
+        """Encode all rows and write the shards into a folder."""
+        job = self._job
+        test_ids = IdCounter(rows.largest_id + 1, len(encoder.vocabulary))
+        buckets = self._spill.buckets(bucket_bits(job.source, rows.good_lines, job.memory_limit))
+        metas = write_splits(buckets, folder, encoder, job.splits, job.rows_per_record, rows.good_lines, test_ids)
+        return WrittenSplits(metas, test_ids.counts)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Preprocessing on the workers of a real Dask scheduler gives the bytes of a single process."""
+
+import gzip
+import pickle
+import re
+import sys
+
+import dask
+import pytest
+
+from distributed import LocalCluster
+from src.common.errors import UserError
+from src.preprocess_data import main
+from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
+from tests.conftest import make_rows
+from tests.raw_data import archive_of, data_digests
+
+FLAGS = ("--dense_dim=3", "--slot_dim=4", "--line_per_sample=100", "--train_line_count=0", "--threshold=10")
+SMALL = "--memory_limit=0.0001"  # pieces and chunks of 64 KiB, and portions of 279 rows
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with two workers."""
+    with dask.config.set(LOCAL_SETTINGS):
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+    with cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    """Let there be several shards and many ranges of keys."""
+    monkeypatch.setattr("src.preprocessing.sizes.SHARD_ROWS", 1500)
+
+
+def rows_of_all_kinds():
+    """Return 12,000 rows: codes, then text too; 32-bit integers, then 64-bit ones too; some lines are malformed."""
+    text = make_rows(12_000, 3, 4, seed=8).replace("\n1\t", "\n1\tx", 30)
+    lines = text.split("\n")
+    codes = [re.sub(r"\t[^\t\d-][^\t]*", "\t0a9db164", line) for line in lines[:5000]]
+    wide = [line.replace("\t7\t", "\t3000000000\t") for line in lines[9000:]]
+    return "\n".join([*codes, *lines[5000:9000], *wide]).encode() + b"\n\xff"
+
+
+def preprocess(folder, name, content, *flags):
+    """Preprocess a file with this name and content; return the digests of the result."""
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    main([f"--data_path={folder}", *FLAGS, *flags])
+    return data_digests(folder / "mindrecord")
+
+
+IDS = "\n".join(f"{row % 2}\t{row}\t\t1\t{row % 5}\t7\t{row % 3}\t1000" for row in range(4000)).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "content", "flags"),
+    [
+        ("train.txt", bytes, rows_of_all_kinds(), (SMALL,)),
+        ("train.txt", bytes, rows_of_all_kinds(), ("--dense_encoding=max", "--valid_ratio=0")),
+        ("train.txt.gz", gzip.compress, rows_of_all_kinds(), (SMALL, "--max_vocab_size=5")),
+        ("dac.tar.gz", archive_of, rows_of_all_kinds(), (SMALL, "--test_ratio=0")),
+        ("train.txt", bytes, IDS, (SMALL, "--skip_id_convert=1")),
+        ("train.txt", bytes, IDS, (SMALL, "--skip_id_convert=1", "--dense_encoding=log", "--line_per_sample=7")),
+    ],
+)
+def test_the_bytes_are_those_of_a_single_process(scheduler, tmp_path, capsys, name, pack, content, flags):
+    expected = preprocess(tmp_path / "single", name, pack(content), *flags)
+    capsys.readouterr()
+    found = preprocess(tmp_path / "cluster", name, pack(content), *flags, f"--scheduler={scheduler}")
+    assert found == expected
+    assert len(found) > 10  # several shards
+    assert sorted(path.name for path in (tmp_path / "cluster").iterdir()) == sorted(["mindrecord", name])
+    assert re.search(r"^cluster: 2 workers on 1 machine; dashboard: http", capsys.readouterr().out, re.M)
+
+
+def test_values_in_partitions_and_a_tree_of_sums_give_the_same_bytes(scheduler, tmp_path, monkeypatch):
+    expected = preprocess(tmp_path / "single", "train.txt", rows_of_all_kinds(), SMALL)
+    monkeypatch.setattr("src.preprocessing.cluster.cluster_stages.FAN_IN", 2)
+    monkeypatch.setattr("src.preprocessing.sizes.COUNTED_VALUE_BYTES", 27)  # 3,976 values at once: 4 partitions
+    assert (
+        preprocess(tmp_path / "cluster", "train.txt", rows_of_all_kinds(), SMALL, f"--scheduler={scheduler}")
+        == expected
+    )
+
+
+def test_only_small_values_pass_through_the_scheduler(scheduler, tmp_path, monkeypatch):
+    sizes = []
+    run_all = Connection.run
+
+    def run(self, function, calls, done):
+        def measured(index, result):
+            sizes.append(len(pickle.dumps(result)))
+            done(index, result)
+
+        sizes.extend(len(pickle.dumps(call)) for call in calls)
+        run_all(self, function, calls, measured)
+
+    monkeypatch.setattr(Connection, "run", run)
+    preprocess(tmp_path / "cluster", "train.txt", rows_of_all_kinds(), SMALL, f"--scheduler={scheduler}")
+    assert len(sizes) > 100
+    assert max(sizes) < 4000  # of 700,000 bytes of rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"0,1,2,3,a,b,c,d\n" * 200_000,
+        make_rows(3000, 3, 4, seed=8).replace("\n1\t", "\n1\tx", 60).encode(),
+        make_rows(20, 3, 4, seed=1).replace("\n1\t", "\n0\t").encode(),
+    ],
+    ids=["empty", "unusable", "malformed", "one label"],
+)
+def test_mistakes_in_the_data_have_the_message_of_a_single_process(scheduler, tmp_path, content):
+    messages = []
+    for flags in ((), (f"--scheduler={scheduler}",)):
+        with pytest.raises(UserError) as caught:
+            preprocess(tmp_path / str(len(flags)), "train.txt", content, SMALL, *flags)
+        messages.append(
+            re.sub(r"first \d+ lines \d+", "first lines", str(caught.value).replace(f"{tmp_path}/{len(flags)}", ""))
+        )
+        assert not (tmp_path / str(len(flags)) / "mindrecord.partial").exists()
+    assert re.sub(r"\d+ columns\)", "", messages[0]) == re.sub(r"\d+ columns\)", "", messages[1])
+
+
+def test_a_scheduler_that_does_not_answer_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.preprocessing.cluster.connection.ANSWER_SECONDS", 1)
+    (tmp_path / "train.txt").write_bytes(IDS)
+    for address in ("tcp://127.0.0.1:1", "127.0.0.1", "udp://127.0.0.1:1"):
+        with pytest.raises(UserError, match=f"--scheduler={address}: no Dask scheduler answers .*; start one with"):
+            main([f"--data_path={tmp_path}", *FLAGS, f"--scheduler={address}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
+
+
+def test_without_dask_one_line_names_the_requirements(tmp_path, monkeypatch):
+    (tmp_path / "train.txt").write_bytes(IDS)
+    monkeypatch.setitem(sys.modules, "distributed", None)  # importing it fails
+    for name in [name for name in sys.modules if name.startswith("src.preprocessing.cluster.c")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"need the package distributed: pip install -r requirements-dask\.txt"):
+        main([f"--data_path={tmp_path}", *FLAGS, "--workers=2"])

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections import Counter
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.preprocessing.cluster.blob_file import FrameFile, write_frames
+from src.preprocessing.cluster.tally_files import add_files, add_partition, save_tallies
+from src.preprocessing.value_counts import summarize, tally
+from tests.unit.test_value_counts import CODES, INTEGERS, TEXTS, WIDE_INTEGERS, plain
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    chunks=st.lists(st.one_of(INTEGERS, WIDE_INTEGERS), min_size=1) | st.lists(st.one_of(CODES, TEXTS), min_size=1),
+    threshold=st.integers(0, 3),
+    partitions=st.integers(1, 4),
+    fan_in=st.integers(2, 4),
+)
+def test_a_tree_of_sums_agrees_with_a_counter(tmp_path_factory, chunks, threshold, partitions, fan_in):
+    folder = tmp_path_factory.mktemp("counts")
+    other = pl.Series(["never"] * 9)
+    paths = [folder / str(number) for number in range(len(chunks))]
+    for path, chunk in zip(paths, chunks):
+        save_tallies(path, [("other", tally([other], 100)), ("C1", tally([chunk], 100))], partitions)
+    while len(paths) > fan_in:
+        groups = [paths[start : start + fan_in] for start in range(0, len(paths), fan_in)]
+        paths = [folder / f"{len(paths)}-{number}" for number in range(len(groups))]
+        for path, group in zip(paths, groups):
+            add_files(path, group, "C1", partitions)
+    sums = [add_partition(map(FrameFile, paths), "C1", number) for number in range(partitions)]
+    summaries = [summarize(counts, threshold) for counts in sums if counts]
+    expected = Counter(value for chunk in chunks for value in plain(chunk))
+    assert sum(summary.missing for summary in summaries) == expected.pop(None, 0)
+    assert sum(summary.distinct for summary in summaries) == len(expected)
+    got = [row for summary in summaries for row in summary.frequent.rows()]
+    assert len(got) == len(dict(got))
+    assert dict(got) == {value: count for value, count in expected.items() if count > threshold}
+
+
+def test_the_partitions_divide_the_values_about_evenly(tmp_path):
+    save_tallies(tmp_path / "a", [("C1", tally([pl.Series(range(10_000), dtype=pl.UInt32)], 20_000))], 4)
+    sizes = [add_partition([FrameFile(tmp_path / "a")], "C1", number)[pl.UInt32].height for number in range(4)]
+    assert sum(sizes) == 10_000
+    assert min(sizes) > 2_300  # of 2,500; the standard deviation is 43
+
+
+def test_a_value_is_in_the_same_partition_in_each_file(tmp_path):
+    for name in "ab":
+        save_tallies(tmp_path / name, [("C1", tally([pl.Series(["x", "y", "z"])], 10))], 3)
+    for number in range(3):
+        one, other = (add_partition([FrameFile(tmp_path / name)], "C1", number) for name in "ab")
+        assert {dtype: set(counts.rows()) for dtype, counts in one.items()} == {
+            dtype: set(counts.rows()) for dtype, counts in other.items()
+        }
+
+
+def test_frames_come_back_by_name_and_unknown_ones_are_left_out(tmp_path):
+    frames = {"a": pl.DataFrame({"value": [1, 2]}), "b": pl.DataFrame({"value": ["x"]}), "empty": pl.DataFrame()}
+    write_frames(tmp_path / "frames", frames.items())
+    found = FrameFile(tmp_path / "frames").read(["b", "c", "a"])
+    assert list(found) == ["b", "a"]
+    assert all(frame.equals(frames[name]) for name, frame in found.items())
+
+
+def test_a_truncated_file_is_an_error(tmp_path):
+    write_frames(tmp_path / "frames", [("a", pl.DataFrame({"value": [1, 2]}))])
+    content = (tmp_path / "frames").read_bytes()
+    (tmp_path / "frames").write_bytes(content[:-3])
+    with pytest.raises((OSError, ValueError)):
+        FrameFile(tmp_path / "frames")
