@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import pickle
 import queue
 import time
 import warnings
@@ -95,7 +96,8 @@ class Connection:
         if not calls:
             return
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        futures = self._client.map(function, *zip(*calls), pure=False)
+        contents = [pickle.dumps((function, call)) for call in calls]
+        futures = self._client.map(_make_caller(), contents, key=function.__name__, pure=False)
         indices = {future.key: index for index, future in enumerate(futures)}
         for future in futures:
             future.add_done_callback(finished.put)
@@ -125,6 +127,22 @@ class Connection:
         if self._workers and not workers:
             print("note: no worker is left; waiting for new ones", flush=True)
         self._workers = workers
+
+
+def _make_caller() -> Callable[[bytes], Any]:
+    """Return a function that calls a pickled function with its pickled arguments.
+
+    Neither the scheduler nor the thread of a worker that receives messages, which an exception would end, has to import
+    this repository: Dask sends a local function by its code.
+    """
+
+    def call(content):
+        import pickle
+
+        function, arguments = pickle.loads(content)
+        return function(*arguments)
+
+    return call
 
 
 def _take_all(finished: queue.SimpleQueue) -> list[Future]:
