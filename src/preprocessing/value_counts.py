@@ -39,9 +39,8 @@ def tally(chunks: Iterable[pl.Series], max_batch: int) -> Tally:
     """Return the Tally of a column, whose parameters count_values explains."""
     counts_by_dtype: Tally = {}
     for column in _batches(chunks, max_batch):
-        counts = column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(pl.len().alias(COUNT).cast(pl.Int64))
         earlier = [counts_by_dtype[column.dtype]] if column.dtype in counts_by_dtype else []
-        counts_by_dtype[column.dtype] = _add([*earlier, counts.collect(engine="streaming")])
+        counts_by_dtype[column.dtype] = _add([*earlier, _count(column)])
     return _disjoint(counts_by_dtype)
 
 
@@ -77,6 +76,16 @@ def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]
             yield from map(pl.concat, waiting.values())
             waiting, size = {}, 0
     yield from map(pl.concat, waiting.values())
+
+
+def _count(column: pl.Series) -> pl.DataFrame:
+    """Return the counts of the values of a column."""
+    count = pl.len().alias(COUNT).cast(pl.Int64)
+    if column.dtype == pl.String:
+        return column.rename(VALUE).to_frame().lazy().group_by(VALUE).agg(count).collect(engine="streaming")
+    # Numbers are sorted up to three times as fast as they are hashed.
+    runs = column.sort().rle().struct.unnest()
+    return runs.select(pl.col("value").alias(VALUE), pl.col("len").alias(COUNT).cast(pl.Int64))
 
 
 def _disjoint(counts_by_dtype: Tally) -> Tally:

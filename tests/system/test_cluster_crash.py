@@ -33,9 +33,9 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Return a folder with 200,000 rows and the digests of the result of a single process."""
+    """Return a folder with 60,000 rows and the digests of the result of a single process."""
     work = tmp_path_factory.mktemp("undisturbed")
-    write_rows(work / "train.txt", 200_000, seed=3)
+    write_rows(work / "train.txt", 60_000, seed=3)
     subprocess.run(command(work), check=True, capture_output=True)
     return work, digests(work / "mindrecord")
 

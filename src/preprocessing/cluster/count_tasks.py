@@ -3,6 +3,7 @@
 
 import pathlib
 
+from src.preprocessing import sizes
 from src.preprocessing.cluster.blob_file import FrameFile
 from src.preprocessing.cluster.plan import Layout, Plan
 from src.preprocessing.cluster.tally_files import add_files, add_partition
@@ -15,7 +16,8 @@ SUM_NAME, FREQUENT_NAME = "sum.counts", "frequent.arrow"
 @task
 def add_counts(plan: Plan, folder: pathlib.Path, layout: Layout, inputs: list[str], column: str) -> int:
     """Write the sum of the counts of a column over some files; return the number of the files."""
-    add_files(folder / SUM_NAME, [plan.path(name) for name in inputs], column, layout.partitions)
+    paths = [plan.path(name) for name in inputs]
+    add_files(folder / SUM_NAME, paths, column, layout.partitions, sizes.count_batch(plan.memory_limit))
     return len(inputs)
 
 
@@ -27,7 +29,8 @@ def count_column(
 
     There is no file for a partition without a value.
     """
-    counts = add_partition([FrameFile(plan.path(name)) for name in inputs], column, partition)
+    files = [FrameFile(plan.path(name)) for name in inputs]
+    counts = add_partition(files, column, partition, sizes.count_batch(plan.memory_limit))
     if not counts:
         return [0, 0]
     summary = summarize(counts, threshold)

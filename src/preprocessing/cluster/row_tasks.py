@@ -9,22 +9,22 @@ from src.preprocessing import sizes
 from src.preprocessing.cluster.pieces import Piece, read_piece
 from src.preprocessing.cluster.plan import Layout, Plan
 from src.preprocessing.cluster.run_files import write_run
-from src.preprocessing.cluster.tally_files import save_tallies
+from src.preprocessing.cluster.tally_files import save_counts
 from src.preprocessing.cluster.task import task
 from src.preprocessing.raw_columns import concat
 from src.preprocessing.raw_rows import count_lines
 from src.preprocessing.reading import RowSummary, parse_rows
 from src.preprocessing.schema import KEY
-from src.preprocessing.value_counts import tally
 
 RUN_FRACTION = 1 / 16  # of the memory limit, in bytes of text; sorting takes several times as much
+COUNTED_BYTES = 1 << 20  # of text at once: a larger buffer would come from the system, and go back, each time
 COUNTS_SUFFIX = ".counts"
 
 
 @task
 def count_piece(plan: Plan, folder: pathlib.Path, piece: Piece) -> int:
     """Return the number of lines of a piece."""
-    return sum(count_lines(chunk.data) for chunk in read_piece(piece, sizes.chunk_bytes(plan.memory_limit)))
+    return sum(count_lines(chunk.data) for chunk in read_piece(piece, COUNTED_BYTES))
 
 
 @task
@@ -61,8 +61,8 @@ def _write_run(plan, layout, path, frames):
     frames.clear()
     rows = pl.DataFrame(columns).sort(KEY)
     train = rows[plan.splits.split(rows[KEY].to_numpy())["train"]]
+    columns = [train[name] for name in plan.schema.counted_names]
     batch = sizes.count_batch(plan.memory_limit)
-    counts = ((name, tally([train[name]], batch)) for name in plan.schema.counted_names)
-    save_tallies(path.with_name(path.name + COUNTS_SUFFIX), counts, layout.partitions)
+    save_counts(path.with_name(path.name + COUNTS_SUFFIX), columns, layout.partitions, batch)
     wide = write_run(path, rows, layout.ranges(plan.splits), plan.schema)
     return [{"name": path.name, "rows": rows.height, "wide": wide}]

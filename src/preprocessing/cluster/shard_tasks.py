@@ -105,9 +105,7 @@ def _sorted_rows(plan: Plan, index: RunIndex, shard: ShardRows) -> Iterator[pl.D
     for part in portions(_row_counts(first_rows), most_rows):
         first_range, end_range = shard.first_range + part.start, shard.first_range + part.stop
         rows = read_ranges(index.runs, first_rows[part.start : part.stop + 1], first_range, end_range, plan.schema)
-        order = np.argsort(rows[KEY].to_numpy())[max(start, 0) : max(end, 0)]
-        for first in range(0, len(order), sizes.ENCODED_ROWS):
-            yield rows[order[first : first + sizes.ENCODED_ROWS]]
+        yield from rows.sort(KEY)[max(start, 0) : max(end, 0)].iter_slices(sizes.ENCODED_ROWS)
         start, end = start - rows.height, end - rows.height
 
 

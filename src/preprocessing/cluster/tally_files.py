@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The counts of the values of columns on disk, divided by a hash of the value: each partition is added up alone."""
+"""The counts of the values of columns on disk, divided by a hash of the value: each partition is added up alone.
+
+A column of codes of which most are different is not counted, but stored as it is, until the files are added up.
+"""
 
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,42 +10,58 @@ from collections.abc import Iterable, Iterator, Sequence
 import polars as pl
 
 from src.preprocessing.cluster.blob_file import FrameFile, write_frames
-from src.preprocessing.value_counts import VALUE, Tally, add_tallies
+from src.preprocessing.value_counts import COUNT, VALUE, Tally, add_tallies, tally
 
 TYPES = (pl.Int64, pl.UInt32, pl.String)
 PARTITION = "partition"
+SAMPLE_FRACTION, MOST_DISTINCT = 1 / 8, 1 / 2  # of a column, and of such a sample of it
 
 
-def save_tallies(path: pathlib.Path, tallies: Iterable[tuple[str, Tally]], partitions: int) -> None:
-    """Write the Tally of each column, divided; only one at a time is taken from the iterable."""
+def save_counts(path: pathlib.Path, columns: Iterable[pl.Series], partitions: int, max_batch: int) -> None:
+    """Write the counts of the values of each column.  max_batch: number of values to count at once."""
     write_frames(
         path,
         (
-            (_name(column, dtype, number), part)
-            for column, tally in tallies
-            for dtype, counts in tally.items()
+            (_name(column.name, dtype, number), part)
+            for column in columns
+            for dtype, counts in _count(column, max_batch).items()
             for number, part in _divide(counts, partitions)
         ),
     )
 
 
-def add_files(path: pathlib.Path, inputs: Sequence[pathlib.Path], column: str, partitions: int) -> None:
-    """Write the sum of the Tally of a column over some files to another one, partition by partition."""
+def add_files(path: pathlib.Path, inputs: Sequence[pathlib.Path], column: str, partitions: int, max_batch: int) -> None:
+    """Write the sum of the counts of a column over some files to another one, partition by partition."""
     files = [FrameFile(path) for path in inputs]
     write_frames(
         path,
         (
             (_name(column, dtype, number), counts)
             for number in range(partitions)
-            for dtype, counts in add_partition(files, column, number).items()
+            for dtype, counts in add_partition(files, column, number, max_batch).items()
         ),
     )
 
 
-def add_partition(files: Iterable[FrameFile], column: str, partition: int) -> Tally:
-    """Return the sum of a partition of the Tally of a column over some files; without a value it is empty."""
+def add_partition(files: Iterable[FrameFile], column: str, partition: int, max_batch: int) -> Tally:
+    """Return the sum of a partition of the counts of a column over some files; without a value it is empty."""
     dtypes = {_name(column, dtype, partition): dtype for dtype in TYPES}
-    return add_tallies({dtypes[name]: counts for name, counts in file.read(dtypes).items()} for file in files)
+    tallies, values = [], []
+    for file in files:
+        for name, frame in file.read(dtypes).items():
+            if COUNT in frame.columns:
+                tallies.append({dtypes[name]: frame})
+            else:
+                values.append(frame[VALUE])
+    return add_tallies([*tallies, tally(values, max_batch)])
+
+
+def _count(column: pl.Series, max_batch: int) -> Tally:
+    """Return the Tally of a column, or its values without their counts."""
+    sample = column[: int(len(column) * SAMPLE_FRACTION)]
+    if column.dtype == pl.UInt32 and sample.n_unique() > MOST_DISTINCT * len(sample):
+        return {pl.UInt32: column.rename(VALUE).to_frame()}
+    return tally([column], max_batch)
 
 
 def _divide(counts: pl.DataFrame, partitions: int) -> Iterator[tuple[int, pl.DataFrame]]:
