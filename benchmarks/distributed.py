@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed of preprocessing on Dask, and what Criteo's terabyte would take: python benchmarks/distributed.py
+
+Rows per second with one and two single-threaded workers, and of two independent processes that preprocess one half of
+the rows each at the same time (both without the start of the processes); they take turns, as machines change their
+speed.  Then the bytes that pass between the workers, the time of the scheduler for a task with as many tasks as the
+terabyte's 24 files would have, and a model of the terabyte fitted to all this.
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # instead of the folder of this file, which has the name of Dask's package
+
+from src.preprocessing import allocator
+
+os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)  # as preprocessing has it when started as a script
+
+import dask
+import psutil
+
+from distributed import Client, LocalCluster
+from src import preprocess_data
+from src.criteo_like import write_rows
+from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
+
+TASKS = ("cluster.shard_tasks", "cluster.count_tasks", "cluster.row_tasks", "record_writer")
+TERABYTE_ROWS, TERABYTE_FILES, PIECES_OF_FILE = 4_400_000_000, 24, 1000
+WORKER_COUNTS = (8, 32, 128)
+NVTABULAR_MINUTES = 13.8  # on one A100: NVIDIA, "Scaling Criteo"
+SLEEP_SECONDS, SLEEPING_PROCESSES, SLEEPING_THREADS = 0.02, 2, 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=4_000_000, help="generated rows (default: 4000000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated rows (default: 1)")
+    parser.add_argument("--runs", type=int, default=3, help="of each (default: 3)")
+    parser.add_argument(
+        "--storage", type=float, default=10, help="GB/s of the shared folder in the model (default: 10)"
+    )
+    parser.add_argument("--work", type=pathlib.Path, help="folder for the files (default: the system's temporary one)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.work) as work:
+        rows, traffic = measure_speed(pathlib.Path(work), arguments)
+        seconds_of_task = measure_scheduler(pathlib.Path(work))
+    print_model(1 / rows["1 worker"], sum(traffic.values()), seconds_of_task, arguments.storage)
+
+
+def measure_speed(work: pathlib.Path, arguments: argparse.Namespace) -> tuple[dict, dict]:
+    """Print the rows per second; return their medians by name, and the bytes that workers read and write for a row."""
+    write_rows(work / "train.txt", arguments.rows, arguments.seed)
+    size = (work / "train.txt").stat().st_size
+    print(f"{arguments.rows:,} generated rows, seed {arguments.seed}, {size / 1e6:,.0f} MB")
+    halves = split_file(work / "train.txt", arguments.rows // 2)
+    seconds: dict[str, list[float]] = {"2 independent processes": [], "1 worker": [], "2 workers": []}
+    for _ in range(arguments.runs):
+        seconds["2 independent processes"].append(seconds_of_processes(halves))
+        for workers in (1, 2):
+            elapsed, traffic, transfers = seconds_of_cluster(work, workers)
+            seconds[f"{workers} worker{'s' if workers > 1 else ''}"].append(elapsed)
+    for name, values in seconds.items():
+        print(f"{name:25} {arguments.rows / statistics.median(values):10,.0f} rows/s")
+    ratios = sorted(a / b for a, b in zip(seconds["2 independent processes"], seconds["2 workers"]))
+    print(f"efficiency of 2 workers   {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f}")
+    for name, count in traffic.items():
+        print(f"{name:25} {count / arguments.rows:10,.0f} bytes for a row, through files")
+    print(f"transfers between workers {transfers:10,} by Dask itself")
+    rates = {name: arguments.rows / statistics.median(values) for name, values in seconds.items()}
+    return rates, {name: count / arguments.rows for name, count in traffic.items()}
+
+
+def split_file(path: pathlib.Path, line_count: int) -> list[pathlib.Path]:
+    """Write the first lines and the others to folders of their own; return the folders."""
+    folders = [path.parent / "first", path.parent / "second"]
+    for folder in folders:
+        folder.mkdir()
+    with path.open("rb") as rows, (folders[0] / "train.txt").open("wb") as first:
+        first.writelines(rows.readline() for _ in range(line_count))
+        with (folders[1] / "train.txt").open("wb") as second:
+            shutil.copyfileobj(rows, second)
+    return folders
+
+
+def seconds_of_processes(folders: list[pathlib.Path]) -> float:
+    with multiprocessing.get_context("spawn").Pool(len(folders)) as pool:
+        pool.map(abs, range(len(folders)), chunksize=1)  # they have started
+        os.sync()
+        times = pool.map(preprocess, folders, chunksize=1)
+    return max(end for _, end in times) - min(start for start, _ in times)
+
+
+def preprocess(folder: pathlib.Path, *flags: str) -> tuple[float, float]:
+    """Preprocess the rows of a folder; return the times of the beginning and of the end."""
+    shutil.rmtree(folder / "mindrecord", ignore_errors=True)
+    start = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        preprocess_data.main([f"--data_path={folder}", "--train_line_count=0", *flags])
+    return start, time.monotonic()
+
+
+def seconds_of_cluster(folder: pathlib.Path, workers: int) -> tuple[float, dict[str, int], int]:
+    """Return the seconds with so many workers, the bytes that these read and write, and their transfers by Dask."""
+    with (
+        dask.config.set(LOCAL_SETTINGS),
+        LocalCluster(workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        for name in TASKS[:3]:  # as those of the independent processes, whose MindSpore is imported late, too
+            client.run(importlib.import_module, f"src.preprocessing.{name}")
+        os.sync()
+        before = client.run(own_traffic)
+        start, end = preprocess(folder, f"--scheduler={cluster.scheduler_address}")
+        after = client.run(own_traffic)
+    read, written, transfers = (
+        sum(after[worker][index] - before[worker][index] for worker in after) for index in range(3)
+    )
+    return end - start, {"read": read, "written": written}, transfers
+
+
+def own_traffic(dask_worker: object) -> tuple[int, int, int]:
+    """Return the bytes that a worker has read from files and written to files, and its transfers from other workers."""
+    counters = psutil.Process().io_counters()
+    return counters.read_chars, counters.write_chars, dask_worker.state.transfer_incoming_count_total
+
+
+def measure_scheduler(work: pathlib.Path) -> float:
+    """Print what the scheduler takes for the pieces of the terabyte; return its processor seconds for a task."""
+    count = TERABYTE_FILES * PIECES_OF_FILE
+    calls = [(f"parsed-66-16/{number:06d}", "/data/day_0/train.txt", number << 28) for number in range(count)]
+    from benchmarks.distributed import sleep  # under a name that the workers know, too
+
+    with started_cluster(work) as (scheduler, address), Client(address) as client:
+        client.wait_for_workers(SLEEPING_PROCESSES)
+        connection = Connection(client)
+        connection.run(sleep, calls[:100], lambda *_: None)  # the workers have imported everything
+        start, start_cpu, start_client = time.monotonic(), cpu_seconds(scheduler), time.process_time()
+        connection.run(sleep, calls, lambda *_: None)
+        seconds, own = time.monotonic() - start, time.process_time() - start_client
+        scheduler_seconds = cpu_seconds(scheduler) - start_cpu
+    threads = SLEEPING_PROCESSES * SLEEPING_THREADS
+    print(f"{count:,} tasks that sleep {1000 * SLEEP_SECONDS:.0f} ms, {threads} at once: {seconds:.1f} s instead of "
+          f"{count * SLEEP_SECONDS / threads:.1f} s; {count / seconds:,.0f} tasks/s")  # fmt: skip
+    print(f"processor time of a task  {1e6 * scheduler_seconds / count:10,.0f} us in the scheduler, "
+          f"{1e6 * own / count:,.0f} us in the client")  # fmt: skip
+    return scheduler_seconds / count
+
+
+@contextlib.contextmanager
+def started_cluster(work: pathlib.Path) -> Iterator[tuple[psutil.Process, str]]:
+    """Start a scheduler and workers, as a user does; yield the process of the scheduler and its address."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dask"]
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    address_file = work / "scheduler.json"
+    processes = [
+        subprocess.Popen([*command, "scheduler", "--host=127.0.0.1", "--port=0", "--no-dashboard",
+                          f"--scheduler-file={address_file}"], **quiet)
+    ]  # fmt: skip
+    try:
+        while not address_file.exists() or not address_file.read_text().strip().endswith("}"):
+            time.sleep(0.1)
+        address = json.loads(address_file.read_text())["address"]
+        processes.append(subprocess.Popen([*command, "worker", address, f"--nworkers={SLEEPING_PROCESSES}",
+                                           f"--nthreads={SLEEPING_THREADS}", "--no-dashboard"], **quiet))  # fmt: skip
+        yield psutil.Process(processes[0].pid), address
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait()
+
+
+def sleep(folder: str, path: str, start: int) -> dict:
+    """Sleep, and return a result of about the size of a parsed piece."""
+    time.sleep(SLEEP_SECONDS)
+    stats = {"lines": start, "bytes": start, "labels": {name: [start, start] for name in ("train", "valid", "test")}}
+    return {"stats": stats, "runs": [{"name": "run-0", "rows": start, "wide": {}}]}
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def print_model(seconds_of_row: float, bytes_of_row: float, seconds_of_task: float, storage: float) -> None:
+    """Print a model of the terabyte: each resource alone; the slowest one is the bottleneck.
+
+    seconds_of_row: of one worker.  storage: GB/s.
+    """
+    tasks = 5 * TERABYTE_FILES * PIECES_OF_FILE  # more than there are, as pieces are larger
+    print(
+        f"model of {TERABYTE_ROWS:,} rows, minutes of each resource alone (NVTabular on an A100: {NVTABULAR_MINUTES})"
+    )
+    print(
+        f"workers   processors   shared folder of {storage:g} GB/s   scheduler   bottleneck     GB/s to be without it"
+    )
+    for workers in WORKER_COUNTS:
+        minutes = {
+            "processors": TERABYTE_ROWS * seconds_of_row / workers / 60,
+            "shared folder": TERABYTE_ROWS * bytes_of_row / storage / 1e9 / 60,
+            "scheduler": tasks * seconds_of_task / 60,
+        }
+        bottleneck = max(minutes, key=minutes.get)
+        needed = TERABYTE_ROWS * bytes_of_row / 1e9 / (minutes["processors"] * 60)
+        columns = [f"{workers:7}", f"{minutes['processors']:12.1f}", f"{minutes['shared folder']:27.1f}"]
+        print(*columns, f"{minutes['scheduler']:11.1f}", f"  {bottleneck:14}", f"{needed:8.1f}")
+
+
+if __name__ == "__main__":
+    main()
