@@ -39,7 +39,8 @@ from src.criteo_like import write_rows
 from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
 
 TASKS = ("cluster.shard_tasks", "cluster.count_tasks", "cluster.row_tasks", "record_writer")
-TERABYTE_ROWS, TERABYTE_FILES, PIECES_OF_FILE = 4_400_000_000, 24, 1000
+TERABYTE_ROWS, TERABYTE_FILES = 4_400_000_000, 24
+STAGES = 5  # lines, rows, sums, counts, shards; none has more tasks than the terabyte has pieces
 WORKER_COUNTS = (8, 32, 128)
 NVTABULAR_MINUTES = 13.8  # on one A100: NVIDIA, "Scaling Criteo"
 SLEEP_SECONDS, SLEEPING_PROCESSES, SLEEPING_THREADS = 0.02, 2, 16
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4_000_000, help="generated rows (default: 4000000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the generated rows (default: 1)")
     parser.add_argument("--runs", type=int, default=3, help="of each (default: 3)")
+    parser.add_argument("--pieces", type=int, default=1000, help="tasks for each file of the terabyte (default: 1000)")
     parser.add_argument(
         "--storage", type=float, default=10, help="GB/s of the shared folder in the model (default: 10)"
     )
@@ -57,8 +59,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         rows, traffic = measure_speed(pathlib.Path(work), arguments)
-        seconds_of_task = measure_scheduler(pathlib.Path(work))
-    print_model(1 / rows["1 worker"], sum(traffic.values()), seconds_of_task, arguments.storage)
+        tasks = TERABYTE_FILES * arguments.pieces
+        seconds_of_task = measure_scheduler(pathlib.Path(work), tasks)
+    scheduler_seconds = STAGES * tasks * seconds_of_task
+    print_model(1 / rows["1 worker"], sum(traffic.values()), scheduler_seconds, arguments.storage)
 
 
 def measure_speed(work: pathlib.Path, arguments: argparse.Namespace) -> tuple[dict, dict]:
@@ -138,9 +142,8 @@ def own_traffic(dask_worker: object) -> tuple[int, int, int]:
     return counters.read_chars, counters.write_chars, dask_worker.state.transfer_incoming_count_total
 
 
-def measure_scheduler(work: pathlib.Path) -> float:
-    """Print what the scheduler takes for the pieces of the terabyte; return its processor seconds for a task."""
-    count = TERABYTE_FILES * PIECES_OF_FILE
+def measure_scheduler(work: pathlib.Path, count: int) -> float:
+    """Print what the scheduler takes for so many small tasks; return its processor seconds for one."""
     calls = [(f"parsed-66-16/{number:06d}", "/data/day_0/train.txt", number << 28) for number in range(count)]
     from benchmarks.distributed import sleep  # under a name that the workers know, too
 
@@ -196,12 +199,11 @@ def cpu_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def print_model(seconds_of_row: float, bytes_of_row: float, seconds_of_task: float, storage: float) -> None:
+def print_model(seconds_of_row: float, bytes_of_row: float, scheduler_seconds: float, storage: float) -> None:
     """Print a model of the terabyte: each resource alone; the slowest one is the bottleneck.
 
-    seconds_of_row: of one worker.  storage: GB/s.
+    seconds_of_row: of one worker.  scheduler_seconds: for all tasks.  storage: GB/s.
     """
-    tasks = 5 * TERABYTE_FILES * PIECES_OF_FILE  # more than there are, as pieces are larger
     print(
         f"model of {TERABYTE_ROWS:,} rows, minutes of each resource alone (NVTabular on an A100: {NVTABULAR_MINUTES})"
     )
@@ -212,7 +214,7 @@ def print_model(seconds_of_row: float, bytes_of_row: float, seconds_of_task: flo
         minutes = {
             "processors": TERABYTE_ROWS * seconds_of_row / workers / 60,
             "shared folder": TERABYTE_ROWS * bytes_of_row / storage / 1e9 / 60,
-            "scheduler": tasks * seconds_of_task / 60,
+            "scheduler": scheduler_seconds / 60,
         }
         bottleneck = max(minutes, key=minutes.get)
         needed = TERABYTE_ROWS * bytes_of_row / 1e9 / (minutes["processors"] * 60)
