@@ -9,6 +9,7 @@ terabyte's 24 files would have, and a model of the terabyte fitted to all this.
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -38,7 +39,7 @@ from src import preprocess_data
 from src.criteo_like import write_rows
 from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
 
-TASKS = ("cluster.shard_tasks", "cluster.count_tasks", "cluster.row_tasks", "record_writer")
+TASKS = ("shard_tasks", "count_tasks", "row_tasks")
 TERABYTE_ROWS, TERABYTE_FILES = 4_400_000_000, 24
 STAGES = 5  # lines, rows, sums, counts, shards; none has more tasks than the terabyte has pieces
 WORKER_COUNTS = (8, 32, 128)
@@ -58,34 +59,50 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, help="folder for the files (default: the system's temporary one)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
-        rows, traffic = measure_speed(pathlib.Path(work), arguments)
+        cost = measure_speed(pathlib.Path(work), arguments)
         tasks = TERABYTE_FILES * arguments.pieces
         seconds_of_task = measure_scheduler(pathlib.Path(work), tasks)
-    scheduler_seconds = STAGES * tasks * seconds_of_task
-    print_model(1 / rows["1 worker"], sum(traffic.values()), scheduler_seconds, arguments.storage)
+    bytes_of_row = (cost.read + cost.written) / arguments.rows
+    print_model(cost.cpu_seconds / arguments.rows, bytes_of_row, STAGES * tasks * seconds_of_task, arguments.storage)
 
 
-def measure_speed(work: pathlib.Path, arguments: argparse.Namespace) -> tuple[dict, dict]:
-    """Print the rows per second; return their medians by name, and the bytes that workers read and write for a row."""
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a run takes: seconds, and processor seconds of all processes; of the workers the bytes that they read and
+    write in files, and their transfers from each other by Dask.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    read: int = 0
+    written: int = 0
+    transfers: int = 0
+
+
+def measure_speed(work: pathlib.Path, arguments: argparse.Namespace) -> Cost:
+    """Print the speed of independent processes and of workers; return the Cost of a row with one worker."""
     write_rows(work / "train.txt", arguments.rows, arguments.seed)
     size = (work / "train.txt").stat().st_size
     print(f"{arguments.rows:,} generated rows, seed {arguments.seed}, {size / 1e6:,.0f} MB")
     halves = split_file(work / "train.txt", arguments.rows // 2)
-    seconds: dict[str, list[float]] = {"2 independent processes": [], "1 worker": [], "2 workers": []}
+    costs: dict[str, list[Cost]] = {"2 independent processes": [], "1 worker": [], "2 workers": []}
     for _ in range(arguments.runs):
-        seconds["2 independent processes"].append(seconds_of_processes(halves))
-        for workers in (1, 2):
-            elapsed, traffic, transfers = seconds_of_cluster(work, workers)
-            seconds[f"{workers} worker{'s' if workers > 1 else ''}"].append(elapsed)
-    for name, values in seconds.items():
-        print(f"{name:25} {arguments.rows / statistics.median(values):10,.0f} rows/s")
-    ratios = sorted(a / b for a, b in zip(seconds["2 independent processes"], seconds["2 workers"]))
-    print(f"efficiency of 2 workers   {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f}")
-    for name, count in traffic.items():
-        print(f"{name:25} {count / arguments.rows:10,.0f} bytes for a row, through files")
-    print(f"transfers between workers {transfers:10,} by Dask itself")
-    rates = {name: arguments.rows / statistics.median(values) for name, values in seconds.items()}
-    return rates, {name: count / arguments.rows for name, count in traffic.items()}
+        costs["2 independent processes"].append(cost_of_processes(halves))
+        costs["1 worker"].append(cost_of_cluster(work, 1))
+        costs["2 workers"].append(cost_of_cluster(work, 2))
+    for name, values in costs.items():
+        seconds, cpu = (statistics.median(getattr(cost, key) for cost in values) for key in ("seconds", "cpu_seconds"))
+        print(f"{name:25} {arguments.rows / seconds:10,.0f} rows/s, {1e6 * cpu / arguments.rows:.2f} us of a processor "
+              "for a row")  # fmt: skip
+    for key, name in (("seconds", "time"), ("cpu_seconds", "processor time")):
+        pairs = zip(costs["2 independent processes"], costs["2 workers"])
+        ratios = sorted(getattr(alone, key) / getattr(together, key) for alone, together in pairs)
+        print(f"efficiency by {name:14} {ratios[0]:.2f} .. {statistics.median(ratios):.2f} .. {ratios[-1]:.2f}")
+    last = costs["2 workers"][-1]
+    print(f"files of 2 workers: {last.read / arguments.rows:,.0f} bytes read and {last.written / arguments.rows:,.0f} "
+          f"written for a row; {last.transfers} transfers by Dask")  # fmt: skip
+    cpu = statistics.median(cost.cpu_seconds for cost in costs["1 worker"])
+    return Cost(cpu, cpu, last.read, last.written)
 
 
 def split_file(path: pathlib.Path, line_count: int) -> list[pathlib.Path]:
@@ -100,46 +117,46 @@ def split_file(path: pathlib.Path, line_count: int) -> list[pathlib.Path]:
     return folders
 
 
-def seconds_of_processes(folders: list[pathlib.Path]) -> float:
+def cost_of_processes(folders: list[pathlib.Path]) -> Cost:
+    """Return the Cost of preprocessing the rows of each folder in a process of its own, all at the same time."""
     with multiprocessing.get_context("spawn").Pool(len(folders)) as pool:
         pool.map(abs, range(len(folders)), chunksize=1)  # they have started
         os.sync()
-        times = pool.map(preprocess, folders, chunksize=1)
-    return max(end for _, end in times) - min(start for start, _ in times)
+        starts, ends, cpu_seconds = zip(*pool.map(preprocess, folders, chunksize=1))
+    return Cost(max(ends) - min(starts), sum(cpu_seconds))
 
 
-def preprocess(folder: pathlib.Path, *flags: str) -> tuple[float, float]:
-    """Preprocess the rows of a folder; return the times of the beginning and of the end."""
+def preprocess(folder: pathlib.Path, *flags: str) -> tuple[float, float, float]:
+    """Preprocess the rows of a folder; return the times of the beginning and of the end, and the processor seconds."""
     shutil.rmtree(folder / "mindrecord", ignore_errors=True)
-    start = time.monotonic()
+    start, start_cpu = time.monotonic(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         preprocess_data.main([f"--data_path={folder}", "--train_line_count=0", *flags])
-    return start, time.monotonic()
+    return start, time.monotonic(), time.process_time() - start_cpu
 
 
-def seconds_of_cluster(folder: pathlib.Path, workers: int) -> tuple[float, dict[str, int], int]:
-    """Return the seconds with so many workers, the bytes that these read and write, and their transfers by Dask."""
+def cost_of_cluster(folder: pathlib.Path, workers: int) -> Cost:
+    """Return the Cost of preprocessing the rows of a folder with so many workers; the scheduler is in this process."""
     with (
         dask.config.set(LOCAL_SETTINGS),
         LocalCluster(workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        for name in TASKS[:3]:  # as those of the independent processes, whose MindSpore is imported late, too
-            client.run(importlib.import_module, f"src.preprocessing.{name}")
+        for name in TASKS:  # as in the independent processes, which import MindSpore late, too
+            client.run(importlib.import_module, f"src.preprocessing.cluster.{name}")
         os.sync()
-        before = client.run(own_traffic)
-        start, end = preprocess(folder, f"--scheduler={cluster.scheduler_address}")
-        after = client.run(own_traffic)
-    read, written, transfers = (
-        sum(after[worker][index] - before[worker][index] for worker in after) for index in range(3)
-    )
-    return end - start, {"read": read, "written": written}, transfers
+        before = client.run(worker_usage)
+        start, end, own_cpu = preprocess(folder, f"--scheduler={cluster.scheduler_address}")
+        after = client.run(worker_usage)
+    cpu, *counts = (sum(after[worker][index] - before[worker][index] for worker in after) for index in range(4))
+    return Cost(end - start, own_cpu + cpu, *counts)
 
 
-def own_traffic(dask_worker: object) -> tuple[int, int, int]:
-    """Return the bytes that a worker has read from files and written to files, and its transfers from other workers."""
-    counters = psutil.Process().io_counters()
-    return counters.read_chars, counters.write_chars, dask_worker.state.transfer_incoming_count_total
+def worker_usage(dask_worker: object) -> tuple[float, int, int, int]:
+    """Return the last four fields of the Cost of a worker so far."""
+    files = psutil.Process().io_counters()
+    transfers = dask_worker.state.transfer_incoming_count_total
+    return cpu_seconds(psutil.Process()), files.read_chars, files.write_chars, transfers
 
 
 def measure_scheduler(work: pathlib.Path, count: int) -> float:
@@ -202,7 +219,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 def print_model(seconds_of_row: float, bytes_of_row: float, scheduler_seconds: float, storage: float) -> None:
     """Print a model of the terabyte: each resource alone; the slowest one is the bottleneck.
 
-    seconds_of_row: of one worker.  scheduler_seconds: for all tasks.  storage: GB/s.
+    seconds_of_row: of a processor, with one worker.  scheduler_seconds: for all tasks.  storage: GB/s.
     """
     print(
         f"model of {TERABYTE_ROWS:,} rows, minutes of each resource alone (NVTabular on an A100: {NVTABULAR_MINUTES})"

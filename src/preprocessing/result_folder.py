@@ -25,6 +25,15 @@ def identify(source: pathlib.Path) -> dict:
     return {"name": source.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
+def check_path_length(folder: pathlib.Path) -> None:
+    """Raise UserError if the path of a folder is too long for the files of MindRecord in it."""
+    index = os.path.abspath(folder / LONGEST_INDEX)
+    if len(os.fsencode(index)) > LONGEST_PATH_BYTES:
+        raise UserError(
+            f"{index} is longer than the {LONGEST_PATH_BYTES} bytes that MindRecord takes; use a shorter path"
+        )
+
+
 class ResultFolder:
     """The folder `path`, made in `partial` next to it: partial/unfinished, then partial/finished, then path."""
 
@@ -44,11 +53,7 @@ class ResultFolder:
 
     def check_target(self, *, overwrite: bool) -> None:
         """Raise UserError if the path holds another result, unless it is to be overwritten, or other files."""
-        index = os.path.abspath(self._unfinished / LONGEST_INDEX)
-        if len(os.fsencode(index)) > LONGEST_PATH_BYTES:
-            raise UserError(
-                f"{index} is longer than the {LONGEST_PATH_BYTES} bytes that MindRecord takes; use a shorter path"
-            )
+        check_path_length(self._unfinished)
         if os.path.ismount(self.path):
             raise UserError(f"{self.path} is a mount point, which no folder can replace; name a folder in it")
         if self.path.exists() and not self._is_replaceable():

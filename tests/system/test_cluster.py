@@ -2,6 +2,7 @@
 """Preprocessing on the workers of a real Dask scheduler gives the bytes of a single process."""
 
 import gzip
+import os
 import pickle
 import re
 import sys
@@ -12,7 +13,12 @@ import pytest
 from distributed import LocalCluster
 from src.common.errors import UserError
 from src.preprocess_data import main
-from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
+from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection, connected
+from src.preprocessing.cluster.plan import Plan
+from src.preprocessing.cluster.versions import own_versions
+from src.preprocessing.schema import FieldSchema
+from src.preprocessing.splits import KeySplits
+from tests.cluster_tasks import die, run_out_of_memory
 from tests.conftest import make_rows
 from tests.raw_data import archive_of, data_digests
 
@@ -52,16 +58,20 @@ def preprocess(folder, name, content, *flags):
     return data_digests(folder / "mindrecord")
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 IDS = "\n".join(f"{row % 2}\t{row}\t\t1\t{row % 5}\t7\t{row % 3}\t1000" for row in range(4000)).encode()
 
 
 @pytest.mark.parametrize(
     ("name", "pack", "content", "flags"),
     [
-        ("train.txt", bytes, rows_of_all_kinds(), (SMALL,)),
         ("train.txt", bytes, rows_of_all_kinds(), ("--dense_encoding=max", "--valid_ratio=0")),
-        ("train.txt.gz", gzip.compress, rows_of_all_kinds(), (SMALL, "--max_vocab_size=5")),
-        ("dac.tar.gz", archive_of, rows_of_all_kinds(), (SMALL, "--test_ratio=0")),
+        slow("train.txt", bytes, rows_of_all_kinds(), (SMALL,)),
+        slow("train.txt.gz", gzip.compress, rows_of_all_kinds(), (SMALL, "--max_vocab_size=5")),
+        slow("dac.tar.gz", archive_of, rows_of_all_kinds(), (SMALL, "--test_ratio=0")),
         ("train.txt", bytes, IDS, (SMALL, "--skip_id_convert=1")),
         ("train.txt", bytes, IDS, (SMALL, "--skip_id_convert=1", "--dense_encoding=log", "--line_per_sample=7")),
     ],
@@ -124,6 +134,40 @@ def test_mistakes_in_the_data_have_the_message_of_a_single_process(scheduler, tm
         )
         assert not (tmp_path / str(len(flags)) / "mindrecord.partial").exists()
     assert re.sub(r"\d+ columns\)", "", messages[0]) == re.sub(r"\d+ columns\)", "", messages[1])
+
+
+@pytest.fixture
+def connection(scheduler):
+    with connected(scheduler, 0) as connection:
+        yield connection
+
+
+@pytest.fixture
+def plan_path(tmp_path):
+    splits = KeySplits.from_ratios(1, 0.1, 0.1)
+    return Plan(str(tmp_path), FieldSchema(3, 4), splits, own_versions(), 4, 100, 10).save()
+
+
+def test_a_worker_without_memory_is_named_and_nothing_is_left_of_its_task(connection, plan_path, tmp_path):
+    with pytest.raises(OSError, match=r"worker tcp://127\.0\.0\.1:\d+ on \S+ is out of memory; use fewer workers"):
+        connection.run(run_out_of_memory, [(plan_path, "task")], lambda *_: None)
+    assert not list((tmp_path / "task").iterdir())
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_ends_the_job_and_the_last_worker_is_named(connection, plan_path):
+    with pytest.raises(OSError, match=r"4 workers have died of the same task, the last one is tcp://.*out of memory"):
+        connection.run(die, [(plan_path, "task")], lambda *_: None)
+
+
+def test_a_path_that_is_too_long_for_mindrecord_is_refused_before_the_work(scheduler, tmp_path, capsys):
+    folder = tmp_path / ("x" * 200)
+    rest = 500 - len(os.fsencode(folder / ".partial" / "unfinished" / "valid_input_part.mindrecord00.db"))
+    out = folder / ("y" * rest)  # as long as a single process takes it
+    (tmp_path / "train.txt").write_bytes(IDS)
+    with pytest.raises(UserError, match="is longer than the 500 bytes that MindRecord takes"):
+        main([f"--data_path={tmp_path}", f"--output_dir={out}", *FLAGS, f"--scheduler={scheduler}"])
+    assert "read:" not in capsys.readouterr().out
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(tmp_path, monkeypatch):

@@ -161,6 +161,13 @@ def test_an_optional_setting_that_is_not_given_is_none():
     assert (config.data_url, config.train_url, config.checkpoint_url) == ("obs://bucket/data", None, None)
 
 
+def test_local_workers_and_those_of_a_scheduler_exclude_each_other():
+    assert load_config(["--workers=2"]).workers == 2
+    assert load_config(["--scheduler=tcp://host:8786"]).scheduler == "tcp://host:8786"
+    with pytest.raises(ConfigError, match=r"--workers=2 starts .*, --scheduler=tcp://host:8786 has"):
+        load_config(["--workers=2", "--scheduler=tcp://host:8786"])
+
+
 @pytest.mark.parametrize(
     ("flags", "is_refused"),
     [

@@ -24,7 +24,7 @@ def write(tmp_path, frames):
     runs = []
     for number, frame in enumerate(frames):
         wide = write_run(tmp_path / f"run-{number}", frame, RANGES, SCHEMA)
-        runs.append(Run(str(tmp_path / f"run-{number}"), wide))
+        runs.append(Run(str(tmp_path / f"run-{number}"), 0, wide))
     return runs, np.stack([read_first_rows(tmp_path / f"run-{number}") for number in range(len(frames))], axis=1)
 
 

@@ -5,8 +5,9 @@ import dataclasses
 import itertools
 import pathlib
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from src.preprocessing.cluster.connection import Connection
 from src.preprocessing.cluster.count_tasks import FREQUENT_NAME, SUM_NAME, add_counts, count_column
 from src.preprocessing.cluster.encoder_files import digest_of_encoder, save_encoder
 from src.preprocessing.cluster.pieces import Piece, cut
-from src.preprocessing.cluster.plan import PARSED, Layout, Plan
+from src.preprocessing.cluster.plan import DIGEST_DIGITS, PARSED, Layout, Plan
 from src.preprocessing.cluster.results import COMPLETE, files_of, find_result, take_files
 from src.preprocessing.cluster.row_tasks import COUNTS_SUFFIX, count_piece, parse_piece, run_size
 from src.preprocessing.cluster.run_files import Run
@@ -36,12 +37,15 @@ from src.preprocessing.cluster.versions import own_versions
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_file import text_bytes
 from src.preprocessing.reading import ChunkStats, RowSummary, check_is_hopeful, check_lines
+from src.preprocessing.result_folder import check_path_length
 from src.preprocessing.stages import Job, WrittenSplits
 from src.preprocessing.value_counts import ValueCounts
 
+Item = TypeVar("Item")
 FORMAT_VERSION = 1  # of the files in the folder of parsed rows
 CUT_NAME, SHARDS = "cut.json", "shards"
 PIECES_PER_THREAD = 8  # so that all threads end at about the same time
+LONGEST_SHARD = f"{SHARDS}-{'0' * DIGEST_DIGITS}-100000/train-100000/{'0' * len(uuid.uuid4().hex)}"
 FAN_IN = 64  # files that a task adds up
 
 
@@ -52,6 +56,7 @@ class ClusterStages:
         print(f"cluster: {connection.describe()}", flush=True)
         self._job, self._connection = job, connection
         self._folder = job.spill.absolute()
+        check_path_length(self._folder / LONGEST_SHARD)
         self._pieces = self._cut()
         self._plan = Plan(
             str(self._folder), job.schema, job.splits, own_versions(), job.memory_limit, job.rows_per_record,
@@ -104,42 +109,63 @@ class ClusterStages:
         rows.is_complete = True
         check_lines(job.source, rows, job.schema, job.max_bad_line_ratio)
         for target, result in zip(targets, parsed):
-            self._runs += [Run(f"{target}/{COMPLETE}/{run['name']}", run["wide"]) for run in result["runs"]]
+            folder = f"{target}/{COMPLETE}"
+            self._runs += [Run(f"{folder}/{run['name']}", run["train_rows"], run["wide"]) for run in result["runs"]]
         return rows
 
     def count(self, rows: RowSummary) -> dict[str, ValueCounts]:
         """Return the ValueCounts of the training set by column."""
-        names = self._job.schema.counted_names
-        inputs = {name: [run.path + COUNTS_SUFFIX for run in self._runs] for name in names}
-        for level in itertools.count():
-            if all(len(paths) <= FAN_IN for paths in inputs.values()):
-                break
-            inputs = self._add_groups(level, inputs)
-        threshold, partitions = self._job.threshold, range(self._layout.partitions)
-        parts = list(itertools.product(names, partitions))
-        targets = [f"{self._layout.folder}/counts-{threshold}/{name}-{partition}" for name, partition in parts]
+        names, folder = self._job.schema.counted_names, self._layout.folder
+        inputs, partitions = self._add_up(names)
+        parts = list(itertools.product(names, range(partitions)))
+        prefix = f"{folder}/counts-{self._job.threshold}-{partitions}"
+        targets = [f"{prefix}/{name}-{partition}" for name, partition in parts]
         calls = [(inputs[name], name, partition, self._job.threshold_of(name)) for name, partition in parts]
-        unit = "fields" if len(partitions) == 1 else "parts of fields"
+        unit = "fields" if partitions == 1 else "parts of fields"
         results = self._run(count_column, targets, calls, _Work("count", unit, [1] * len(parts)))
         counts = {}
-        for name, part in itertools.groupby(zip(parts, targets, results), key=lambda part: part[0][0]):
-            _, paths, sums = zip(*part)
+        for name, group in itertools.groupby(zip(parts, targets, results), key=lambda part: part[0][0]):
+            _, paths, sums = zip(*group)
             distinct, missing = map(sum, zip(*sums))
             counts[name] = ValueCounts(pl.concat(self._frequent(paths)), distinct, missing)
         return counts
 
-    def _add_groups(self, level: int, inputs: dict[str, list[str]]) -> dict[str, list[str]]:
+    def _add_up(self, names: list[str]) -> tuple[dict[str, list[str]], int]:
+        """Add up the counts of all runs until few files are left; return those of each column and their partitions."""
+        groups = [[run.path + COUNTS_SUFFIX for run in group] for group in self._run_groups()]
+        if len(groups) == 1:
+            return dict.fromkeys(names, groups[0]), 1
+        partitions, level = self._layout.partitions, 0
+        sums = self._add_groups(level, dict.fromkeys(names, groups), 1)
+        while max(map(len, sums.values()), default=0) > FAN_IN:
+            level += 1
+            sums = self._add_groups(level, {name: _batches(paths, FAN_IN) for name, paths in sums.items()}, partitions)
+        return sums, partitions
+
+    def _run_groups(self) -> Iterator[list[Run]]:
+        """Yield the runs in groups, of which each has values of a column that can be counted at once."""
+        group: list[Run] = []
+        rows = 0
+        for run in self._runs:
+            if group and (len(group) == FAN_IN or rows + run.train_rows > sizes.count_batch(self._job.memory_limit)):
+                yield group
+                group, rows = [], 0
+            group.append(run)
+            rows += run.train_rows
+        yield group
+
+    def _add_groups(
+        self, level: int, groups: dict[str, list[list[str]]], input_partitions: int
+    ) -> dict[str, list[str]]:
         """Add up the counts of each column by groups of files; return the files of the sums."""
-        groups = [
-            (name, paths[start : start + FAN_IN])
-            for name, paths in inputs.items()
-            for start in range(0, len(paths), FAN_IN)
-        ]
-        targets = [f"{self._layout.folder}/sums-{level}/{number}" for number in range(len(groups))]
-        calls = [(self._layout, paths, name) for name, paths in groups]
-        self._run(add_counts, targets, calls, _Work("sums", "sums", [1] * len(groups), leave=False))
-        sums: dict[str, list[str]] = {name: [] for name in inputs}
-        for target, (name, _) in zip(targets, groups):
+        parts = [(name, number, paths) for name in groups for number, paths in enumerate(groups[name])]
+        partitions = self._layout.partitions
+        prefix = f"{self._layout.folder}/sums-{partitions}-{level}"
+        targets = [f"{prefix}/{name}-{number}" for name, number, _ in parts]
+        calls = [(paths, name, input_partitions, partitions) for name, _, paths in parts]
+        self._run(add_counts, targets, calls, _Work("sums", "sums", [1] * len(parts), leave=False))
+        sums: dict[str, list[str]] = {name: [] for name in groups}
+        for target, (name, _, _) in zip(targets, parts):
             sums[name].append(f"{target}/{COMPLETE}/{SUM_NAME}")
         return sums
 
@@ -177,12 +203,12 @@ class ClusterStages:
 
     def _index_runs(self, folder: str) -> tuple[str, np.ndarray]:
         """Write the RunIndex; return its name, and the number of rows in each range of keys."""
-        groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
+        groups = _batches(self._runs, FAN_IN)
         targets = [f"{self._layout.folder}/ranges/{number}" for number in range(len(groups))]
         calls = [([run.path for run in group],) for group in groups]
         self._run(index_runs, targets, calls, _Work("index", "files", [1] * len(groups), leave=False))
         files = [files_of(self._folder / target) for target in targets]
-        runs = tuple(Run(str(self._plan.path(run.path)), run.wide) for run in self._runs)
+        runs = tuple(dataclasses.replace(run, path=str(self._plan.path(run.path))) for run in self._runs)
         index = RunIndex(runs, tuple(str(path / FIRST_ROWS_NAME) for path in files))
         return index.save(self._plan.path(folder)), sum(np.load(path / ROW_COUNTS_NAME) for path in files)
 
@@ -245,3 +271,8 @@ class _Work:
         return Progress(
             self.title, total, self.unit, leave=self.leave, done=total - sum(self.sizes[index] for index in pending)
         )
+
+
+def _batches(items: list[Item], size: int) -> list[list[Item]]:
+    """Return the items in lists of `size`, the last one of which may be shorter."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

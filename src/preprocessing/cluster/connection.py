@@ -20,6 +20,7 @@ from src.preprocessing.cluster.task import LESS_MEMORY
 
 ANSWER_SECONDS = 15
 POLL_SECONDS = 2
+CANCEL_SECONDS = 30
 # Of each worker: polars and the libraries of numpy would start a thread for each core.
 SINGLE_THREADED = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LOCAL_SETTINGS = {
@@ -109,8 +110,21 @@ class Connection:
                 for future, result in zip(batch, results):
                     done(indices.pop(future.key), result)
                 self._report_lost_workers()
-        finally:
+        except BaseException:
             self._client.cancel(futures)
+            self._wait_for_running_tasks()
+            raise
+
+    def _wait_for_running_tasks(self) -> None:
+        """Wait for tasks that were cancelled, which end by themselves: they write into folders that may be removed."""
+
+        def count_running(dask_worker):
+            return len(dask_worker.state.executing)
+
+        deadline = time.monotonic() + CANCEL_SECONDS
+        with contextlib.suppress(Exception):  # an earlier one is on its way to the user
+            while any(self._client.run(count_running).values()) and time.monotonic() < deadline:
+                time.sleep(0.1)
 
     def _find_workers(self) -> dict[str, int]:
         """Return the number of threads of each worker, by its address."""

@@ -5,7 +5,7 @@ import pathlib
 
 from src.preprocessing import sizes
 from src.preprocessing.cluster.blob_file import FrameFile
-from src.preprocessing.cluster.plan import Layout, Plan
+from src.preprocessing.cluster.plan import Plan
 from src.preprocessing.cluster.tally_files import add_files, add_partition
 from src.preprocessing.cluster.task import task
 from src.preprocessing.value_counts import summarize
@@ -14,10 +14,12 @@ SUM_NAME, FREQUENT_NAME = "sum.counts", "frequent.arrow"
 
 
 @task
-def add_counts(plan: Plan, folder: pathlib.Path, layout: Layout, inputs: list[str], column: str) -> int:
+def add_counts(
+    plan: Plan, folder: pathlib.Path, inputs: list[str], column: str, input_partitions: int, partitions: int
+) -> int:
     """Write the sum of the counts of a column over some files; return the number of the files."""
-    paths = [plan.path(name) for name in inputs]
-    add_files(folder / SUM_NAME, paths, column, layout.partitions, sizes.count_batch(plan.memory_limit))
+    paths, batch = [plan.path(name) for name in inputs], sizes.count_batch(plan.memory_limit)
+    add_files(folder / SUM_NAME, paths, column, input_partitions, partitions, batch)
     return len(inputs)
 
 

@@ -63,7 +63,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The division of the values of a column, into partitions, and of the keys, into 2^bits ranges."""
+    """The division of the sums of counts by value, into partitions, and of the keys, into 2^bits ranges."""
 
     partitions: int
     bits: int
@@ -78,7 +78,7 @@ class Layout:
     @property
     def folder(self) -> str:
         """The name of the folder of the pieces that are parsed for it."""
-        return f"{PARSED}-{self.partitions}-{self.bits}"
+        return f"{PARSED}-{self.bits}"
 
     def ranges(self, splits: KeySplits) -> KeyRanges:
         """Return the ranges of keys."""

@@ -62,7 +62,6 @@ def _write_run(plan, layout, path, frames):
     rows = pl.DataFrame(columns).sort(KEY)
     train = rows[plan.splits.split(rows[KEY].to_numpy())["train"]]
     columns = [train[name] for name in plan.schema.counted_names]
-    batch = sizes.count_batch(plan.memory_limit)
-    save_counts(path.with_name(path.name + COUNTS_SUFFIX), columns, layout.partitions, batch)
+    save_counts(path.with_name(path.name + COUNTS_SUFFIX), columns, sizes.count_batch(plan.memory_limit))
     wide = write_run(path, rows, layout.ranges(plan.splits), plan.schema)
-    return [{"name": path.name, "rows": rows.height, "wide": wide}]
+    return [{"name": path.name, "train_rows": train.height, "wide": wide}]

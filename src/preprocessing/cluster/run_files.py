@@ -29,11 +29,12 @@ TEXT = "String"
 class Run:
     """A sorted run.
 
-    path: of its files, without their suffixes.
+    path: of its files, without their suffixes.  train_rows: number of its rows that are of the training set.
     wide: by name the types of the columns whose type is not the one of usual_types().
     """
 
     path: str
+    train_rows: int
     wide: dict[str, str]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The counts of the values of columns on disk, divided by a hash of the value: each partition is added up alone.
+"""The counts of the values of columns on disk; sums are divided by a hash of the value, and added up by partition.
 
 A column of codes of which most are different is not counted, but stored as it is, until the files are added up.
 """
@@ -17,28 +17,38 @@ PARTITION = "partition"
 SAMPLE_FRACTION, MOST_DISTINCT = 1 / 8, 1 / 2  # of a column, and of such a sample of it
 
 
-def save_counts(path: pathlib.Path, columns: Iterable[pl.Series], partitions: int, max_batch: int) -> None:
-    """Write the counts of the values of each column.  max_batch: number of values to count at once."""
+def save_counts(path: pathlib.Path, columns: Iterable[pl.Series], max_batch: int) -> None:
+    """Write the counts of the values of each column, undivided.  max_batch: number of values to count at once."""
     write_frames(
         path,
         (
-            (_name(column.name, dtype, number), part)
+            (_name(column.name, dtype, 0), counts)
             for column in columns
             for dtype, counts in _count(column, max_batch).items()
-            for number, part in _divide(counts, partitions)
         ),
     )
 
 
-def add_files(path: pathlib.Path, inputs: Sequence[pathlib.Path], column: str, partitions: int, max_batch: int) -> None:
-    """Write the sum of the counts of a column over some files to another one, partition by partition."""
+def add_files(
+    path: pathlib.Path,
+    inputs: Sequence[pathlib.Path],
+    column: str,
+    input_partitions: int,
+    partitions: int,
+    max_batch: int,
+) -> None:
+    """Write the sum of the counts of a column over some files to another one, one of their partitions at a time.
+
+    input_partitions: of these files, 1 or as many as the sum has.
+    """
     files = [FrameFile(path) for path in inputs]
     write_frames(
         path,
         (
-            (_name(column, dtype, number), counts)
-            for number in range(partitions)
-            for dtype, counts in add_partition(files, column, number, max_batch).items()
+            (_name(column, dtype, number), part)
+            for input_number in range(input_partitions)
+            for dtype, counts in add_partition(files, column, input_number, max_batch).items()
+            for number, part in _divide(counts, partitions)
         ),
     )
 
