@@ -35,6 +35,7 @@ from src.evaluation.predictions_file import write_predictions
 from src.evaluation.record import RECORD_NAME, EvaluationRecord
 from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
+from src.tables import Part, table_owners
 from src.training.precision import choose_precision
 
 
@@ -53,11 +54,12 @@ def evaluate(config: Config) -> None:
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
     data.check_field(config.by_field)
-    record = EvaluationRecord.load(checkpoint.path, checkpoint.sha256)
+    record = EvaluationRecord.load(checkpoint.path, checkpoint.identity)
     with contextlib.ExitStack() as stack:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config, checkpoint))))
-        check_memory(checkpoint, config.batch_size, device.target, ranks)
-        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype))
+        part = choose_part(checkpoint, config, ranks)
+        check_memory(checkpoint, config.batch_size, device.target, ranks, part)
+        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype, part))
         if config.fit_calibration:
             fit = fit_to_validation(predictor, data, config.batch_size, ranks)
             record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)
@@ -82,10 +84,18 @@ def outputs(config: Config, checkpoint: Checkpoint) -> list[Output]:
     return [Output("eval_file_name", config.eval_file_name, Kind.LOG), *named]
 
 
-def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: ProcessGroup) -> None:
+def choose_part(checkpoint: Checkpoint, config: Config, ranks: ProcessGroup) -> Part:
+    """Return the part of the tables that this process is to hold, however many parts the checkpoint has."""
+    size = checkpoint.folder.network_config.embedding_size
+    owners = table_owners(ranks, size, shard_embedding=config.shard_embedding)
+    return Part(owners.rank, owners.count)
+
+
+def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: ProcessGroup, part: Part) -> None:
     """Print the memory that the evaluation needs; raise UserError if this machine does not have it."""
     sizes = checkpoint.folder.network_config
-    work = Work("evaluation", sizes, prediction_bytes(sizes, batch_size), ranks.local_count())
+    needed = prediction_bytes(sizes, batch_size, part_count=part.count)
+    work = Work("evaluation", sizes, needed, ranks.local_count(), part.count)
     ranks.first_does(lambda: check_fits(work, device, "use a smaller --batch_size or a machine with more memory"))
 
 
@@ -104,7 +114,7 @@ def fit_to_validation(predictor: DeepFMPredict, data: DatasetMeta, batch_size: i
 def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_fitted: bool) -> None:
     """Store the record next to the checkpoint; print a note if that is impossible, unless a recalibration is lost."""
     try:
-        record.save(checkpoint.path, checkpoint.sha256, is_fitted=is_fitted)
+        record.save(checkpoint.path, checkpoint.identity, is_fitted=is_fitted)
     except OSError as error:
         if is_fitted:
             raise

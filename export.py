@@ -73,7 +73,7 @@ def export_file(path: pathlib.Path, options: ExportOptions, checkpoint: Checkpoi
 def export_package(folder: pathlib.Path, checkpoint: Checkpoint, data: DatasetMeta | None) -> str:
     """Write a checkpoint as a model package; return the result of the comparison with it."""
     rows, encoding = read_parity_rows(checkpoint, data), find_raw_encoding(checkpoint, data)
-    record = EvaluationRecord.load(checkpoint.path, checkpoint.sha256)
+    record = EvaluationRecord.load(checkpoint.path, checkpoint.identity)
     network = checkpoint.load_network()
     expected = predict_all(as_numpy_function(DeepFMPredict(network)), rows.inputs, 0)
     if record.recalibration is None:

@@ -30,7 +30,7 @@ from src.callback import (
     Upload,
     ValidationLog,
 )
-from src.checkpoint import Checkpoint, DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
+from src.checkpoint import Checkpoint, DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint
 from src.common.errors import run_main
 from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
@@ -47,6 +47,7 @@ from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
 from src.package.raw_encoding import RawEncoding
+from src.tables import Part, table_owners
 from src.training.dropout_check import check_masks
 from src.training.feeder import choose_feeder
 from src.training.learning_rate import LearningRate
@@ -76,9 +77,11 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
     check_sink_size(config, train_data.get_dataset_size())
     validation_data = create_validation_data(config, data, ranks)
+    owners = table_owners(ranks, config.embedding_size, shard_embedding=config.shard_embedding)
+    part = Part(owners.rank, owners.count)
     with outputs_held(config, validation_data is not None, ranks):
-        check_memory(config, data, device.target, precision, ranks)
-        train_step = create_train_step(config, data, device, precision, ranks)
+        check_memory(config, data, device.target, precision, ranks, part)
+        train_step = create_train_step(config, data, device, precision, ranks, part)
         predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
         train_step.set_train()
         record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, str(device), ranks.count)
@@ -95,7 +98,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
             StopOnSignal(stop),
             Validation(evaluate, config.eval_every_steps),
             EarlyStopping(config.early_stop_patience),
-            SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds),
+            SaveCheckpoint(folder, config.save_checkpoint_steps, config.save_checkpoint_seconds, owners),
             Upload(publish),
         ]
         rows_per_step = config.batch_size * ranks.count
@@ -155,16 +158,19 @@ def outputs_held(config: Config, has_validation: bool, ranks: ProcessGroup) -> I
         yield
 
 
-def check_memory(config: Config, data: DatasetMeta, device: str, precision: Precision, ranks: ProcessGroup) -> None:
+def check_memory(
+    config: Config, data: DatasetMeta, device: str, precision: Precision, ranks: ProcessGroup, part: Part
+) -> None:
     """Print the memory that training will take, and refuse more than this machine has."""
     sizes, processes = network_config(config, data), ranks.local_count()
     needed = training_bytes(
         sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay,
-        checks_overflow=precision.checks_overflow,
+        checks_overflow=precision.checks_overflow, part_count=part.count,
     )  # fmt: skip
     cells = data.lines * data.settings["slot_dim"] if data.settings["skip_id_convert"] else None
-    advice = training_advice(sizes, cells, processes)
-    ranks.first_does(lambda: check_fits(Work(TRAINING, sizes, needed, processes), device, advice))
+    advice = training_advice(sizes, cells, processes, is_cut=not part.is_whole)
+    work = Work(TRAINING, sizes, needed, processes, part.count)
+    ranks.first_does(lambda: check_fits(work, device, advice))
 
 
 def create_validation_data(config: Config, data: DatasetMeta, ranks: ProcessGroup) -> Dataset | None:
@@ -195,11 +201,11 @@ def has_dropout(config: Config) -> bool:
 
 
 def create_train_step(
-    config: Config, data: DatasetMeta, device: Device, precision: Precision, ranks: ProcessGroup
+    config: Config, data: DatasetMeta, device: Device, precision: Precision, ranks: ProcessGroup, part: Part
 ) -> TrainStep:
-    """Return the TrainStep of a new network, which differs between the ranks in its dropout alone."""
+    """Return the TrainStep of a new network; that of each rank differs in dropout and in its part of the tables."""
     dropout_seed = config.seed + ranks.rank
-    network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target)
+    network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target, part)
     init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
@@ -276,7 +282,7 @@ def restore(
         print(f"note: {note}")
     steps = data.steps_per_epoch(config.batch_size, ranks.count)
     check_sink_size(config, steps, converted_step(checkpoint.state, config.batch_size * ranks.count, steps))
-    load_into(train_step, checkpoint.path)
+    checkpoint.load_into(train_step, train_step.part)
     print(f"resuming from {checkpoint.path}, after step {checkpoint.state['step']}")
 
 
@@ -304,7 +310,7 @@ def report(
 
     ranks.barrier()  # until the first one has saved the last checkpoint
     best = find_checkpoint(folder.path)
-    load_into(predictor.network, best.path)
+    best.load_into(predictor.network, predictor.network.part)
     report_on(best, data, "valid", ranks, path, predictor=predictor, dataset=validation_data)
 
 

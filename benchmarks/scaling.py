@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scaling of training on the CPU from one process to two: python benchmarks/scaling.py
 
-Measures rows/s of training steps (random rows, the default network) by one process on one core and by two ranks on one
-core each.  As two cores of a host may slow each other down, it also measures two independent processes.
+Measures rows/s of training steps (random rows, the default network) by one process on one core, by two ranks on one
+core each, and by two ranks of which each has a part of the tables.  As two cores of a host may slow each other down, it
+also measures two independent processes.  The memory is that of one process: of the tables with Adam's moments, and all
+of it at its peak.
 """
 
 import argparse
+import dataclasses
+import functools
 import os
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,34 +27,63 @@ import numpy as np
 
 from src.distributed.environment import find_rank
 
-SPARSE_FIELDS, DENSE_FIELDS, VOCABULARY = 39, 13, 184_965
+SPARSE_FIELDS, DENSE_FIELDS = 39, 13
 WARM_UP_STEPS = 2
+GIB = 2**30
+RESULT = re.compile(r"([\d.]+) rows/s, ([\d.]+) GiB of tables, peak ([\d.]+) GiB")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Rows per second of all processes together, and the memory of one of them, in GiB."""
+
+    throughput: float
+    tables: float
+    peak: float
+
+    def __str__(self):
+        return f"{self.throughput:.1f} rows/s, {self.tables:.3f} GiB of tables, peak {self.peak:.2f} GiB"
+
+    @classmethod
+    def parse(cls, output: str) -> "Result":
+        """Take it from the output of a process."""
+        return cls(*map(float, RESULT.search(output).groups()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_size", type=int, default=16_000, help="rows per step and process (default: 16000)")
+    parser.add_argument("--vocabulary", type=int, default=184_965, help="ids (default: 184965)")
     parser.add_argument("--steps", type=int, default=4, help="timed steps (default: 4)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each kind, interleaved (default: 3)")
-    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)  # for a process that this script starts
+    # For a process that this script starts.
+    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--shard_embedding", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sizes = arguments.batch_size, arguments.vocabulary, arguments.steps
     if arguments.core is not None:
-        print(f"{measure(arguments.batch_size, arguments.steps, arguments.core):.1f} rows/s", flush=True)
+        print(measure(*sizes, arguments.core, shard_embedding=arguments.shard_embedding), flush=True)
         return
-    flags = ["--batch_size", str(arguments.batch_size), "--steps", str(arguments.steps)]
-    kinds = {"one process": one_process, "two ranks": two_ranks, "two independent": two_independent_processes}
-    throughputs = {kind: [] for kind in kinds}
+    flags = [f"--{name}={size}" for name, size in zip(("batch_size", "vocabulary", "steps"), sizes)]
+    kinds = {
+        "one process": one_process,
+        "two ranks": two_ranks,
+        "two ranks, tables cut": functools.partial(two_ranks, shard_embedding=True),
+        "two independent": two_independent_processes,
+    }
+    results = {kind: [] for kind in kinds}
     for _ in range(arguments.runs):
         for kind, run in kinds.items():
-            throughputs[kind].append(run(flags))
-            print(f"{kind:20} {throughputs[kind][-1]:10,.0f} rows/s", flush=True)
+            results[kind].append(run(flags))
+            print(f"{kind:22} {results[kind][-1]}", flush=True)
     for kind in list(kinds)[1:]:
-        efficiency = [both / one / 2 for both, one in zip(throughputs[kind], throughputs["one process"])]
-        print(f"{kind}: scaling efficiency {statistics.median(efficiency):.0%} (median)")
+        pairs = zip(results[kind], results["one process"])
+        efficiency = statistics.median(both.throughput / one.throughput / 2 for both, one in pairs)
+        print(f"{kind}: scaling efficiency {efficiency:.0%} (median)")
 
 
-def measure(batch_size: int, steps: int, core: int) -> float:
-    """Train on random rows, on one core; return the rows/s of all ranks together.
+def measure(batch_size: int, vocabulary: int, steps: int, core: int, *, shard_embedding: bool) -> Result:
+    """Train on random rows, on one core; return the Result.
 
     core: the core of a process without launcher; a rank takes the core of its own number.
     """
@@ -60,15 +94,18 @@ def measure(batch_size: int, steps: int, core: int) -> float:
 
     from src.deepfm import DeepFM, DeepFMConfig
     from src.distributed.device import set_seed, set_up
+    from src.tables import Part, is_table, table_owners
     from src.training.train_step import build_train_step
 
     _, ranks = set_up("CPU", 0)
     set_seed(1)
-    network = DeepFM(DeepFMConfig(VOCABULARY, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9))
+    config = DeepFMConfig(vocabulary, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9)
+    owners = table_owners(ranks, config.embedding_size, shard_embedding=shard_embedding)
+    network = DeepFM(config, part=Part(owners.rank, owners.count))
     train_step = build_train_step(network, 5e-4, 5e-8, 8e-5)
     random = np.random.default_rng(core)
     batch = (
-        Tensor(random.integers(0, VOCABULARY, (batch_size, SPARSE_FIELDS)).astype(np.int32)),
+        Tensor(random.integers(0, vocabulary, (batch_size, SPARSE_FIELDS)).astype(np.int32)),
         Tensor(random.random((batch_size, DENSE_FIELDS)).astype(np.float32)),
         Tensor((random.random((batch_size, 1)) < 0.25).astype(np.float32)),
     )
@@ -77,16 +114,19 @@ def measure(batch_size: int, steps: int, core: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         train_step(*batch).asnumpy()
-    return ranks.count * batch_size * steps / (time.perf_counter() - start)
+    throughput = ranks.count * batch_size * steps / (time.perf_counter() - start)
+    tables = sum(each.nbytes for each in train_step.get_parameters() if is_table(each.name))
+    return Result(throughput, tables / GIB, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB)
 
 
-def one_process(flags: list[str]) -> float:
-    return parse_throughput(start(flags, 0).communicate()[0])
+def one_process(flags: list[str]) -> Result:
+    return Result.parse(start(flags, 0).communicate()[0])
 
 
-def two_independent_processes(flags: list[str]) -> float:
+def two_independent_processes(flags: list[str]) -> Result:
     processes = [start(flags, core) for core in (0, 1)]
-    return sum(parse_throughput(process.communicate()[0]) for process in processes)
+    one, other = (Result.parse(process.communicate()[0]) for process in processes)
+    return dataclasses.replace(one, throughput=one.throughput + other.throughput)
 
 
 def start(flags: list[str], core: int) -> subprocess.Popen:
@@ -94,7 +134,8 @@ def start(flags: list[str], core: int) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def two_ranks(flags: list[str]) -> float:
+def two_ranks(flags: list[str], *, shard_embedding: bool = False) -> Result:
+    flags = [*flags, "--shard_embedding"] if shard_embedding else flags
     with tempfile.TemporaryDirectory() as folder:
         launch = [sys.executable, ROOT / "src" / "distributed" / "launch.py", "--device_num=2", "--log=log{rank}"]
         path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun is next to this Python
@@ -104,12 +145,7 @@ def two_ranks(flags: list[str]) -> float:
             env={**os.environ, "PATH": path},
             check=True,
         )
-        return parse_throughput(pathlib.Path(folder, "log0").read_text())
-
-
-def parse_throughput(output: str) -> float:
-    """Return the rows/s that a process has printed."""
-    return float(re.search(r"([\d.]+) rows/s", output)[1])
+        return Result.parse(pathlib.Path(folder, "log0").read_text())
 
 
 if __name__ == "__main__":

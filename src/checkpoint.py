@@ -3,24 +3,31 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 import mindspore as ms
-from mindspore import nn
+from mindspore import Parameter, Tensor, nn
 
+from src.checkpoint_parts import PART_SUFFIX, PartFile, collect_tables, open_parts
 from src.common.errors import UserError
 from src.common.files import file_sha256, write_json
 from src.common.mindspore_log import muted
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta, as_tuple
 from src.deepfm import EMA_PREFIX, DeepFM, DeepFMConfig
+from src.tables import WHOLE, Part, is_table, table_shape
 
 MODEL_NAME = "model.json"
-CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", "deepfm-*.tmp")  # a file that MindSpore has only begun to write ends in .tmp
+# A file that MindSpore has only begun to write ends in .tmp.
+CHECKPOINT_PATTERNS = ("deepfm-*.ckpt*", f"deepfm-*{PART_SUFFIX}*", "deepfm-*.tmp")
 FORMAT_VERSION = 3
-READABLE_VERSIONS = (2, 3)  # version 2 has the training state in another form, and all else alike
+PARTS_VERSION = 4  # of a folder in which a checkpoint has parts, and all else is as in version 3
+READABLE_VERSIONS = (2, 3, 4)  # version 2 has the training state in another form, and all else alike
+RESUMABLE_VERSIONS = (FORMAT_VERSION, PARTS_VERSION)
 READ_ATTEMPTS = 5
 UNSAVED_PREFIX = "unsaved."  # of the names of parameters that no other run needs
 
@@ -31,6 +38,7 @@ class Checkpoint:
 
     step: within the epoch, from 1.  metrics: on the validation split, by name; empty if it was not evaluated there.
     state: all else that a resumed training needs, a dict for JSON.
+    parts: the files with the parts of its tables, in the order of the parts; without any, the file has whole tables.
     """
 
     folder: "ModelFolder" = dataclasses.field(compare=False, repr=False)
@@ -40,18 +48,32 @@ class Checkpoint:
     step: int
     metrics: dict
     state: dict
+    parts: tuple[PartFile, ...] = ()
 
     @property
     def path(self) -> pathlib.Path:
         return self.folder.path / self.file
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file by its name."""
+        return {self.file: self.sha256} | {part.file: part.sha256 for part in self.parts}
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of the file; of a checkpoint in parts the SHA-256 of those of all files."""
+        return hashlib.sha256(" ".join(self.digests.values()).encode()).hexdigest() if self.parts else self.sha256
+
     @classmethod
     def from_entry(cls, folder: "ModelFolder", entry: dict) -> "Checkpoint":
         """Take it from an entry of model.json, where the metrics are under the name of the split, `valid`."""
-        return cls(folder, **{"metrics" if key == "valid" else key: value for key, value in entry.items()})
+        values = {"metrics" if key == "valid" else key: value for key, value in entry.items()}
+        parts = tuple(PartFile(**part) for part in values.pop("parts", []))
+        return cls(folder, **values, parts=parts)
 
     def to_entry(self) -> dict:
         """Return the entry of model.json."""
+        parts = {"parts": [dataclasses.asdict(part) for part in self.parts]} if self.parts else {}
         return {
             "file": self.file,
             "sha256": self.sha256,
@@ -59,25 +81,52 @@ class Checkpoint:
             "step": self.step,
             "valid": self.metrics,
             "state": self.state,
+            **parts,
         }
 
-    def load_network(self, dense_dtype: ms.Type = ms.float32) -> DeepFM:
-        """Return the DeepFM with these weights: the EMA weights if the file has them."""
-        self.check_file()
-        network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype)
-        load_into(network, self.path, use_ema=True)
+    def load_network(self, dense_dtype: ms.Type = ms.float32, part: Part = WHOLE) -> DeepFM:
+        """Return the DeepFM with these weights, or a part of its tables: the EMA weights if the file has them."""
+        self.check_files()
+        network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype, part=part)
+        self.load_into(network, part, use_ema=True)
         return network
 
-    def check_file(self) -> None:
-        """Raise UserError unless the file is there and intact."""
-        if not self.path.is_file():
-            raise UserError(f"{self.path} is missing")
-        if file_sha256(self.path) != self.sha256:
-            raise UserError(f"{self.path} is damaged or truncated: its SHA-256 is not the one in {MODEL_NAME}")
+    def load_into(self, cell: nn.Cell, part: Part = WHOLE, *, use_ema: bool = False) -> None:
+        """Load every parameter of `cell`, of the tables the part that it has, or raise UserError.
+
+        However many parts the checkpoint has, no more than one table of one of them is read at a time.
+        use_ema: take the EMA weights, if the checkpoint has them.
+        """
+        weights = _read_weights(self.path, use_ema=use_ema)
+        if self.parts or not part.is_whole:
+            weights |= self._read_tables(cell, weights, part, use_ema=use_ema)
+        _load_weights(cell, weights, self.path)
+
+    def _read_tables(self, cell, weights, part, *, use_ema):
+        """Return the part of each table of a cell.  weights: those in the file, by name."""
+        config = self.folder.network_config
+        names = [name for name in cell.parameters_dict() if is_table(name)]
+        shapes = {name: table_shape(name, config.vocabulary_size, config.embedding_size) for name in names}
+        whole = {name: weight.asnumpy() for name, weight in weights.items() if is_table(name)}
+        sources = open_parts(self.folder.path, self.parts) if self.parts else [(WHOLE, whole.get)]
+        try:
+            tables = collect_tables(shapes, sources, part, use_ema=use_ema)
+        except UserError as error:
+            raise UserError(f"{self.path} does not hold the network of {MODEL_NAME}: {error}") from error
+        return {name: Parameter(Tensor.from_numpy(table), name=name) for name, table in tables.items()}
+
+    def check_files(self) -> None:
+        """Raise UserError unless all files are there and intact."""
+        for name, digest in self.digests.items():
+            path = self.folder.path / name
+            if not path.is_file():
+                raise UserError(f"{path} is missing")
+            if file_sha256(path) != digest:
+                raise UserError(f"{path} is damaged or truncated: its SHA-256 is not the one in {MODEL_NAME}")
 
     def check_resumable(self) -> None:
         """Raise UserError unless the state has the form that this version of train.py writes."""
-        if self.folder.format_version != FORMAT_VERSION:
+        if self.folder.format_version not in RESUMABLE_VERSIONS:
             raise UserError(
                 f"{self.folder.path / MODEL_NAME}: training cannot be resumed from a run of an earlier version of "
                 "train.py; train again, with --overwrite=True or another --ckpt_path (eval.py and export.py read it)"
@@ -160,17 +209,30 @@ class ModelFolder:
             return self.checkpoints[-1]
         return min(validated, key=lambda checkpoint: checkpoint.metrics["log_loss"])
 
+    def path_of(self, epoch: int, step: int) -> pathlib.Path:
+        """Return the path of the checkpoint of a step of an epoch."""
+        return self.path / f"deepfm-{epoch}_{step}.ckpt"
+
     def save(
-        self, train_step: nn.Cell, epoch: int, step: int, metrics: dict, state: dict, *, is_validated: bool = True
+        self,
+        train_step: nn.Cell,
+        epoch: int,
+        step: int,
+        metrics: dict,
+        state: dict,
+        *,
+        is_validated: bool = True,
+        parts: Sequence[PartFile] = (),
     ) -> None:
         """Write all parameters of `train_step`, those of the optimizer too, and the new model.json.
 
+        parts: the files that have the tables already, if these are cut.
         Earlier checkpoints beyond `keep` are removed, unless the new one is still to be validated.
         """
-        path = self.path / f"deepfm-{epoch}_{step}.ckpt"
+        path = self.path_of(epoch, step)
         others = [checkpoint for checkpoint in self.checkpoints if checkpoint.file != path.name]
-        _save_parameters(train_step, path)
-        new = Checkpoint(self, path.name, file_sha256(path), epoch, step, metrics, state)
+        _save_parameters(train_step, path, with_tables=not parts)
+        new = Checkpoint(self, path.name, file_sha256(path), epoch, step, metrics, state, tuple(parts))
         self._list((*others, new), keep_some=is_validated)
 
     def update_last(self, metrics: dict, state: dict) -> None:
@@ -188,7 +250,7 @@ class ModelFolder:
         """Return the last checkpoint that is neither missing nor damaged; print a note on each one after it."""
         for checkpoint in reversed(self.checkpoints):
             try:
-                checkpoint.check_file()
+                checkpoint.check_files()
                 return checkpoint
             except UserError as error:
                 print(f"note: {error}; resuming from the one before it")
@@ -213,7 +275,7 @@ class ModelFolder:
         self._remove_unlisted()
 
     def _remove_unlisted(self):
-        listed = {checkpoint.file for checkpoint in self.checkpoints}
+        listed = {name for checkpoint in self.checkpoints for name in checkpoint.digests}
         for file in self._checkpoint_files():
             if file.name not in listed:
                 file.unlink()
@@ -222,8 +284,9 @@ class ModelFolder:
         return {file for pattern in CHECKPOINT_PATTERNS for file in self.path.glob(pattern)}
 
     def _write(self):
+        has_parts = any(checkpoint.parts for checkpoint in self.checkpoints)
         content = {
-            "format_version": FORMAT_VERSION,
+            "format_version": PARTS_VERSION if has_parts else FORMAT_VERSION,
             "network": dataclasses.asdict(self.network_config),
             "data": dataclasses.asdict(self.data_identity),
             "best": self.best.file,
@@ -237,7 +300,7 @@ def find_checkpoint(path: str | os.PathLike, flag: str = "--checkpoint_path") ->
     for _ in range(READ_ATTEMPTS):
         folder, named = _find(path, flag)
         checkpoint = named or folder.best
-        if checkpoint.path.is_file():
+        if all((folder.path / name).is_file() for name in checkpoint.digests):
             break  # otherwise a training has just replaced it by a better one
     return checkpoint
 
@@ -247,7 +310,7 @@ def find_resume_checkpoint(path: str | os.PathLike) -> Checkpoint:
     folder, named = _find(path, "--checkpoint_path")
     if named is None:
         return folder.last_intact()
-    named.check_file()
+    named.check_files()
     return named
 
 
@@ -267,12 +330,22 @@ def _find(path, flag):
     raise UserError(f"{path} is not one of the checkpoints that {folder.path / MODEL_NAME} lists")
 
 
-def load_into(cell: nn.Cell, path: str | os.PathLike, *, use_ema: bool = False) -> None:
-    """Load every parameter of `cell`, or raise UserError.  use_ema: take the EMA weights, if the file has them."""
+def load_into(cell: nn.Cell, path: str | os.PathLike) -> None:
+    """Load every parameter of `cell` from a file with whole tables, or raise UserError."""
+    _load_weights(cell, _read_weights(path), path)
+
+
+def _read_weights(path, *, use_ema=False):
+    """Return the parameters in a file by name.  use_ema: with the EMA weights, if there are any, as the weights."""
     weights = ms.load_checkpoint(str(path))
     if use_ema:
         averages = {name: weight for name, weight in weights.items() if name.startswith(EMA_PREFIX)}
         weights.update((name.removeprefix(EMA_PREFIX), weight) for name, weight in averages.items())
+    return weights
+
+
+def _load_weights(cell, weights, path):
+    """Set the parameters of a cell to weights by name; UserError if one is missing or has another size."""
     wrong = [
         f"{name} {parameter.shape}"
         for name, parameter in cell.parameters_dict().items()
@@ -290,11 +363,13 @@ def _is_saved(name):
     return not name.startswith(UNSAVED_PREFIX)
 
 
-def _save_parameters(cell, path):
-    """Write the parameters of a cell atomically; OSError names the file."""
+def _save_parameters(cell, path, *, with_tables=True):
+    """Write the parameters of a cell atomically, or those that are no tables; OSError names the file."""
     try:
         with muted("Failed to save the checkpoint file"):
-            ms.save_checkpoint(cell, str(path), choice_func=_is_saved)
+            ms.save_checkpoint(
+                cell, str(path), choice_func=lambda name: _is_saved(name) and (with_tables or not is_table(name))
+            )
     except OSError as error:
         with contextlib.suppress(OSError):
             path.with_suffix(".tmp").unlink()

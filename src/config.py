@@ -87,6 +87,7 @@ class Config:
     ema_decay: float = setting(Role.RUN_IDENTITY, at_least=0, at_most=0.99999)
     convert_dtype: str = setting(Role.TRAINING, choices=(AUTO, "True", "False", "bfloat16"))
     jit_level: str = setting(Role.TRAINING, choices=(AUTO, "O0", "O1"))
+    shard_embedding: bool = setting(Role.FREE)
     callback: tuple[str, ...] = setting(Role.TRAINING)
     ckpt_path: str = setting(Role.FREE, output_of=("train",))
     resume: bool = setting(Role.FREE)

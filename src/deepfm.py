@@ -29,8 +29,8 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
 from src.dropout import create_dropout, create_step_counter
+from src.tables import EMBEDDING_DEVIATION, WHOLE, Part, create_look_up, create_table
 
-EMBEDDING_DEVIATION = 0.01
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
 
 
@@ -52,6 +52,7 @@ class DeepFM(nn.Cell):
 
     dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
     target: the device, "CPU", "GPU" or "Ascend", which decides how dropout draws its masks.
+    part: of the tables of the sparse fields, that which this rank owns.
     """
 
     def __init__(
@@ -60,20 +61,21 @@ class DeepFM(nn.Cell):
         dropout_seed: int = 0,
         dense_dtype: ms.Type = ms.float32,
         target: str = "CPU",
+        part: Part = WHOLE,
     ):
         super().__init__()
-        self.config, self.dense_dtype = config, dense_dtype
+        self.config, self.dense_dtype, self.part = config, dense_dtype, part
         self.has_dense_fields = config.dense_field_count > 0
         self.has_mlp = len(config.hidden_sizes) > 0
         self.bias = Parameter(initializer("zeros", [1]), name="bias")
-        self.linear = _table("linear", config.vocabulary_size, 1)
-        self.embedding = _table("embedding", config.vocabulary_size, config.embedding_size)
+        self.linear = create_table("linear", (config.vocabulary_size, 1), part)
+        self.embedding = create_table("embedding", (config.vocabulary_size, config.embedding_size), part)
+        self.look_up = create_look_up(config.vocabulary_size, config.embedding_size, part)
         if self.has_dense_fields:
-            self.dense_linear = _table("dense_linear", config.dense_field_count, 1)
-            self.dense_embedding = _table("dense_embedding", config.dense_field_count, config.embedding_size)
+            self.dense_linear = _dense_table("dense_linear", config.dense_field_count, 1)
+            self.dense_embedding = _dense_table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_mlp:
             self.deep = MLP(config, dropout_seed, dense_dtype, target)
-        self.gather = ops.Gather()
         self.matmul = ops.MatMul()
         self.mul = ops.Mul()
         self.half, self.minus_half = Tensor(0.5, ms.float32), Tensor(-0.5, ms.float32)  # old runtimes need tensors
@@ -82,24 +84,31 @@ class DeepFM(nn.Cell):
         self.is_folded = False
 
     def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
-        embeddings = self.gather(self.embedding, sparse_ids, 0)  # [B, S, D]
+        return self.score(*self.rows_of(sparse_ids), dense_values)
+
+    def rows_of(self, sparse_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows of both tables for ids: weights [B, S, 1] and embeddings [B, S, D]."""
+        return self.look_up(self.folded_linear if self.is_folded else self.linear, self.embedding, sparse_ids)
+
+    def score(self, weights: Tensor, embeddings: Tensor, dense_values: Tensor | None = None) -> Tensor:
+        """Return the logits [B, 1] of the rows of both tables, and of dense values if N > 0."""
+        first_order = self.sum(weights, 1)  # [B, 1]
         sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
         if self.is_folded:
-            logits = self._folded_orders(sparse_ids, dense_values, sum_of_vectors)
+            logits = self._folded_orders(first_order, dense_values, sum_of_vectors)
         else:
-            logits = self._orders(sparse_ids, dense_values, embeddings, sum_of_vectors)
+            logits = self._orders(first_order, dense_values, embeddings, sum_of_vectors)
         if self.has_dense_fields and self.has_mlp:
             logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
         elif self.has_mlp:
             logits = logits + self.deep(embeddings)
         return logits
 
-    def _orders(self, sparse_ids, dense_values, embeddings, sum_of_vectors):
-        """Return the bias with the first and second order, [B, 1]."""
-        first_order = self.sum(self.gather(self.linear, sparse_ids, 0), 1)  # [B, 1]
+    def _orders(self, first_order, dense_values, embeddings, sum_of_vectors):
+        """Return the bias with the first and second order, [B, 1].  first_order: [B, 1], of the sparse fields."""
         sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
         if self.has_dense_fields:
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
@@ -110,9 +119,8 @@ class DeepFM(nn.Cell):
         second_order = self.mul(self.sum_keeping_dims(difference, 1), self.minus_half)
         return self.bias + first_order + second_order
 
-    def _folded_orders(self, sparse_ids, dense_values, sum_of_vectors):
+    def _folded_orders(self, first_order, dense_values, sum_of_vectors):
         """Return the same from folded parameters."""
-        first_order = self.sum(self.gather(self.folded_linear, sparse_ids, 0), 1)  # [B, 1]
         if self.has_dense_fields:
             squares = self.matmul(self._square(dense_values), self.dense_squares)
             first_order = first_order + self.matmul(dense_values, self.dense_linear) + squares
@@ -136,10 +144,6 @@ class DeepFM(nn.Cell):
         if self.has_dense_fields and self.has_mlp:
             self.deep.fold(self.dense_embedding)
         self.is_folded = True
-
-    def embedding_tables(self) -> list[Parameter]:
-        """Return the parameters under L2 regularisation: all embeddings, those of size D and those of size 1."""
-        return self.sparse_tables() + self.dense_tables()
 
     def sparse_tables(self) -> list[Parameter]:
         """Return the tables whose rows are selected by sparse_ids."""
@@ -257,7 +261,7 @@ def _constant(name, values):
     return Parameter(Tensor(values), name=name, requires_grad=False)
 
 
-def _table(name, row_count, width):
+def _dense_table(name, row_count, width):
     return Parameter(initializer(Normal(EMBEDDING_DEVIATION), [row_count, width]), name=name)
 
 

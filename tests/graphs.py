@@ -2,6 +2,7 @@
 """The operators of a compiled graph, also of one that is meant for another device than this CPU."""
 
 import collections
+import itertools
 import pathlib
 import re
 import tempfile
@@ -11,7 +12,9 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 # %7(equiv_2_CNode_397) = PrimFunc_Cast(%6, I64(35)) ...
+#     : (<Tensor[Float32], (8, 4, 1)>) -> (<Tensor[Int32], (20, 1)>)
 OPERATOR = re.compile(r"^\s+%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(")
+RESULT = re.compile(r"-> \(<.*?, \(([\d, ]*)\)>")
 MISSING_KERNEL = ("Unsupported op", "Kernel select failed")
 
 
@@ -23,6 +26,16 @@ def compiled_operators(cell: nn.Cell, *inputs: Tensor) -> collections.Counter:
 def count_operators(lines: Iterable[str]) -> collections.Counter:
     """Return how often each operator occurs in the lines of a graph."""
     return collections.Counter(match[1] for match in map(OPERATOR.match, lines) if match)
+
+
+def result_shapes(lines: list[str], operator: str) -> list[tuple[int, ...]]:
+    """Return the shape of the result of each operator with that name in the lines of a graph."""
+    results = [
+        RESULT.search(result)
+        for line, result in itertools.pairwise(lines)
+        if (match := OPERATOR.match(line)) and match[1] == operator
+    ]
+    return [tuple(int(size) for size in re.findall(r"\d+", result[1])) for result in results]
 
 
 def compiled_graph(cell: nn.Cell, *inputs: Tensor) -> list[str]:

@@ -18,7 +18,7 @@ from src.callback import (
     Upload,
     ValidationLog,
 )
-from src.checkpoint import DataIdentity, ModelFolder, load_into
+from src.checkpoint import DataIdentity, ModelFolder
 from src.common.signals import StopSignals
 from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
@@ -114,7 +114,7 @@ class Training:
         self.folder = ModelFolder.load(self.path / "ckpt", self._keep)
         checkpoint = self.folder.last_intact()
         self.record.resume_from(self.folder.path)
-        load_into(self.train_step, checkpoint.path)
+        checkpoint.load_into(self.train_step)
         self.folder.drop_after(checkpoint)
         self.trainer = self._build()
         self.trainer.fit(self.train_data, checkpoint.state, in_place=True)

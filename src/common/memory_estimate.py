@@ -7,6 +7,7 @@ The factors were fitted to the peak resident memory of runs on the CPU with 100,
 
 import dataclasses
 import itertools
+import math
 from typing import Protocol
 
 FLOAT_BYTES = 4
@@ -47,18 +48,27 @@ class NetworkSizes:
     hidden_sizes: tuple[int, ...]
 
 
-def parameter_count(sizes: HasSizes) -> int:
-    """Return the number of weights of a network."""
-    rows = sizes.vocabulary_size + sizes.dense_field_count
+def parameter_count(sizes: HasSizes, part_count: int = 1) -> int:
+    """Return the number of weights of a network.
+
+    part_count: the number of parts into which the tables are cut, of which one counts.
+    """
     inputs = (sizes.sparse_field_count + sizes.dense_field_count) * sizes.embedding_size
     layers = itertools.pairwise([inputs, *sizes.hidden_sizes, 1])
-    return 1 + rows * (sizes.embedding_size + 1) + sum((wide + 1) * narrow for wide, narrow in layers)
+    dense = 1 + sizes.dense_field_count * (sizes.embedding_size + 1)
+    return _table_size(sizes, part_count) + dense + sum((wide + 1) * narrow for wide, narrow in layers)
 
 
-def table_bytes(sizes: HasSizes, *, is_training: bool) -> int:
-    """Return the bytes of the embedding tables; in training with their gradients and both moments of Adam."""
+def table_bytes(sizes: HasSizes, *, is_training: bool, part_count: int = 1) -> int:
+    """Return the bytes of a part of the embedding tables; in training with its gradients and both moments of Adam."""
     copies = 4 if is_training else 1
-    return copies * FLOAT_BYTES * sizes.vocabulary_size * (sizes.embedding_size + 1)
+    return copies * FLOAT_BYTES * _table_size(sizes, part_count)
+
+
+def _table_size(sizes, part_count):
+    """Return the number of weights in a part of the tables: of one the rows are divided, of the other the columns."""
+    columns = math.ceil(sizes.embedding_size / part_count)
+    return math.ceil(sizes.vocabulary_size / part_count) + sizes.vocabulary_size * columns
 
 
 def training_bytes(
@@ -69,11 +79,12 @@ def training_bytes(
     ema_decay: float,
     *,
     checks_overflow: bool = False,
+    part_count: int = 1,
 ) -> int:
     """Return the bytes of a process that trains.
 
     batch_size: rows per step of the process.  l2_coef, clip_norm, ema_decay, checks_overflow: as in the training; 0 or
-    False if off.
+    False if off.  part_count: the number of parts into which the tables are cut, of which the process has one.
     """
     options = (
         (l2_coef, L2_COPIES),
@@ -82,14 +93,16 @@ def training_bytes(
         (checks_overflow, OVERFLOW_COPIES),
     )
     copies = TRAINING_COPIES + sum(more for setting, more in options if setting)
-    return _process_bytes(sizes, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
+    return _process_bytes(sizes, part_count, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
 
 
-def prediction_bytes(sizes: HasSizes, batch_size: int) -> int:
-    """Return the bytes of a process that loads a checkpoint to evaluate or to export it."""
-    return _process_bytes(sizes, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
+def prediction_bytes(sizes: HasSizes, batch_size: int, *, part_count: int = 1) -> int:
+    """Return the bytes of a process that loads a checkpoint, or a part of its tables, to evaluate or to export it."""
+    return _process_bytes(sizes, part_count, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
 
 
-def _process_bytes(sizes, copies, batch_size, embeddings, units):
+def _process_bytes(sizes, part_count, copies, batch_size, embeddings, units):
     row_values = embeddings * sizes.sparse_field_count * sizes.embedding_size + units * sum(sizes.hidden_sizes)
-    return PROCESS_BYTES + int(FLOAT_BYTES * (copies * parameter_count(sizes) + batch_size * row_values))
+    lasting = copies * parameter_count(sizes, part_count) + batch_size * row_values
+    drawn = _table_size(sizes, 1) + _table_size(sizes, part_count) if part_count > 1 else 0  # before anything else
+    return PROCESS_BYTES + int(FLOAT_BYTES * max(lasting, drawn))

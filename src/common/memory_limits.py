@@ -33,18 +33,23 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A task that is about to run: its name, as "training", and the bytes that each of its processes needs."""
+    """A task that is about to run: its name, as "training", and the bytes that each of its processes needs.
+
+    process_count: of this machine.  part_count: the number of parts into which the tables are cut.
+    """
 
     name: str
     sizes: HasSizes
     needed_bytes: int
     process_count: int = 1
+    part_count: int = 1
 
     def __str__(self):
         each = f"{self.process_count} times " if self.process_count > 1 else ""
-        table = table_bytes(self.sizes, is_training=self.name == TRAINING) / GIB
+        table = table_bytes(self.sizes, is_training=self.name == TRAINING, part_count=self.part_count) / GIB
         shape = f"{self.sizes.vocabulary_size:,} x {self.sizes.embedding_size + 1}"
-        return f"{each}{self.needed_bytes / GIB:,.1f} GiB for {self.name} (table of {shape}: {table:,.1f} GiB)"
+        part = f"one of {self.part_count} parts of the " if self.part_count > 1 else ""
+        return f"{each}{self.needed_bytes / GIB:,.1f} GiB for {self.name} ({part}table of {shape}: {table:,.1f} GiB)"
 
 
 def check_fits(work: Work, device: str, advice: str, *, is_planned: bool = False) -> None:
@@ -55,7 +60,7 @@ def check_fits(work: Work, device: str, advice: str, *, is_planned: bool = False
     The rule: refuse if the estimate, divided by MARGIN, exceeds the free memory, swap included.
     """
     if device != "CPU":
-        print(f"memory: {work}; not compared with the memory of {device}", flush=True)
+        print(f"memory: {work}; not compared with the memory of {device}; if that has less, {advice}", flush=True)
         return
     own = psutil.Process().memory_info()
     limit = smallest_limit(work.process_count, 0 if is_planned else own.vms)
@@ -68,19 +73,23 @@ def check_fits(work: Work, device: str, advice: str, *, is_planned: bool = False
     print(f"memory: {work}; {(limit.free_bytes + held) / GIB:,.1f} GiB are free", flush=True)
 
 
-def training_advice(sizes: HasSizes, distinct_ids: int | None = None, process_count: int = 1) -> str:
+def training_advice(
+    sizes: HasSizes, distinct_ids: int | None = None, process_count: int = 1, *, is_cut: bool = False
+) -> str:
     """Return how to reduce the memory of a training.
 
     distinct_ids: an upper bound for the distinct ids in the data, if the vocabulary size is only the largest id + 1.
+    is_cut: whether the tables are cut into parts already.
     """
     if distinct_ids is not None and sizes.vocabulary_size > HASHED_RANGE * distinct_ids:
         return (
             f"at most {distinct_ids:,} of the ids occur, so they look hashed: preprocess with --skip_id_convert=0, "
             "which numbers them"
         )
+    cut = "" if is_cut else "--shard_embedding=True with several devices, "
     fewer = "fewer processes, " if process_count > 1 else ""
     return (
-        f"use {fewer}a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a larger "
+        f"use {cut}{fewer}a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a larger "
         "--threshold or with --max_vocab_size"
     )
 

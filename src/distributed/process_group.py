@@ -62,18 +62,26 @@ class ProcessGroup:
     def first_does(self, action: Callable[[], object]) -> None:
         """Let the first rank call `action` while the others wait; if it fails, all ranks raise the error.  Collective.
 
-        The failures of `action` are UserError and OSError; the other ranks get a UserError with the same message.
+        For the errors see all_do.
+        """
+        self.all_do(action if self.is_first else lambda: None)
+
+    def all_do(self, action: Callable[[], object]) -> None:
+        """Let every rank call `action`; if it fails on one of them, all ranks raise the error.  Collective.
+
+        The failures of `action` are UserError and OSError; the ranks on which it has not failed get a UserError with
+        the message of the first one on which it has.
         """
         error = None
-        if self.is_first:
-            try:
-                action()
-            except (UserError, OSError) as caught:
-                error = caught
+        try:
+            action()
+        except (UserError, OSError) as caught:
+            error = caught
         if self.count > 1:
-            codes = [ord(character) for character in str(error or "")[:MESSAGE_LENGTH]]  # float32 holds them exactly
-            codes += [0] * (MESSAGE_LENGTH - len(codes))
-            message = "".join(chr(int(code)) for code in self.sum(codes) if code)
+            own = [ord(character) for character in str(error or "")[:MESSAGE_LENGTH]]
+            codes = np.array(own + [0] * (MESSAGE_LENGTH - len(own)), np.int32)
+            messages = self.gather(codes).reshape(self.count, MESSAGE_LENGTH)
+            message = next(("".join(map(chr, each[each > 0])) for each in messages if each.any()), "")
             error = error or (UserError(message) if message else None)
         if error is not None:
             raise error

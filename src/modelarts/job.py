@@ -30,6 +30,7 @@ from src.package.raw_encoding import RAW_ROWS_NAME
 
 FAILED_PATIENCE_SECONDS = 30  # for the upload after a job has failed or was stopped
 MODEL_NAME = "model.json"
+CHECKPOINT_SUFFIXES = (".ckpt", ".safetensors")  # of one that is a file, and of its parts
 COMPANIONS = ("run.json", PROBE_NAME, RAW_ROWS_NAME, VOCABULARY_NAME, RECORD_NAME)  # of a checkpoint in its folder
 URL_KEYS = ("data_url", "train_url", "checkpoint_url")
 
@@ -133,8 +134,9 @@ def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
         raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
     names = (index, parent + name, *(parent + companion for companion in COMPANIONS))
+    prefix = parent + (f"{name.removesuffix('.ckpt')}.part-" if name else "deepfm-")
     wanted = [found for found in files if found in names
-              or (not name and found.startswith(parent) and found.endswith(".ckpt"))]  # fmt: skip
+              or (found.startswith(prefix) and found.endswith(CHECKPOINT_SUFFIXES))]  # fmt: skip
     LocalCopy(source.store, address, folder).update({found: files[found] for found in wanted})
     return pathlib.Path(folder, parent, name)
 

@@ -12,7 +12,7 @@ from src.common.errors import UserError
 from src.modelarts.object_store import RefusedError, Store
 from src.modelarts.transfer import FIRST_DELAY, LONGEST_DELAY, PATIENCE_SECONDS, LocalCopy, retry, upload
 
-NEVER_MODIFIED = (".ckpt", ".mindir", ".onnx", ".air")  # these files are replaced, not written to again
+NEVER_MODIFIED = (".ckpt", ".safetensors", ".mindir", ".onnx", ".air")  # these files are replaced, not written to again
 UNSENT_NAME = ".unsent"  # inside the folder, so that it is deleted with it
 NOT_RESULTS = ("*.tmp", "*.partial*", "*.lock", UNSENT_NAME)
 

@@ -26,11 +26,11 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer
             f"{checkpoint.folder.path} holds no {RAW_ROWS_NAME}, as it is of an older training; export it with "
             "--file_format=PACKAGE and --dataset_path, and use the package"
         )
-    recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.sha256).recalibration
+    recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.identity).recalibration
     network = checkpoint.load_network()
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
-    digest = hashlib.sha256(f"{checkpoint.sha256} {recalibration}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()
     explainer = Explainer(parameters, field_names(encoding.identity), recalibration)
     return encoding, as_network(DeepFMPredict(network), recalibration), explainer, digest
 

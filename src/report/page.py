@@ -248,7 +248,7 @@ def _describe_field(field):
 
 def _describe_run(run, checkpoint, data):
     host, settings = run.get("host"), run.get("settings")
-    facts = {"SHA-256 of the checkpoint": checkpoint.sha256, "SHA-256 of the vocabulary": data.vocabulary_sha256}
+    facts = {"SHA-256 of the checkpoint": checkpoint.identity, "SHA-256 of the vocabulary": data.vocabulary_sha256}
     if host:
         hardware = f"{host['device']}, {host['ranks']} process(es), {host['cores']} cores, {host['system']}"
         facts = {"training command": run["command"], "training host": hardware, **run["versions"], **facts}

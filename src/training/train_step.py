@@ -24,6 +24,9 @@ class LossNetwork(nn.Cell):
     l2_on: "tables", or "batch": of the tables of sparse fields only the rows of the batch's ids count, each as often as
     its id occurs, divided by the number of rows of the batch.
 
+    A rank that owns a part of the tables counts its squares as often as there are parts, as only the mean over all
+    ranks is reported; their gradient counts once.
+
     With several ranks each has the mean over its own rows, and no operation is needed to agree on their number.  The
     mean of the losses of all ranks, and that of their gradients, are those of one process with all the rows unless a
     batch has padding, which is in one step of an epoch at most: there the real rows of that batch count more.
@@ -33,35 +36,48 @@ class LossNetwork(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
         self.half_l2_coef = l2_coef / 2
-        self.batch_tables = network.sparse_tables() if l2_on == "batch" else []
-        self.full_tables = network.dense_tables() if l2_on == "batch" else network.embedding_tables()
-        self.gather = ops.Gather()
+        self.is_l2_on_batch = l2_on == "batch"
+        self.sparse_tables, self.dense_tables = network.sparse_tables(), network.dense_tables()
+        self.part_count = network.part.count
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
     def construct(self, *batch: Tensor) -> Tensor:
+        table_squares = self._table_squares()  # first: after dropout has counted the step, tables would be copied
         labels = batch[-1]  # [B, 1]
-        logits = self.network(*batch[:-1])  # [B, 1]
+        rows = self.network.rows_of(batch[0])
+        logits = self.network.score(*rows, *batch[1:-1])  # [B, 1]
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
         total = self.log_loss(logits, labels, real, ops.ones_like(real))
         row_count = ops.maximum(real.sum(), 1.0)
         loss = total / row_count
-        if self.half_l2_coef > 0:
-            for table in self.full_tables:
-                loss = loss + self.half_l2_coef * _sum_of_squares(table)
-            for table in self.batch_tables:
-                squares = _sum_of_squares(self.gather(table, batch[0], 0), (1, 2))  # [B]
+        for squares in table_squares:
+            loss = loss + self.half_l2_coef * squares
+        if self.half_l2_coef > 0 and self.is_l2_on_batch:
+            for values in rows:
+                squares = _sum_of_squares(values, (1, 2))  # [B]
                 loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
 
+    def _table_squares(self):
+        """Return the sums of squares of the complete tables that are in the loss."""
+        squares = []
+        if self.half_l2_coef > 0 and not self.is_l2_on_batch:
+            for table in self.sparse_tables:
+                squares.append(_sum_of_squares(table, count=self.part_count))
+        if self.half_l2_coef > 0:
+            for table in self.dense_tables:
+                squares.append(_sum_of_squares(table))
+        return squares
 
-def _sum_of_squares(values, axis=None):
-    """Return the sum of the squares, whose gradient is one product of `values`.
+
+def _sum_of_squares(values, axis=None, count=1):
+    """Return `count` times the sum of the squares, with the gradient of one such sum: one product of `values`.
 
     The gradient of ops.Square is a power, which takes longer, and that of values * values two products.
     """
     constant = ops.stop_gradient(values)
     squares = (values * constant).sum(axis=axis)  # by its gradient half of the sum
-    return 2 * squares - ops.stop_gradient(squares)
+    return 2 * squares - (2 - count) * ops.stop_gradient(squares)
 
 
 class TrainStep(nn.TrainOneStepCell):
@@ -73,6 +89,8 @@ class TrainStep(nn.TrainOneStepCell):
     precision: if it checks for overflow, the gradients of a step are 0 unless all of them are finite: Adam's moments
     decay, and the weights still move by them.  It counts as a step, so the steps of all ranks and of the learning rate
     stay the same; and there is no branch, for which the host would have to wait for the device in every step.
+
+    The gradients of the tables of which this rank owns a part are complete as they are; the others are reduced.
     """
 
     def __init__(
@@ -96,6 +114,11 @@ class TrainStep(nn.TrainOneStepCell):
             name = f"{UNSAVED_PREFIX}overflow_count"
             self.overflow_count = Parameter(Tensor([0], ms.int32), name=name, requires_grad=False)
         self.for_each = ops.HyperMap()
+        self.part = loss_network.network.part
+        self.is_part = tuple(weight.layerwise_parallel for weight in self.weights)
+        self.part_count = self.part.count
+        if self.part_count > 1:
+            self.sum_over_ranks = ops.AllReduce()
 
     def construct(self, *batch: Tensor) -> Tensor:
         loss = self.network(*batch)
@@ -105,8 +128,7 @@ class TrainStep(nn.TrainOneStepCell):
         if self.inverse_scale != 1:
             gradients = self.for_each(ops.partial(_times, self.inverse_scale), gradients)
         if self.checks_overflow:
-            # All ranks find the same, as the reduction has spread to all of them what is not finite.
-            is_finite = amp.all_finite(gradients)
+            is_finite = self._all_finite(gradients)
             gradients = self.for_each(ops.partial(_or_zero, is_finite), gradients)
             loss = ops.depend(loss, ops.assign_add(self.overflow_count, 1 - ops.cast(is_finite, ms.int32)))
         return ops.depend(loss, self._update(gradients))
@@ -115,9 +137,28 @@ class TrainStep(nn.TrainOneStepCell):
         """Return in how many of the steps so far the gradients were not finite; it waits for the device."""
         return self.overflow_count.asnumpy().item() if self.checks_overflow else 0
 
+    def _all_finite(self, gradients):
+        """Tell whether all gradients are finite, which all ranks find alike.
+
+        The reduction has spread what is not finite to all of them; only the gradients of parts are not reduced.
+        """
+        is_finite = amp.all_finite(gradients)
+        if self.part_count > 1:
+            rank_count = self.sum_over_ranks(ops.cast(is_finite, ms.float32).reshape(1))
+            is_finite = (rank_count == self.part_count).reshape(())
+        return is_finite
+
+    def _clip(self, gradients):
+        """Return the gradients scaled down to the norm clip_norm of all of them together, those of all parts too."""
+        squares = self.for_each(_sum_squares, gradients)  # [1] each
+        if self.part_count > 1:
+            squares = self.for_each(ops.partial(_sum_if_part, self.sum_over_ranks), self.is_part, squares)
+        norm = ops.maximum(ops.sqrt(ops.addn(squares)), self.clip_norm)
+        return self.for_each(ops.partial(_scale, self.clip_norm, norm), gradients)
+
     def _update(self, gradients):
         if self.clip_norm > 0:
-            gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
+            gradients = self._clip(gradients)
         updated = self.optimizer(gradients)
         if self.ema_decay > 0:
             step = ops.cast(self.optimizer.global_step, ms.float32)  # [1], from 1
@@ -128,7 +169,7 @@ class TrainStep(nn.TrainOneStepCell):
 
 def _make_ema_network(network):
     """Return a DeepFM with the weights of another, under names of their own, and the list of its weights."""
-    ema_network = DeepFM(network.config, dense_dtype=network.dense_dtype)
+    ema_network = DeepFM(network.config, dense_dtype=network.dense_dtype, part=network.part)
     ema_weights = ema_network.trainable_params()
     for weight, ema_weight in zip(network.trainable_params(), ema_weights):
         ema_weight.set_data(weight.value().copy())
@@ -139,6 +180,18 @@ def _make_ema_network(network):
 
 def _move_towards(fraction, ema_weight, weight):
     return ops.assign_add(ema_weight, fraction * (weight - ema_weight))
+
+
+def _sum_squares(gradient):
+    return ops.square(gradient).sum().reshape(1)
+
+
+def _sum_if_part(sum_over_ranks, is_part, squares):
+    return sum_over_ranks(squares) if is_part else squares
+
+
+def _scale(clip_norm, norm, gradient):
+    return gradient * clip_norm / norm
 
 
 def _times(factor, gradient):

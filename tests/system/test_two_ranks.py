@@ -12,71 +12,30 @@ import sys
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import psutil
 import pytest
 
-from src.criteo_like import write_rows
-from src.preprocessing.splits import KeySplits
 from tests.conftest import ROOT
-from tests.processes import start_script
+from tests.two_ranks import (
+    make_even_data,
+    ranks_of,
+    read_losses,
+    read_model,
+    read_validations,
+    start_two_ranks,
+    wait_for_steps,
+)
 
 FLAGS = ("--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=1", "--learning_rate=0.01", "--log_every=1",
          "--l2_coef=1e-3", "--clip_norm=1", "--eval_every_steps=7", "--lr_schedule=plateau", "--train_epochs=4",
          "--keep_checkpoint_max=0", "--report_path=none")  # fmt: skip
-TRAIN_ROWS = 12 * 400
 FLOAT32 = 5e-7  # relative: a matrix product may be rounded otherwise where other threads share it
 STEPS = 4 * 12
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, run):
-    """The MindRecord of rows of which just TRAIN_ROWS are for training.
-
-    Without padding, the mean over two ranks is exactly that over all rows.
-    """
-    splits = KeySplits.from_ratios(2020, 0.1, 0.1)
-    is_trained = splits.keys(np.arange(2 * TRAIN_ROWS, dtype=np.uint64)) < np.uint64(splits.valid_start)
-    row_count = int(np.searchsorted(np.cumsum(is_trained), TRAIN_ROWS)) + 1
-    work = tmp_path_factory.mktemp("data")
-    write_rows(work / "train.txt", row_count, seed=2)
-    flags = ("--threshold=10", "--line_per_sample=100", "--train_line_count=0")
-    finished = run(ROOT / "src" / "preprocess_data.py", f"--data_path={work}", *flags)
-    assert finished.returncode == 0, finished.stderr
-    assert f"train               {TRAIN_ROWS:,} rows" in finished.stdout
-    return work / "mindrecord"
-
-
-def two_ranks(data, folder, *flags):
-    arguments = (2, data, "--batch_size=200", *flags)
-    return start_script("run_distribute_train.sh", *arguments, cwd=folder, DEVICE_TARGET="CPU")
-
-
-def read_losses(path):
-    """Return the steps of a loss log, as they are written, and the losses."""
-    lines = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
-    steps, losses = zip(*(line.split(", loss is ") for line in lines))
-    return list(steps), [float(loss) for loss in losses]
-
-
-def read_validations(path):
-    return [line.split(" ", 2)[2].split(", eval_time")[0] for line in path.read_text().splitlines()]
-
-
-def wait_for_steps(count, folder, process):
-    log = folder / "log0" / "loss.log"
-    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= count):
-        time.sleep(0.01)
-
-
-def ranks_of(process):
-    """Return the process of each rank of a script."""
-    ranks = {}
-    for child in psutil.Process(process.pid).children(recursive=True):
-        environment = child.environ()
-        if environment.get("MS_ROLE") == "MS_WORKER":
-            ranks[int(environment["RANK_ID"])] = child
-    return ranks
+    return make_even_data(tmp_path_factory.mktemp("data"), run)
 
 
 @dataclass(frozen=True)
@@ -93,7 +52,7 @@ class StoppedRun:
 def stopped(data, tmp_path_factory):
     """A training of two ranks that SIGTERM has ended."""
     folder = tmp_path_factory.mktemp("two")
-    process = two_ranks(data, folder, *FLAGS)
+    process = start_two_ranks(data, folder, *FLAGS)
     wait_for_steps(15, folder, process)
     processes = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
@@ -104,7 +63,7 @@ def stopped(data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def resumed(stopped, data):
     """The folder of that training after it was resumed and has ended."""
-    process = two_ranks(data, stopped.folder, *FLAGS, "--resume=True")
+    process = start_two_ranks(data, stopped.folder, *FLAGS, "--resume=True")
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     return stopped.folder
@@ -120,8 +79,7 @@ def test_sigterm_stops_all_ranks_after_the_same_step(stopped):
     assert "stopped by SIGTERM; the same command with --resume=True resumes from there" in stopped.errors
     assert not [left for left in stopped.processes if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
     _, losses = read_losses(stopped.folder / "log0" / "loss.log")
-    model = json.loads((stopped.folder / "checkpoint" / "model.json").read_text())
-    assert model["checkpoints"][-1]["state"]["step"] == len(losses) < STEPS
+    assert read_model(stopped.folder)["checkpoints"][-1]["state"]["step"] == len(losses) < STEPS
 
 
 @pytest.mark.slow
@@ -188,7 +146,7 @@ def read_predictions(path):
 
 @pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_and_a_single_process_can_resume_it(data, tmp_path, run):
-    process = two_ranks(data, tmp_path, *FLAGS, "--save_checkpoint_steps=5")
+    process = start_two_ranks(data, tmp_path, *FLAGS, "--save_checkpoint_steps=5")
     wait_for_steps(16, tmp_path, process)
     ranks_of(process)[1].kill()
     _, errors = process.communicate(timeout=60)
@@ -217,7 +175,7 @@ LONG = ("--embedding_size=4", "--keep_prob=0.9", "--learning_rate=0.01", "--lr_s
 
 
 def last_checkpoint(folder):
-    return json.loads((folder / "checkpoint" / "model.json").read_text())["checkpoints"][-1]
+    return read_model(folder)["checkpoints"][-1]
 
 
 @pytest.mark.slow
@@ -227,7 +185,7 @@ def test_a_signal_to_one_rank_stops_both_in_time_and_resume_is_exact(data, tmp_p
 
     def start(name):
         (tmp_path / name).mkdir()
-        return two_ranks(data, tmp_path / name, *flags)
+        return start_two_ranks(data, tmp_path / name, *flags)
 
     process = start("undisturbed")
     wait_for_steps(1, tmp_path / "undisturbed", process)
@@ -246,7 +204,7 @@ def test_a_signal_to_one_rank_stops_both_in_time_and_resume_is_exact(data, tmp_p
     assert last["state"]["step"] % sink_size == 0
     written = (tmp_path / "stopped" / "checkpoint" / last["file"]).stat().st_mtime
     assert written - sent < max(1, sink_size * seconds_per_step) + SAVING_SECONDS
-    process = two_ranks(data, tmp_path / "stopped", *flags, "--resume=True")
+    process = start_two_ranks(data, tmp_path / "stopped", *flags, "--resume=True")
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert last_checkpoint(tmp_path / "stopped")["sha256"] == last_checkpoint(tmp_path / "undisturbed")["sha256"]

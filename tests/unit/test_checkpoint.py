@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint, load_into
+from src.checkpoint import DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
@@ -125,7 +125,7 @@ def test_a_run_of_the_version_before_can_be_evaluated_but_not_resumed(folder, da
     checkpoint.check_data(DatasetMeta.load(dataset))
     with pytest.raises(UserError, match=r"model\.json: training cannot be resumed from a run of an earlier version"):
         checkpoint.check_resumable()
-    path.write_text(json.dumps(content | {"format_version": 4}))
+    path.write_text(json.dumps(content | {"format_version": 5}))
     with pytest.raises(UserError, match=r"written by another version of train\.py"):
         find_checkpoint(folder.path)
 
@@ -188,7 +188,7 @@ def test_to_resume_the_optimizer_is_loaded_too_and_later_files_are_removed(folde
     found = ModelFolder.load(folder.path)
     last = found.last_intact()
     assert last.state == {"step": 48}
-    load_into(folder.train_step, last.path)
+    last.load_into(folder.train_step)
     assert step.asnumpy().item() == 0
     found.drop_after(last)
     assert [each.epoch for each in found.checkpoints] == [1, 2, 3]

@@ -34,6 +34,14 @@ def test_training_holds_the_gradients_and_moments_of_the_tables():
     assert table_bytes(NetworkSizes(50, 4, 3, 5, (7, 6)), is_training=True) == 4800
 
 
+def test_a_part_of_the_tables_has_its_columns_and_its_rows():
+    # Of 51 ids with 5 dimensions each of two parts has 3 columns, and 26 rows of the table of width 1.
+    sizes = NetworkSizes(51, 4, 3, 5, (7, 6))
+    assert table_bytes(sizes, is_training=False, part_count=2) == 4 * (51 * 3 + 26)
+    assert parameter_count(sizes) - parameter_count(sizes, 2) == 51 * 6 - (51 * 3 + 26)
+    assert training_bytes(sizes, 10, 0, 0, 0) > training_bytes(sizes, 10, 0, 0, 0, part_count=2)
+
+
 @pytest.mark.parametrize("sizes", [(50, 4, 3, 5, (7, 6)), (50, 4, 0, 5, (7,)), (9, 1, 2, 1, (3, 3, 3))])
 def test_the_parameter_count_is_that_of_the_network(cpu, sizes):
     from src.deepfm import DeepFM, DeepFMConfig

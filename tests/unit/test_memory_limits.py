@@ -83,8 +83,8 @@ def test_a_task_is_refused_with_advice_only_if_it_cannot_fit(capsys):
         check_fits(Work("training", SIZES, int(2 * free_bytes) + GIB), "CPU", training_advice(SIZES))
     assert re.match(
         r"memory: about [\d,.]+ GiB for training \(table of 1,000,000 x 9: 0.1 GiB\), and this machine has "
-        r"[\d.]+ GiB left \(.+\); use a smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a "
-        r"larger --threshold or with --max_vocab_size$",
+        r"[\d.]+ GiB left \(.+\); use --shard_embedding=True with several devices, a smaller --embedding_size, "
+        r"--batch_size or --hidden_sizes, or preprocess with a larger --threshold or with --max_vocab_size$",
         str(caught.value),
     )
     check_fits(Work("training", SIZES, int(1.1 * free_bytes)), "CPU", "")  # within the margin of the estimate
@@ -92,15 +92,27 @@ def test_a_task_is_refused_with_advice_only_if_it_cannot_fit(capsys):
     assert "GiB for training (table of 1,000,000 x 9: 0.1 GiB); " in capsys.readouterr().out
 
 
-def test_the_memory_of_another_device_is_not_compared(capsys):
-    check_fits(Work("training", SIZES, 2**60, process_count=8), "Ascend", "")
+def test_the_memory_of_another_device_is_not_compared_and_the_advice_is_given_at_once(capsys):
+    check_fits(Work("training", SIZES, 2**60, process_count=8), "Ascend", training_advice(SIZES, process_count=8))
     assert capsys.readouterr().out == (
         f"memory: 8 times {2**30:,.1f} GiB for training (table of 1,000,000 x 9: 0.1 GiB); not compared with the "
-        "memory of Ascend\n"
+        "memory of Ascend; if that has less, use --shard_embedding=True with several devices, fewer processes, a "
+        "smaller --embedding_size, --batch_size or --hidden_sizes, or preprocess with a larger --threshold or with "
+        "--max_vocab_size\n"
+    )
+
+
+def test_of_cut_tables_the_memory_of_one_part_is_told_and_cutting_is_no_advice(capsys):
+    # Each of 8 parts has one of 8 columns, and an eighth of 10 million rows: 4 copies of 11.25 million float32.
+    work = Work("training", NetworkSizes(10_000_000, 3, 1, 8, (2,)), GIB, process_count=2, part_count=8)
+    check_fits(work, "GPU", training_advice(SIZES, process_count=2, is_cut=True))
+    assert capsys.readouterr().out.startswith(
+        "memory: 2 times 1.0 GiB for training (one of 8 parts of the table of 10,000,000 x 9: 0.2 GiB); not compared "
+        "with the memory of GPU; if that has less, use fewer processes, a smaller --embedding_size"
     )
 
 
 def test_a_vocabulary_of_which_hardly_any_ids_occur_is_called_hashed():
     assert "--skip_id_convert=0, which numbers them" in training_advice(SIZES, distinct_ids=99_999)
     assert "hashed" not in training_advice(SIZES, distinct_ids=100_000)
-    assert training_advice(SIZES, None, process_count=2).startswith("use fewer processes, a smaller --embedding_size")
+    assert "with several devices, fewer processes, a smaller --embedding_size" in training_advice(SIZES, None, 2)
