@@ -29,6 +29,12 @@ from src.distributed.environment import find_rank
 
 SPARSE_FIELDS, DENSE_FIELDS = 39, 13
 WARM_UP_STEPS = 2
+KINDS = {
+    "one": "one process",
+    "ranks": "two ranks",
+    "parts": "two ranks with parts",
+    "independent": "two independent",
+}
 GIB = 2**30
 RESULT = re.compile(r"([\d.]+) rows/s, ([\d.]+) GiB of tables, peak ([\d.]+) GiB")
 
@@ -54,41 +60,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_size", type=int, default=16_000, help="rows per step and process (default: 16000)")
     parser.add_argument("--vocabulary", type=int, default=184_965, help="ids (default: 184965)")
+    parser.add_argument("--l2_coef", type=float, default=8e-5, help="weight of the L2 penalty; 0: off (default: 8e-5)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="default: all")
     parser.add_argument("--steps", type=int, default=4, help="timed steps (default: 4)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each kind, interleaved (default: 3)")
     # For a process that this script starts.
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--shard_embedding", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    sizes = arguments.batch_size, arguments.vocabulary, arguments.steps
     if arguments.core is not None:
-        print(measure(*sizes, arguments.core, shard_embedding=arguments.shard_embedding), flush=True)
+        print(measure(arguments), flush=True)
         return
-    flags = [f"--{name}={size}" for name, size in zip(("batch_size", "vocabulary", "steps"), sizes)]
-    kinds = {
-        "one process": one_process,
-        "two ranks": two_ranks,
-        "two ranks, tables cut": functools.partial(two_ranks, shard_embedding=True),
-        "two independent": two_independent_processes,
+    flags = [f"--{name}={getattr(arguments, name)}" for name in ("batch_size", "vocabulary", "l2_coef", "steps")]
+    runs = {
+        "one": functools.partial(one_process, flags),
+        "ranks": functools.partial(two_ranks, flags),
+        "parts": functools.partial(two_ranks, [*flags, "--shard_embedding"]),
+        "independent": functools.partial(two_independent_processes, flags),
     }
-    results = {kind: [] for kind in kinds}
+    results: dict[str, list[Result]] = {kind: [] for kind in arguments.kinds}
     for _ in range(arguments.runs):
-        for kind, run in kinds.items():
-            results[kind].append(run(flags))
-            print(f"{kind:22} {results[kind][-1]}", flush=True)
-    for kind in list(kinds)[1:]:
-        pairs = zip(results[kind], results["one process"])
-        efficiency = statistics.median(both.throughput / one.throughput / 2 for both, one in pairs)
-        print(f"{kind}: scaling efficiency {efficiency:.0%} (median)")
+        for kind, found in results.items():
+            found.append(runs[kind]())
+            print(f"{KINDS[kind]:22} {found[-1]}", flush=True)
+    reference = results.pop("one", None)
+    for kind, found in results.items() if reference else ():
+        efficiency = statistics.median(two.throughput / one.throughput / 2 for two, one in zip(found, reference))
+        print(f"{KINDS[kind]}: scaling efficiency {efficiency:.0%} (median)")
 
 
-def measure(batch_size: int, vocabulary: int, steps: int, core: int, *, shard_embedding: bool) -> Result:
+def measure(arguments: argparse.Namespace) -> Result:
     """Train on random rows, on one core; return the Result.
 
-    core: the core of a process without launcher; a rank takes the core of its own number.
+    arguments.core: the core of a process without launcher; a rank takes the core of its own number.
     """
-    rank = find_rank()
-    core = core if rank is None else rank
+    rank, batch_size, steps = find_rank(), arguments.batch_size, arguments.steps
+    core = arguments.core if rank is None else rank
     os.sched_setaffinity(0, {core})  # before MindSpore starts its threads
     from mindspore import Tensor
 
@@ -99,13 +106,13 @@ def measure(batch_size: int, vocabulary: int, steps: int, core: int, *, shard_em
 
     _, ranks = set_up("CPU", 0)
     set_seed(1)
-    config = DeepFMConfig(vocabulary, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9)
-    owners = table_owners(ranks, config.embedding_size, shard_embedding=shard_embedding)
+    config = DeepFMConfig(arguments.vocabulary, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9)
+    owners = table_owners(ranks, config.embedding_size, shard_embedding=arguments.shard_embedding)
     network = DeepFM(config, part=Part(owners.rank, owners.count))
-    train_step = build_train_step(network, 5e-4, 5e-8, 8e-5)
+    train_step = build_train_step(network, 5e-4, 5e-8, arguments.l2_coef)
     random = np.random.default_rng(core)
     batch = (
-        Tensor(random.integers(0, vocabulary, (batch_size, SPARSE_FIELDS)).astype(np.int32)),
+        Tensor(random.integers(0, arguments.vocabulary, (batch_size, SPARSE_FIELDS)).astype(np.int32)),
         Tensor(random.random((batch_size, DENSE_FIELDS)).astype(np.float32)),
         Tensor((random.random((batch_size, 1)) < 0.25).astype(np.float32)),
     )
@@ -134,8 +141,7 @@ def start(flags: list[str], core: int) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def two_ranks(flags: list[str], *, shard_embedding: bool = False) -> Result:
-    flags = [*flags, "--shard_embedding"] if shard_embedding else flags
+def two_ranks(flags: list[str]) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         launch = [sys.executable, ROOT / "src" / "distributed" / "launch.py", "--device_num=2", "--log=log{rank}"]
         path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun is next to this Python

@@ -202,6 +202,6 @@ def table_owners(ranks: ProcessGroup, embedding_size: int, *, shard_embedding: b
     if ranks.count > embedding_size:
         raise ConfigError(
             f"--shard_embedding=True: {ranks.count} processes cannot divide the columns of --embedding_size="
-            f"{embedding_size}; start at most {embedding_size} processes"
+            f"{embedding_size}; use no more processes than columns"
         )
     return ranks

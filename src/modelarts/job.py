@@ -134,7 +134,7 @@ def _fetch_checkpoint(source: Location, folder: str) -> pathlib.Path:
         raise UserError(f"{address} holds no {MODEL_NAME}, so it is no checkpoint folder that train.py has written")
     parent = index.removesuffix(MODEL_NAME)
     names = (index, parent + name, *(parent + companion for companion in COMPANIONS))
-    prefix = parent + (f"{name.removesuffix('.ckpt')}.part-" if name else "deepfm-")
+    prefix = parent + (f"{name.removesuffix('.ckpt')}.part-" if name else "")
     wanted = [found for found in files if found in names
               or (found.startswith(prefix) and found.endswith(CHECKPOINT_SUFFIXES))]  # fmt: skip
     LocalCopy(source.store, address, folder).update({found: files[found] for found in wanted})

@@ -94,14 +94,18 @@ def test_a_checkpoint_is_downloaded_with_its_index(configure, bucket, tmp_path, 
     companions = (
         "model.json", "run.json", "probe_rows.npz", "raw_rows.json", "vocabulary.tsv", "evaluations.json",
     )  # fmt: skip
-    files = {f"{parent}{name}": name.encode() for name in (*companions, "deepfm-1_9.ckpt", "deepfm-2_9.ckpt")}
+    earlier, later = (
+        [f"deepfm-{epoch}_9{suffix}" for suffix in (".ckpt", ".part-0-of-2.safetensors", ".part-1-of-2.safetensors")]
+        for epoch in (1, 2)
+    )
+    files = {f"{parent}{name}": name.encode() for name in (*companions, *earlier, *later)}
     write_files(tmp_path / "run", files)
     upload(open_store(os.environ), tmp_path / "run", list(files), f"{bucket}/run")
     config = run_job(configure(f"--checkpoint_url={bucket}/run{name}"))
     path = pathlib.Path(config.checkpoint_path)
     assert path == tmp_path / "load_path" / parent / name.strip("/")
     folder = path.parent if name else path
-    names = {*companions, "deepfm-2_9.ckpt"} | (set() if name else {"deepfm-1_9.ckpt"})
+    names = {*companions, *later} | (set() if name else set(earlier))
     assert {found.name for found in folder.iterdir()} == names
 
 

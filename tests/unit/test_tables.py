@@ -62,9 +62,10 @@ import json
 import numpy as np
 import mindspore as ms
 from mindspore import Tensor
+from src.common.errors import UserError
 from src.deepfm import DeepFM, DeepFMConfig
 from src.distributed.device import set_seed, set_up
-from src.tables import Part, copy_part, is_table, table_shape
+from src.tables import Part, copy_part, is_table, table_owners, table_shape
 from src.training.precision import FLOAT32, Precision
 from src.training.train_step import build_train_step
 from tests.graphs import compiled_graph, count_operators, result_shapes
@@ -119,6 +120,22 @@ results = {name: {kind: train(*each) for kind, each in (("whole", (Part(), optio
            for name, options in RECIPES.items()}
 results["graph"] = {name: result_shapes(lines, name) for name in ("AllGather", "AllReduce")}
 results["operators"] = count_operators(lines)
+
+def failure(action):
+    try:
+        action()
+    except (OSError, UserError) as error:
+        return [type(error).__name__, str(error)]
+
+def fill_the_disk():
+    if ranks.rank == 1:
+        raise OSError(28, "No space left on device", "part-1")
+
+results["failures"] = [
+    failure(lambda: table_owners(ranks, 1, shard_embedding=True)),
+    failure(lambda: ranks.all_do(fill_the_disk)),
+    failure(lambda: ranks.all_do(lambda: None)),
+]
 print("results" + json.dumps(results))
 """
 
@@ -166,3 +183,29 @@ def test_the_first_values_of_parts_are_those_of_the_whole_tables(two_ranks):
     expected = two_ranks[0]["all"]["whole"]["start"]
     for name, values in joined(two_ranks, "all", "start").items():
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_no_table_is_reduced_or_copied_and_vectors_are_sent_once_each_way(two_ranks):
+    # Per rank: the ids of both, int32 [2 * 8, 4]; then for the 8 rows of the other, forwards and backwards, 4 weights
+    # and 4 vectors of 3 of the 6 columns (5 and padding).  Each of two ranks gets as many bytes as it sends.
+    for each in two_ranks:
+        assert each["graph"]["AllGather"] == [[16, 4], *(2 * [[2, 8, 4, 1], [2, 8, 4, 3]])]
+        assert "TensorMove" not in each["operators"]
+        assert sorted(each["graph"]["AllReduce"]) == sorted(list(np.shape(weight)) for weight in dense_weights(each))
+
+
+@pytest.mark.slow
+def test_more_processes_than_columns_are_refused_and_a_failure_on_one_rank_ends_all(two_ranks):
+    refusal = (
+        "--shard_embedding=True: 2 processes cannot divide the columns of --embedding_size=1; use no more processes "
+        "than columns"
+    )
+    message = "[Errno 28] No space left on device: 'part-1'"
+    for each, kind in zip(two_ranks, ("UserError", "OSError")):
+        assert each["failures"] == [["ConfigError", refusal], [kind, message], None]
+
+
+def dense_weights(result):
+    """Return all weights that are not tables."""
+    return [weight for name, weight in result["all"]["part"]["weights"].items() if not is_table(name)]

@@ -13,6 +13,7 @@ from src.dataset_meta import DatasetMeta
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
 from src.dropout import GeneratedDropout
+from src.tables import Part
 from src.training.feeder import IteratorFeeder, SinkFeeder
 from src.training.precision import FLOAT32
 from src.training.run_record import RunRecord
@@ -43,7 +44,7 @@ def open_run(dataset, tmp_path):
 
     def open_by_flags(*flags, ckpt_path="ckpt", settings=None):
         config = load_config([f"--ckpt_path={tmp_path / ckpt_path}", f"--dataset_path={dataset}", *NETWORK, *flags])
-        train_step = train.create_train_step(config, data, Device("CPU"), FLOAT32, ProcessGroup())
+        train_step = train.create_train_step(config, data, Device("CPU"), FLOAT32, ProcessGroup(), Part())
         record = RunRecord(config.ckpt_path, settings or {}, data, "CPU")
         return (*train.open_run(config, data, train_step, record, ProcessGroup()), train_step)
 
