@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import pytest
 
