@@ -59,7 +59,7 @@ def evaluate(config: Config) -> None:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config, checkpoint))))
         part = choose_part(checkpoint, config, ranks)
         check_memory(checkpoint, config.batch_size, device.target, ranks, part)
-        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype, part))
+        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype, device.target, part))
         if config.fit_calibration:
             fit = fit_to_validation(predictor, data, config.batch_size, ranks)
             record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)

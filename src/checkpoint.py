@@ -84,10 +84,13 @@ class Checkpoint:
             **parts,
         }
 
-    def load_network(self, dense_dtype: ms.Type = ms.float32, part: Part = WHOLE) -> DeepFM:
-        """Return the DeepFM with these weights, or a part of its tables: the EMA weights if the file has them."""
+    def load_network(self, dense_dtype: ms.Type = ms.float32, target: str = "CPU", part: Part = WHOLE) -> DeepFM:
+        """Return the DeepFM with these weights, or a part of its tables: the EMA weights if the file has them.
+
+        target: the device, "CPU", "GPU" or "Ascend".
+        """
         self.check_files()
-        network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype, part=part)
+        network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype, target=target, part=part)
         self.load_into(network, part, use_ema=True)
         return network
 

@@ -64,13 +64,13 @@ class DeepFM(nn.Cell):
         part: Part = WHOLE,
     ):
         super().__init__()
-        self.config, self.dense_dtype, self.part = config, dense_dtype, part
+        self.config, self.dense_dtype, self.target, self.part = config, dense_dtype, target, part
         self.has_dense_fields = config.dense_field_count > 0
         self.has_mlp = len(config.hidden_sizes) > 0
         self.bias = Parameter(initializer("zeros", [1]), name="bias")
         self.linear = create_table("linear", (config.vocabulary_size, 1), part)
         self.embedding = create_table("embedding", (config.vocabulary_size, config.embedding_size), part)
-        self.look_up = create_look_up(config.vocabulary_size, config.embedding_size, part)
+        self.look_up = create_look_up(config.vocabulary_size, config.embedding_size, part, target)
         if self.has_dense_fields:
             self.dense_linear = _dense_table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _dense_table("dense_embedding", config.dense_field_count, config.embedding_size)

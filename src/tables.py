@@ -95,12 +95,12 @@ def create_table(name: str, shape: tuple[int, ...], part: Part) -> Parameter:
     return Parameter(Tensor.from_numpy(own), name=name, layerwise_parallel=True)  # so no rank gets that of another
 
 
-def create_look_up(row_count: int, width: int, part: Part) -> nn.Cell:
+def create_look_up(row_count: int, width: int, part: Part, target: str) -> nn.Cell:
     """Return the look-up in tables of that size: from linear, embedding, and sparse_ids int32 [B, S], to their rows.
 
-    The result is float32 [B, S, 1] and [B, S, D].
+    The result is float32 [B, S, 1] and [B, S, D].  target: the device, "CPU", "GPU" or "Ascend".
     """
-    return LookUp() if part.is_whole else PartLookUp(row_count, width, part)
+    return LookUp() if part.is_whole else PartLookUp(row_count, width, part, target)
 
 
 class LookUp(nn.Cell):
@@ -120,8 +120,8 @@ class PartLookUp(nn.Cell):
     The gradients of the parts are those of the mean loss of all ranks, without any reduction.
     """
 
-    def __init__(self, row_count: int, width: int, part: Part):
-        """row_count: V.  width: D."""
+    def __init__(self, row_count: int, width: int, part: Part, target: str):
+        """row_count: V.  width: D.  target: the device, "CPU", "GPU" or "Ascend"."""
         super().__init__()
         self.part_count, self.width = part.count, width
         self.own_rows, _ = part.shape("linear", (row_count, 1))
@@ -129,7 +129,7 @@ class PartLookUp(nn.Cell):
         self.first_row = part.index * self.own_rows
         self.gather = ops.Gather()
         self.all_gather = ops.AllGather()
-        self.exchange = Exchange(part)
+        self.exchange = Exchange(part, target)
         self.at_least, self.less, self.both = ops.GreaterEqual(), ops.Less(), ops.LogicalAnd()
         self.cast = ops.Cast()
         self.reshape = ops.Reshape()
@@ -160,16 +160,20 @@ class PartLookUp(nn.Cell):
 
 
 class Exchange(nn.Cell):
-    """Sends block r of [n, ...] to rank r; block r of the result comes from rank r.  (Known as AlltoAll.)
+    """Sends block r of [n, ...] to rank r; block r of the result comes from rank r.
 
-    CPUs lack that operation and ReduceScatter.  So in each of n - 1 rounds every rank gives one block to an AllGather:
-    that for the rank which is so many ranks ahead.  The gradient goes back in the same way.  Each rank's loss is the
-    mean over its own rows, so gradients are divided by n, for the mean over all.
+    That is AlltoAll, which MindSpore has for Ascend alone.  Elsewhere, in each of n - 1 rounds, every rank gives one
+    block to an AllGather: that for the rank which is so many ranks ahead.  The gradient goes back in the same way.
+    Each rank's loss is the mean over its own rows, so gradients are divided by n, for the mean over all.
     """
 
-    def __init__(self, part: Part):
+    def __init__(self, part: Part, target: str):
+        """target: the device, "CPU", "GPU" or "Ascend"."""
         super().__init__()
         self.rank, self.count = part.index, part.count
+        self.has_all_to_all = target == "Ascend"
+        if self.has_all_to_all:
+            self.all_to_all = ops.AlltoAll(part.count, 0, 0)
         self.all_gather = ops.AllGather()
         self.split = ops.Split(0, part.count)
         self.concat = ops.Concat(0)
@@ -182,6 +186,8 @@ class Exchange(nn.Cell):
         return (self._exchange(gradient) * (1 / self.count),)
 
     def _exchange(self, blocks):
+        if self.has_all_to_all:
+            return self.all_to_all(blocks)
         own = self.split(blocks)  # [1, ...] each
         received = [own[self.rank]]  # the k-th one comes from the rank that is k ranks behind
         for distance in range(1, self.count):

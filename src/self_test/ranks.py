@@ -10,6 +10,7 @@ from src.distributed.process_group import ProcessGroup
 from src.self_test.arithmetic import first_elements
 from src.self_test.check import Result, Status, verdict
 from src.self_test.results import file_name
+from src.tables import Exchange, Part
 
 LENGTH = 4099  # a prime, so no block of a device divides it
 
@@ -47,6 +48,14 @@ def check_gather(ranks: ProcessGroup, dtype: np.typing.DTypeLike) -> Result:
     """Compare arrays of all ranks, one after the other."""
     expected = np.concatenate([_numbers(rank).astype(dtype) for rank in range(ranks.count)])
     return _judge(ranks, ranks.gather(_numbers(ranks.rank).astype(dtype)), expected, f"{np.dtype(dtype)} numbers")
+
+
+def check_exchange(ranks: ProcessGroup, target: str) -> Result:
+    """Compare what the ranks send each other of the rows of tables in parts."""
+    numbers = np.stack([_numbers(ranks.rank * ranks.count + receiver) for receiver in range(ranks.count)])
+    expected = np.concatenate([_numbers(sender * ranks.count + ranks.rank) for sender in range(ranks.count)])
+    exchange = Exchange(Part(ranks.rank, ranks.count), target)
+    return _judge(ranks, exchange(Tensor(numbers)).asnumpy().ravel(), expected, "float32 numbers")
 
 
 def check_failures(ranks: ProcessGroup, own_count: int) -> Result:

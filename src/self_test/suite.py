@@ -177,6 +177,7 @@ def _collective_checks(device: Device, group: ProcessGroup) -> list[Check]:
         Check("AllReduce", compares, lambda: ranks.check_all_reduce(group)),
         Check("AllGather float32", compares, lambda: ranks.check_gather(group, np.float32)),
         Check("AllGather int32", compares, lambda: ranks.check_gather(group, np.int32)),
+        Check("exchange of table parts", compares, lambda: ranks.check_exchange(group, device.target)),
     ]
 
 

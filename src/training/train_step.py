@@ -169,7 +169,7 @@ class TrainStep(nn.TrainOneStepCell):
 
 def _make_ema_network(network):
     """Return a DeepFM with the weights of another, under names of their own, and the list of its weights."""
-    ema_network = DeepFM(network.config, dense_dtype=network.dense_dtype, part=network.part)
+    ema_network = DeepFM(network.config, dense_dtype=network.dense_dtype, target=network.target, part=network.part)
     ema_weights = ema_network.trainable_params()
     for weight, ema_weight in zip(network.trainable_params(), ema_weights):
         ema_weight.set_data(weight.value().copy())
