@@ -36,7 +36,10 @@ LOCAL_SETTINGS = {
 def connected(scheduler: str | None, workers: int) -> Iterator["Connection"]:
     """Connect to the scheduler at an address, or start one with local workers; UserError if it does not answer."""
     with contextlib.ExitStack() as stack:
-        yield Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
+        connection = Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
+        yield connection
+        with contextlib.suppress(OSError):  # the work is done, even if the scheduler is gone
+            connection.report_lost_workers()  # since the last time: the work may take less than POLL_SECONDS
 
 
 def _connect(address: str) -> Client:
@@ -109,11 +112,22 @@ class Connection:
                     results = self._client.gather(batch)
                 for future, result in zip(batch, results):
                     done(indices.pop(future.key), result)
-                self._report_lost_workers()
+                if time.monotonic() >= self._next_report:
+                    self.report_lost_workers()
         except BaseException:
             self._client.cancel(futures)
             self._wait_for_running_tasks()
             raise
+
+    def report_lost_workers(self) -> None:
+        """Print the workers that were there before and no longer are."""
+        self._next_report = time.monotonic() + POLL_SECONDS
+        workers = self._find_workers()
+        for address in self._workers.keys() - workers.keys():
+            print(f"note: worker {address} is lost; others redo its work", flush=True)
+        if self._workers and not workers:
+            print("note: no worker is left; waiting for new ones", flush=True)
+        self._workers = workers
 
     def _wait_for_running_tasks(self) -> None:
         """Wait for tasks that were cancelled, which end by themselves: they write into folders that may be removed."""
@@ -130,17 +144,6 @@ class Connection:
         """Return the number of threads of each worker, by its address."""
         with _errors_in_one_line():
             return dict(self._client.nthreads())
-
-    def _report_lost_workers(self) -> None:
-        if time.monotonic() < self._next_report:
-            return
-        self._next_report = time.monotonic() + POLL_SECONDS
-        workers = self._find_workers()
-        for address in self._workers.keys() - workers.keys():
-            print(f"note: worker {address} is lost; others redo its work", flush=True)
-        if self._workers and not workers:
-            print("note: no worker is left; waiting for new ones", flush=True)
-        self._workers = workers
 
 
 def _make_caller() -> Callable[[bytes], Any]:
