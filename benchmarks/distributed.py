@@ -139,7 +139,7 @@ def cost_of_cluster(folder: pathlib.Path, workers: int) -> Cost:
     """Return the Cost of preprocessing the rows of a folder with so many workers; the scheduler is in this process."""
     with (
         dask.config.set(LOCAL_SETTINGS),
-        LocalCluster(workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         for name in TASKS:  # as in the independent processes, which import MindSpore late, too
