@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from src.distributed.launch import find_free_port
 from tests.conftest import ROOT
@@ -35,7 +36,8 @@ def results_of_two_ranks(program):
         )
         for role, node in (("MS_SCHED", ""), ("MS_WORKER", "0"), ("MS_WORKER", "1"))
     ]  # fmt: skip
-    outputs = [process.communicate(timeout=200) for process in processes]
+    with ThreadPoolExecutor(len(processes)) as pool:  # at once: a full pipe would stop a rank, and so the others
+        outputs = list(pool.map(lambda process: process.communicate(timeout=200), processes))
     statuses = [process.returncode for process in processes[1:]]
     assert statuses == [0, 0], (statuses, outputs)
     return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
