@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings of two real ranks, as the script starts them, and what they leave."""
 
+import ast
 import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -40,6 +46,23 @@ def finish_two_ranks(data, folder, *flags):
     """Let two ranks train to the end."""
     _, errors = (process := start_two_ranks(data, folder, *flags)).communicate(timeout=300)
     assert process.returncode == 0, errors
+
+
+def evaluate_with_two_ranks(folder, port, *flags):
+    """Let msrun evaluate in a folder; return the log of each rank."""
+    scripts = pathlib.Path(sys.executable).parent
+    subprocess.run(
+        [scripts / "msrun", "--worker_num=2", "--local_worker_num=2", "--join=True", "--log_dir=logs",
+         f"--master_port={port}", str(ROOT / "eval.py"), *flags],
+        cwd=folder, check=True, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    return [(folder / "logs" / f"worker_{rank}.log").read_text() for rank in range(2)]
+
+
+def read_result(output):
+    """Return the result that eval.py has printed."""
+    return ast.literal_eval(re.search(r"\{'result.*", output)[0])["result"]
 
 
 def read_losses(path):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preprocessing on a cluster: workers and the client that are killed, full disks, machines that share no folder."""
 
-import hashlib
 import os
 import pathlib
 import random
@@ -17,6 +16,7 @@ import pytest
 from src.criteo_like import write_rows
 from tests.conftest import ROOT
 from tests.processes import assert_refused
+from tests.raw_data import digests
 
 # A small memory limit makes many small pieces.
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
@@ -25,10 +25,6 @@ SCRIPT = str(ROOT / "src" / "preprocess_data.py")
 
 def command(work, *flags):
     return [sys.executable, SCRIPT, f"--data_path={work}", *FLAGS, *flags]
-
-
-def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preprocessing that is killed, that runs out of disk space, or that another run disturbs."""
 
-import hashlib
 import os
 import pathlib
 import random
@@ -21,6 +20,7 @@ from src.dataset_meta import DatasetMeta
 from src.preprocessing.spill import JOURNAL_NAME
 from tests.conftest import ROOT
 from tests.processes import assert_refused
+from tests.raw_data import digests
 
 # A small memory limit makes small chunks, so that a killed run has some to resume from.
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
@@ -28,10 +28,6 @@ FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--me
 
 def command(work):
     return [sys.executable, str(ROOT / "src" / "preprocess_data.py"), f"--data_path={work}", *FLAGS]
-
-
-def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two real ranks with --shard_embedding=True: each holds, saves and loads a part of the embedding tables."""
 
-import ast
-import os
-import pathlib
-import re
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,11 +9,13 @@ import pytest
 from src.checkpoint import find_checkpoint
 from tests.conftest import ROOT
 from tests.two_ranks import (
+    evaluate_with_two_ranks,
     finish_two_ranks,
     make_even_data,
     ranks_of,
     read_losses,
     read_model,
+    read_result,
     read_validations,
     start_two_ranks,
     wait_for_steps,
@@ -132,15 +128,9 @@ def test_two_ranks_with_parts_evaluate_as_one_process(cut, data, tmp_path, run):
     flags = (f"--dataset_path={data}", "--batch_size=200", "--device_target=CPU", f"--checkpoint_path={cut}/checkpoint",
              "--report_path=none")  # fmt: skip
     single = run(ROOT / "eval.py", *flags, cwd=tmp_path)
-    subprocess.run(
-        [pathlib.Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True",
-         "--log_dir=logs", "--master_port=8137", str(ROOT / "eval.py"), *flags, CUT],
-        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
-    log = (tmp_path / "logs" / "worker_0.log").read_text()
+    log, _ = evaluate_with_two_ranks(tmp_path, 8137, *flags, CUT)
     assert "evaluation (one of 2 parts of the table of" in log
-    expected, found = (ast.literal_eval(re.search(r"\{'result.*", text)[0])["result"] for text in (single.stdout, log))
+    expected, found = read_result(single.stdout), read_result(log)
     assert expected["log_loss"] < 0.69
     for name in ("AUC", "log_loss", "calibration", "calibration_error"):
         assert found[name] == pytest.approx(expected[name], rel=1e-6), name

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two real ranks on the CPU: they train and evaluate as one process does, stop together, and survive a death."""
 
-import ast
 import json
-import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
@@ -18,10 +14,12 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.two_ranks import (
+    evaluate_with_two_ranks,
     make_even_data,
     ranks_of,
     read_losses,
     read_model,
+    read_result,
     read_validations,
     start_two_ranks,
     wait_for_steps,
@@ -112,27 +110,19 @@ def test_two_ranks_evaluate_a_checkpoint_as_one_process_does(resumed, data, tmp_
     )
     single = run(ROOT / "eval.py", *flags, cwd=tmp_path)
     predictions = read_predictions(tmp_path / "predictions.csv")
-    two = subprocess.run(
-        [pathlib.Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True",
-         "--log_dir=logs", "--master_port=8131", str(ROOT / "eval.py"), *flags],
-        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert two.returncode == 0
-    expected, actual = (
-        read_metrics(text) for text in (single.stdout, (tmp_path / "logs" / "worker_0.log").read_text())
-    )
+    logs = evaluate_with_two_ranks(tmp_path, 8131, *flags)
+    expected, actual = flat_metrics(single.stdout), flat_metrics(logs[0])
     assert actual == {name: pytest.approx(value, rel=FLOAT32) for name, value in expected.items()}
     assert 0 < expected["AUC"] == expected["before.auc"]
     assert expected["log_loss"] < expected["before.log_loss"]
-    assert not re.search("result|recalibration|log loss", (tmp_path / "logs" / "worker_1.log").read_text())
+    assert not re.search("result|recalibration|log loss", logs[1])
     for label, probabilities in read_predictions(tmp_path / "predictions.csv").items():
         np.testing.assert_allclose(probabilities, predictions[label], rtol=FLOAT32)
 
 
-def read_metrics(text):
+def flat_metrics(output):
     """Return the numbers of the result line of eval.py but for the time; those before recalibration as "before.*"."""
-    metrics = ast.literal_eval(re.search(r"\{'result.*", text)[0])["result"]
+    metrics = read_result(output)
     del metrics["eval_time"]
     before = metrics.pop("before_recalibration")
     flat = {**metrics, **{f"before.{name}": value for name, value in before.items()}}
