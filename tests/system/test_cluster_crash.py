@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from distributed import Client
 from src.criteo_like import write_rows
 from tests.conftest import ROOT
 from tests.processes import assert_refused
@@ -136,6 +137,8 @@ def test_a_scheduler_and_workers_of_the_command_line_give_the_same_bytes_when_on
     _, expected = undisturbed
     address = start_scheduler(dask_processes, work)
     workers = [dask_processes("worker", address, "--nthreads=1", "--no-dashboard") for _ in range(2)]
+    with Client(address) as client:
+        client.wait_for_workers(2)
     process = subprocess.Popen(
         command(work, f"--scheduler={address}"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

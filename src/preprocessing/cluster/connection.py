@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 
@@ -18,6 +18,7 @@ from src.common.errors import UserError
 from src.common.signals import signals_for_children
 from src.preprocessing.cluster.task import LESS_MEMORY
 
+Item = TypeVar("Item")
 ANSWER_SECONDS = 15
 POLL_SECONDS = 2
 CANCEL_SECONDS = 30
@@ -39,7 +40,7 @@ def connected(scheduler: str | None, workers: int) -> Iterator["Connection"]:
         connection = Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
         yield connection
         with contextlib.suppress(OSError):  # the work is done, even if the scheduler is gone
-            connection.report_lost_workers()  # since the last time: the work may take less than POLL_SECONDS
+            connection.report_lost_workers()
 
 
 def _connect(address: str) -> Client:
@@ -78,11 +79,12 @@ class Connection:
     def __init__(self, client: Client):
         self._client = client
         self._workers = self._find_workers()
-        self._next_report = time.monotonic() + POLL_SECONDS
+        self._lost = queue.SimpleQueue[str]()
+        client.subscribe_topic("all", self._take_event)
 
     @property
     def threads(self) -> int:
-        """The number of tasks that run at the same time."""
+        """The number of tasks that run at the same time, if all workers of the beginning stay."""
         return sum(self._workers.values())
 
     def describe(self) -> str:
@@ -107,27 +109,30 @@ class Connection:
             future.add_done_callback(finished.put)
         try:
             while indices:
-                batch = _take_all(finished)
+                batch = _take_all(finished, POLL_SECONDS)
                 with _errors_in_one_line():
                     results = self._client.gather(batch)
                 for future, result in zip(batch, results):
                     done(indices.pop(future.key), result)
-                if time.monotonic() >= self._next_report:
-                    self.report_lost_workers()
+                self.report_lost_workers()
         except BaseException:
             self._client.cancel(futures)
             self._wait_for_running_tasks()
             raise
 
     def report_lost_workers(self) -> None:
-        """Print the workers that were there before and no longer are."""
-        self._next_report = time.monotonic() + POLL_SECONDS
-        workers = self._find_workers()
-        for address in self._workers.keys() - workers.keys():
+        """Print the workers that the scheduler has lost since the last time."""
+        lost = _take_all(self._lost, 0)
+        for address in lost:
             print(f"note: worker {address} is lost; others redo its work", flush=True)
-        if self._workers and not workers:
+        if lost and not self._find_workers():
             print("note: no worker is left; waiting for new ones", flush=True)
-        self._workers = workers
+
+    def _take_event(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take an event of the scheduler, in the thread of the client."""
+        _, content = event
+        if content.get("action") == "remove-worker":
+            self._lost.put(content["worker"])
 
     def _wait_for_running_tasks(self) -> None:
         """Wait for tasks that were cancelled, which end by themselves: they write into folders that may be removed."""
@@ -162,14 +167,14 @@ def _make_caller() -> Callable[[bytes], Any]:
     return call
 
 
-def _take_all(finished: queue.SimpleQueue) -> list[Future]:
-    """Return the futures that have finished, after waiting for one; none if none finishes for a while."""
-    futures: list[Future] = []
+def _take_all(items: queue.SimpleQueue[Item], seconds: float) -> list[Item]:
+    """Return the items of a queue after waiting so long for the first; none if there is none by then."""
+    taken: list[Item] = []
     with contextlib.suppress(queue.Empty):
-        futures.append(finished.get(timeout=POLL_SECONDS))
+        taken.append(items.get(timeout=seconds))
         while True:
-            futures.append(finished.get_nowait())
-    return futures
+            taken.append(items.get_nowait())
+    return taken
 
 
 @contextlib.contextmanager
