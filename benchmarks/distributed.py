@@ -31,13 +31,12 @@ from src.preprocessing import allocator
 
 os.environ.setdefault(allocator.VARIABLE, allocator.KEEP_FREED)  # as preprocessing has it when started as a script
 
-import dask
 import psutil
 
 from distributed import Client, LocalCluster
 from src import preprocess_data
 from src.criteo_like import write_rows
-from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection
+from src.preprocessing.cluster.connection import Connection, settings
 
 TASKS = ("shard_tasks", "count_tasks", "row_tasks")
 TERABYTE_ROWS, TERABYTE_FILES = 4_400_000_000, 24
@@ -138,7 +137,7 @@ def preprocess(folder: pathlib.Path, *flags: str) -> tuple[float, float, float]:
 def cost_of_cluster(folder: pathlib.Path, workers: int) -> Cost:
     """Return the Cost of preprocessing the rows of a folder with so many workers; the scheduler is in this process."""
     with (
-        dask.config.set(LOCAL_SETTINGS),
+        settings(),
         LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):

@@ -37,7 +37,7 @@ class ParsedChunk:
     bad_lines: BadLines
 
 
-def count_lines(data: bytes) -> int:
+def count_lines(data: bytes | memoryview) -> int:
     """Return the number of lines in a chunk."""
     return _count(np.frombuffer(data, np.uint8), lambda characters: characters == NEWLINE)
 

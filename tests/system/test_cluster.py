@@ -7,13 +7,12 @@ import pickle
 import re
 import sys
 
-import dask
 import pytest
 
 from distributed import LocalCluster
 from src.common.errors import UserError
 from src.preprocess_data import main
-from src.preprocessing.cluster.connection import LOCAL_SETTINGS, Connection, connected
+from src.preprocessing.cluster.connection import Connection, connected, settings
 from src.preprocessing.cluster.plan import Plan
 from src.preprocessing.cluster.versions import own_versions
 from src.preprocessing.schema import FieldSchema
@@ -29,7 +28,7 @@ SMALL = "--memory_limit=0.0001"  # pieces and chunks of 64 KiB, and portions of 
 @pytest.fixture(scope="module")
 def scheduler():
     """The address of a scheduler with two workers."""
-    with dask.config.set(LOCAL_SETTINGS):
+    with settings():
         cluster = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
     with cluster:
         yield cluster.scheduler_address

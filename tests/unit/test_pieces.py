@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
+import itertools
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.preprocessing.cluster.pieces import Piece, cut, read_piece
+from src.preprocessing.cluster.pieces import COUNTED_BYTES, Piece, count_piece_lines, cut, read_piece
 
 LINES = st.lists(st.binary(max_size=6).map(lambda line: line.replace(b"\n", b"x")), max_size=30)
 
@@ -39,7 +41,7 @@ def test_every_line_is_in_exactly_one_piece_in_the_order_of_the_lines(
             *(index + 1 for index, byte in enumerate(content) if byte == ord("\n") and index + 1 < len(content)),
         ]
         begun = [start for start in starts if piece.start <= start < piece.end and content]
-        assert len(lines_of(data)) == len(begun)
+        assert len(lines_of(data)) == len(begun) == count_piece_lines(piece)
 
 
 def test_pieces_of_text_have_about_the_size_and_cover_the_file(tmp_path):
@@ -53,6 +55,17 @@ def test_a_packed_file_is_one_piece(tmp_path):
     (piece,) = cut([tmp_path / "rows.gz"], 1)
     assert piece == Piece(str(tmp_path / "rows.gz"))
     assert b"".join(chunk.data for chunk in read_piece(piece, 2)) == b"a\nb\nc\n"
+    assert count_piece_lines(piece) == 3
+
+
+def test_lines_are_counted_over_several_buffers(tmp_path):
+    lines, size = [b"%06d\n" % number for number in range(400_000)], 7 * 400_000
+    (tmp_path / "rows").write_bytes(b"".join(lines))
+    starts = [0, 1, COUNTED_BYTES, 7 * 150_000, size - 1, size]
+    pieces = [Piece(str(tmp_path / "rows"), *ends) for ends in itertools.pairwise(starts)]
+    # A piece has the lines 7k with start <= 7k < end.
+    expected = [math.ceil(end / 7) - math.ceil(start / 7) for start, end in itertools.pairwise(starts)]
+    assert [count_piece_lines(piece) for piece in pieces] == expected
 
 
 @pytest.mark.parametrize("chunk_bytes", [3, 1000])

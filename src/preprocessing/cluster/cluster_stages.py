@@ -186,7 +186,9 @@ class ClusterStages:
         save_encoder(encoder, plan.path(shards_folder))
         index_name, row_counts = self._index_runs(shards_folder)
         ranges = self._layout.ranges(plan.splits)
-        shards = list(ranges.shards(row_counts, plan.shard_records * plan.rows_per_record))
+        # The largest first, so that all workers end at about the same time; those of a split stay in their order.
+        shard_rows = plan.shard_records * plan.rows_per_record
+        shards = sorted(ranges.shards(row_counts, shard_rows), key=lambda shard: -shard.count)
         targets = [f"{shards_folder}/{shard.split}-{shard.number}" for shard in shards]
         calls = [(shards_folder, index_name, rows.largest_id + 1, shard) for shard in shards]
         results = self._run(write_shard, targets, calls, _Work("write", "rows", [shard.count for shard in shards]))

@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import pathlib
 import pickle
 import queue
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 import dask
+import yaml
 
 from distributed import Client, Future, KilledWorker, LocalCluster
 from src.common.errors import UserError
@@ -22,15 +24,16 @@ Item = TypeVar("Item")
 ANSWER_SECONDS = 15
 POLL_SECONDS = 2
 CANCEL_SECONDS = 30
-# Of each worker: polars and the libraries of numpy would start a thread for each core.
-SINGLE_THREADED = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-LOCAL_SETTINGS = {
-    "distributed.nanny.pre-spawn-environ": SINGLE_THREADED,
-    # A worker holds the memory of its task, which neither spilling nor pausing frees.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-}
+EVENTS = "all"  # the topic of the events of all workers
+SETTINGS = pathlib.Path(__file__).resolve().parents[3] / "config" / "dask.yaml"
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """Give Dask the settings of this repository; what starts workers has to stay within, as lost ones start again."""
+    own = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
+    with dask.config.set(dask.config.merge(dask.config.config, own)):
+        yield
 
 
 @contextlib.contextmanager
@@ -40,7 +43,7 @@ def connected(scheduler: str | None, workers: int) -> Iterator["Connection"]:
         connection = Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
         yield connection
         with contextlib.suppress(OSError):  # the work is done, even if the scheduler is gone
-            connection.report_lost_workers()
+            connection.close()
 
 
 def _connect(address: str) -> Client:
@@ -62,7 +65,7 @@ def _connect(address: str) -> Client:
 
 @contextlib.contextmanager
 def _start(workers: int) -> Iterator[Client]:
-    with dask.config.set(LOCAL_SETTINGS):  # also for workers that are started again
+    with settings():
         with warnings.catch_warnings(), signals_for_children():
             warnings.filterwarnings("ignore", "Port .* is already in use")  # it takes another one
             cluster = LocalCluster(
@@ -80,7 +83,7 @@ class Connection:
         self._client = client
         self._workers = self._find_workers()
         self._lost = queue.SimpleQueue[str]()
-        client.subscribe_topic("all", self._take_event)
+        client.subscribe_topic(EVENTS, self._take_event)
 
     @property
     def threads(self) -> int:
@@ -127,6 +130,11 @@ class Connection:
             print(f"note: worker {address} is lost; others redo its work", flush=True)
         if lost and not self._find_workers():
             print("note: no worker is left; waiting for new ones", flush=True)
+
+    def close(self) -> None:
+        """Print the workers that were lost, and take no more events of the scheduler; OSError if it is gone."""
+        self.report_lost_workers()
+        self._client.unsubscribe_topic(EVENTS)
 
     def _take_event(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take an event of the scheduler, in the thread of the client."""

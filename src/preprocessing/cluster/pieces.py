@@ -7,8 +7,10 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from src.preprocessing.raw_file import RawChunk, read_chunks
+from src.preprocessing.raw_rows import count_lines
 
 PACKED_SUFFIX = ".gz"
+COUNTED_BYTES = 1 << 20  # of text at once: a larger buffer would come from the system, and go back, each time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,3 +50,16 @@ def read_piece(piece: Piece, chunk_bytes: int) -> Iterator[RawChunk]:
                 data += file.readline()
             fraction = min((file.tell() - piece.start) / (piece.end - piece.start), 1.0)
             yield RawChunk(data if data.endswith(b"\n") else data + b"\n", fraction)
+
+
+def count_piece_lines(piece: Piece) -> int:
+    """Return the number of lines of a piece."""
+    if piece.end is None:
+        return sum(count_lines(chunk.data) for chunk in read_piece(piece, COUNTED_BYTES))
+    line_count = int(piece.start == 0 < piece.end)  # each other line begins after the end of one
+    buffer = memoryview(bytearray(COUNTED_BYTES))
+    with open(piece.path, "rb", buffering=0) as file:
+        file.seek(max(piece.start - 1, 0))
+        while (left := piece.end - 1 - file.tell()) > 0 and (size := file.readinto(buffer[:left])):
+            line_count += count_lines(buffer[:size])
+    return line_count

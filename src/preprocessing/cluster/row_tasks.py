@@ -6,25 +6,23 @@ import pathlib
 import polars as pl
 
 from src.preprocessing import sizes
-from src.preprocessing.cluster.pieces import Piece, read_piece
+from src.preprocessing.cluster.pieces import Piece, count_piece_lines, read_piece
 from src.preprocessing.cluster.plan import Layout, Plan
 from src.preprocessing.cluster.run_files import write_run
 from src.preprocessing.cluster.tally_files import save_counts
 from src.preprocessing.cluster.task import task
 from src.preprocessing.raw_columns import concat
-from src.preprocessing.raw_rows import count_lines
 from src.preprocessing.reading import RowSummary, parse_rows
 from src.preprocessing.schema import KEY
 
 RUN_FRACTION = 1 / 16  # of the memory limit, in bytes of text; sorting takes several times as much
-COUNTED_BYTES = 1 << 20  # of text at once: a larger buffer would come from the system, and go back, each time
 COUNTS_SUFFIX = ".counts"
 
 
 @task
 def count_piece(plan: Plan, folder: pathlib.Path, piece: Piece) -> int:
     """Return the number of lines of a piece."""
-    return sum(count_lines(chunk.data) for chunk in read_piece(piece, COUNTED_BYTES))
+    return count_piece_lines(piece)
 
 
 @task

@@ -99,7 +99,8 @@ def add_test_ids(plan: Plan, folder: pathlib.Path, shards: list[str]) -> int:
 def _sorted_rows(plan: Plan, index: RunIndex, shard: ShardRows) -> Iterator[pl.DataFrame]:
     """Yield the rows of a shard in the order of their keys, ENCODED_ROWS at a time or fewer."""
     first_rows = index.first_rows(shard.first_range, shard.end_range)
-    most_rows = int(plan.memory_limit * sizes.BYTES_PER_GIB * sizes.BUCKET_FRACTION / row_bytes(plan.schema))
+    memory_rows = int(plan.memory_limit * sizes.BYTES_PER_GIB * sizes.BUCKET_FRACTION / row_bytes(plan.schema))
+    most_rows = min(memory_rows, sizes.ENCODED_ROWS)
     start = shard.skip
     end = shard.skip + shard.count
     for part in portions(_row_counts(first_rows), most_rows):
