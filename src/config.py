@@ -64,6 +64,7 @@ class Config:
     memory_limit: float = setting(Role.FREE, more_than=0)
     scheduler: str | None = setting(Role.FREE)
     workers: int = setting(Role.FREE, at_least=0, at_most=1000)
+    spill_path: str | None = setting(Role.FREE)
     overwrite: bool = setting(Role.FREE)
 
     dataset_path: str = setting(Role.FREE)
@@ -241,6 +242,8 @@ def _check_workers(config):
             f"--workers={config.workers} starts workers on this machine, --scheduler={config.scheduler} has its own; "
             "leave out one of them"
         )
+    if config.spill_path is not None and config.scheduler is None and not config.workers:
+        raise ConfigError(f"--spill_path={config.spill_path} is for preprocessing with --scheduler or --workers")
 
 
 def _check_callbacks(config):

@@ -81,11 +81,24 @@ def bucket(s3_server, monkeypatch):
 
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
+        # The names that Amazon's own libraries read.
+        aws = {"OBS_ENDPOINT": "AWS_ENDPOINT_URL"}.get(name, name.replace("OBS", "AWS"))
+        monkeypatch.setenv(aws, value)
     name = f"test-{uuid.uuid4()}"
     s3_server.create_bucket(name)
     s3_server.requests.clear()
     s3_server.released.clear()
     return f"obs://{name}"
+
+
+@pytest.fixture(params=["directory", "s3"])
+def storage(request, tmp_path):
+    """A folder for the workers of a cluster, in a directory and in a real object store."""
+    from src.preprocessing.cluster.storage import storage_at
+
+    if request.param == "directory":
+        return storage_at(str(tmp_path / "shared"))
+    return storage_at(request.getfixturevalue("bucket").replace("obs://", "s3://") + "/shared")
 
 
 def make_rows(count, dense_dim, slot_dim, seed, ending="\n"):

@@ -8,6 +8,7 @@ encoded and packed.
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 from collections import Counter
@@ -21,7 +22,8 @@ from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.config import AUTO, SETTINGS, Config, Role, keys_of
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
-from src.preprocessing.cluster.plan import holds_pieces
+from src.preprocessing.cluster.plan import digest_of, holds_pieces
+from src.preprocessing.cluster.storage import storage_at
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import FieldReport, describe_dataset, describe_estimate, report_fields
 from src.preprocessing.raw_file import find_source, text_bytes
@@ -84,46 +86,75 @@ def result_settings(config: Config, keys: tuple[str, ...] = RESULT_SETTINGS) -> 
 
 def preprocess(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
     """Make the ResultFolder from the raw file; the work of an earlier run that did not finish is used."""
-    with _kept_work_is_named(folder):
+    spill = _spill_address(folder, config)
+    with _kept_work_is_named(folder, spill):
         if not folder.is_finished():
-            _run_stages(source, folder, config)
+            _run_stages(source, folder, spill, config)
+        storage_at(spill).remove()
         folder.commit()
 
 
+def _spill_address(folder: ResultFolder, config: Config) -> str:
+    """Return the path or address of the folder of the parsed rows, which no other job has."""
+    if config.spill_path is None:
+        return _own_spill(folder)
+    job = [os.path.abspath(folder.path), folder.source, result_settings(config, SPILL_SETTINGS)]
+    return f"{config.spill_path.rstrip('/')}/deepfm-{digest_of(json.dumps(job))}"
+
+
+def _own_spill(folder):
+    return str(folder.partial / SPILL_NAME)
+
+
 @contextlib.contextmanager
-def _kept_work_is_named(folder: ResultFolder) -> Iterator[None]:
-    """After an error, remove a work folder that holds nothing to resume from; else name it in the error."""
+def _kept_work_is_named(folder: ResultFolder, spill: str) -> Iterator[None]:
+    """After an error, remove the work if it holds nothing to resume from; else name its folder in the error."""
     try:
         yield
     except (UserError, OSError) as error:
-        spill = folder.partial / SPILL_NAME
-        if not (folder.is_finished() or Spill.holds_chunks(spill) or holds_pieces(spill)):
-            folder.discard()
+        if not (folder.is_finished() or _holds_rows(spill)):
+            _discard(folder, spill)
             raise
+        place = folder.partial if spill == _own_spill(folder) else spill
         if isinstance(error, UserError):
-            kept = f"the parsed rows are kept in {folder.partial}: use them with other settings, or delete them"
+            kept = f"the parsed rows are kept in {place}: use them with other settings, or delete them"
             raise UserError(f"{error}; {kept}") from error
-        kept = f"The work so far is kept in {folder.partial}: run the same command again to resume, or delete it"
+        kept = f"The work so far is kept in {place}: run the same command again to resume, or delete it"
         raise OSError(f"{error}. {kept}") from error
 
 
 @contextlib.contextmanager
-def _discarded_if_refused(folder: ResultFolder) -> Iterator[None]:
-    """After a UserError, remove the work folder: the parsed rows are of no use."""
+def _discarded_if_refused(folder: ResultFolder, spill: str) -> Iterator[None]:
+    """After a UserError, remove the work: the parsed rows are of no use."""
     try:
         yield
     except UserError:
-        folder.discard()
+        _discard(folder, spill)
         raise
 
 
-def _run_stages(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
-    job = _job(source, folder, config)
+def _holds_rows(spill: str) -> bool:
+    """Tell whether there are parsed rows at a path or address; not if that cannot be found out."""
+    try:
+        return Spill.holds_chunks(pathlib.Path(spill)) or holds_pieces(storage_at(spill))
+    except OSError:
+        return False
+
+
+def _discard(folder: ResultFolder, spill: str) -> None:
+    """Remove the work."""
+    folder.discard()
+    with contextlib.suppress(OSError):  # an earlier error is on its way to the user
+        storage_at(spill).remove()
+
+
+def _run_stages(source: pathlib.Path, folder: ResultFolder, spill: str, config: Config) -> None:
+    job = _job(source, folder, spill, config)
     schema = job.schema
     field_count = config.slot_dim + 2 * config.dense_dim
     print(describe_estimate(source, text_bytes(source), field_count, config.memory_limit, folder.partial), flush=True)
     with _open_stages(job, config) as stages:
-        with _discarded_if_refused(folder):
+        with _discarded_if_refused(folder, spill):
             rows = stages.read()
             check_splits(source, rows.split_labels, config)
         encoding = DenseEncoding(config.dense_encoding)
@@ -148,12 +179,12 @@ def _run_stages(source: pathlib.Path, folder: ResultFolder, config: Config) -> N
         print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
 
 
-def _job(source, folder, config):
+def _job(source, folder, spill, config):
     return Job(
         source=source,
         schema=FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label),
         splits=KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio),
-        spill=folder.partial / SPILL_NAME,
+        spill=spill,
         identity={**folder.source, **result_settings(config, SPILL_SETTINGS)},
         max_bad_line_ratio=config.max_bad_line_ratio,
         threshold=config.threshold,

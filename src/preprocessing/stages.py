@@ -24,14 +24,15 @@ from src.preprocessing.writing import write_splits
 class Job:
     """The input of the stages.
 
-    spill: folder of the parsed rows.  identity: everything that these depend on, a dict for JSON.
+    spill: path of the folder of the parsed rows, or its address in an object store.
+    identity: everything that these depend on, a dict for JSON.
     memory_limit: GiB of each process.
     """
 
     source: pathlib.Path
     schema: FieldSchema
     splits: KeySplits
-    spill: pathlib.Path
+    spill: str
     identity: dict
     max_bad_line_ratio: float
     threshold: int
@@ -69,7 +70,7 @@ class SingleProcess:
 
     def __init__(self, job: Job):
         self._job = job
-        self._spill = Spill(job.spill, job.identity)
+        self._spill = Spill(pathlib.Path(job.spill), job.identity)
 
     def read(self) -> RowSummary:
         """Parse the rows that have not been parsed yet; UserError if the file is empty or has too many bad ones."""

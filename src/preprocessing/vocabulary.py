@@ -6,6 +6,7 @@ by falling count in the training set and then by value.  A missing value is a va
 """
 
 import pathlib
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -69,8 +70,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":
+        """Return the vocabulary in a file."""
         with open(path, "rb") as file:  # polars expands ~ and * in a path
-            table = pl.read_csv(file, separator="\t", schema=TABLE_SCHEMA, quote_char=None)
+            return cls.read(file)
+
+    @classmethod
+    def read(cls, file: IO[bytes]) -> "Vocabulary":
+        """Return the vocabulary in an open file."""
+        table = pl.read_csv(file, separator="\t", schema=TABLE_SCHEMA, quote_char=None)
         return cls(table.with_columns(pl.col(VALUE).fill_null("")))
 
     def save(self, path: pathlib.Path) -> None:

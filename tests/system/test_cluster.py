@@ -14,7 +14,9 @@ from src.common.errors import UserError
 from src.preprocess_data import main
 from src.preprocessing.cluster.connection import Connection, connected, settings
 from src.preprocessing.cluster.plan import Plan
+from src.preprocessing.cluster.storage import storage_at
 from src.preprocessing.cluster.versions import own_versions
+from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.splits import KeySplits
 from tests.cluster_tasks import die, run_out_of_memory
@@ -95,6 +97,39 @@ def test_values_in_partitions_and_a_tree_of_sums_give_the_same_bytes(scheduler, 
     )
 
 
+@pytest.mark.slow
+def test_parsed_rows_in_an_object_store_give_the_same_bytes_and_are_resumed_and_removed(
+    s3_server, bucket, tmp_path, monkeypatch, capsys
+):
+    expected = preprocess(tmp_path / "single", "train.txt", rows_of_all_kinds())
+    flags = ("--workers=1", f"--spill_path={bucket.replace('obs://', 's3://')}/spill")
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureEncoder, "fit", fail)
+        with pytest.raises(
+            OSError, match=r"in the middle. The work so far is kept in s3://test-\S+/spill/deepfm-\w+: run"
+        ):
+            preprocess(tmp_path / "cluster", "train.txt", rows_of_all_kinds(), *flags)
+    capsys.readouterr()
+    s3_server.requests.clear()
+    main([f"--data_path={tmp_path / 'cluster'}", *FLAGS, *flags])
+    assert "some of it by an earlier run" in capsys.readouterr().out
+    assert not [path for method, path in s3_server.requests if method == "PUT" and path.endswith(".rows")]
+    assert data_digests(tmp_path / "cluster" / "mindrecord") == expected
+    assert storage_at(bucket.replace("obs://", "s3://")).names("spill") == []
+
+
+def fail(*arguments, **named):
+    raise OSError("in the middle")
+
+
+def test_parsed_rows_in_another_folder_give_the_same_bytes_and_another_job_has_another_folder(scheduler, tmp_path):
+    expected = preprocess(tmp_path / "single", "train.txt", IDS, "--skip_id_convert=1")
+    (tmp_path / "spill" / "of another job").mkdir(parents=True)
+    flags = ("--skip_id_convert=1", f"--scheduler={scheduler}", f"--spill_path={tmp_path / 'spill'}")
+    assert preprocess(tmp_path / "cluster", "train.txt", IDS, *flags) == expected
+    assert [path.name for path in (tmp_path / "spill").iterdir()] == ["of another job"]
+
+
 def test_only_small_values_pass_through_the_scheduler(scheduler, tmp_path, monkeypatch):
     sizes = []
     run_all = Connection.run
@@ -142,21 +177,22 @@ def connection(scheduler):
 
 
 @pytest.fixture
-def plan_path(tmp_path):
+def plan(tmp_path):
+    """The address and the name of a plan."""
     splits = KeySplits.from_ratios(1, 0.1, 0.1)
-    return Plan(str(tmp_path), FieldSchema(3, 4), splits, own_versions(), 4, 100, 10).save()
+    return str(tmp_path), Plan(str(tmp_path), FieldSchema(3, 4), splits, own_versions(), 4, 100, 10).save()
 
 
-def test_a_worker_without_memory_is_named_and_nothing_is_left_of_its_task(connection, plan_path, tmp_path):
+def test_a_worker_without_memory_is_named_and_nothing_is_left_of_its_task(connection, plan, tmp_path):
     with pytest.raises(OSError, match=r"worker tcp://127\.0\.0\.1:\d+ on \S+ is out of memory; use fewer workers"):
-        connection.run(run_out_of_memory, [(plan_path, "task")], lambda *_: None)
+        connection.run(run_out_of_memory, [(*plan, "task")], lambda *_: None)
     assert not list((tmp_path / "task").iterdir())
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_its_workers_ends_the_job_and_the_last_worker_is_named(connection, plan_path):
+def test_a_task_that_kills_its_workers_ends_the_job_and_the_last_worker_is_named(connection, plan):
     with pytest.raises(OSError, match=r"4 workers have died of the same task, the last one is tcp://.*out of memory"):
-        connection.run(die, [(plan_path, "task")], lambda *_: None)
+        connection.run(die, [(*plan, "task")], lambda *_: None)
 
 
 def test_a_path_that_is_too_long_for_mindrecord_is_refused_before_the_work(scheduler, tmp_path, capsys):

@@ -2,12 +2,13 @@
 import pytest
 
 from src.preprocessing.cluster.plan import Layout, Plan, holds_pieces
-from src.preprocessing.cluster.results import files_of, find_result, make_once, take_files
+from src.preprocessing.cluster.results import files_of, find_result, find_results, make_once, take_files
+from src.preprocessing.cluster.storage import Directory
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.splits import KeySplits
 
 
-def test_a_complete_task_is_not_repeated_and_an_interrupted_one_is(tmp_path):
+def test_a_complete_task_is_not_repeated_and_an_interrupted_one_is(storage):
     calls = []
 
     def work(folder):
@@ -18,50 +19,58 @@ def test_a_complete_task_is_not_repeated_and_an_interrupted_one_is(tmp_path):
         return {"rows": 1}
 
     with pytest.raises(KeyboardInterrupt):
-        make_once(tmp_path / "task", work)
-    assert find_result(tmp_path / "task") is None
-    (tmp_path / "task" / "left by a kill").mkdir()
-    assert make_once(tmp_path / "task", work) == {"rows": 1}
-    assert make_once(tmp_path / "task", work) == {"rows": 1}
+        make_once(storage, "task", work)
+    assert find_result(storage, "task") is None
+    storage.write("task/left by a kill/rows", b"0")
+    assert make_once(storage, "task", work) == {"rows": 1}
+    assert make_once(storage, "task", work) == {"rows": 1}
     assert len(calls) == 2
+    assert storage.names("task/complete") == ["result.json", "rows"]
+    assert storage.read(files_of("task") + "/rows") == b"1"
+    assert find_results(storage, ["other", "task", "task"]) == [None, {"rows": 1}, {"rows": 1}]
+
+
+def test_what_a_killed_worker_has_left_in_a_directory_is_removed(tmp_path):
+    (tmp_path / "task" / "left by a kill").mkdir(parents=True)
+    make_once(Directory(str(tmp_path)), "task", lambda folder: 1)
     assert [path.name for path in (tmp_path / "task").iterdir()] == ["complete"]
-    assert (files_of(tmp_path / "task") / "rows").read_text() == "1"
 
 
-def test_of_two_workers_on_the_same_task_the_first_one_counts(tmp_path):
+def test_of_two_workers_on_the_same_task_the_content_of_one_counts(storage):
     def slow(folder):
-        (folder / "rows").write_text("slow")
-        make_once(tmp_path / "task", fast)
+        (folder / "rows").write_text("rows")
+        make_once(storage, "task", fast)
         return "slow"
 
     def fast(folder):
-        (folder / "rows").write_text("fast")
+        (folder / "rows").write_text("rows")
         return "fast"
 
-    assert make_once(tmp_path / "task", slow) == "fast"
-    assert (files_of(tmp_path / "task") / "rows").read_text() == "fast"
+    result = make_once(storage, "task", slow)
+    assert result == find_result(storage, "task")
+    assert storage.read(files_of("task") + "/rows") == b"rows"
 
 
-def test_a_task_whose_files_were_taken_is_to_be_redone(tmp_path):
+def test_a_task_whose_files_were_taken_is_to_be_redone(storage, tmp_path):
     def work(folder):
         (folder / "a").write_text("1")
         return 1
 
-    make_once(tmp_path / "task", work)
+    make_once(storage, "task", work)
     (tmp_path / "out").mkdir()
-    take_files(tmp_path / "task", ["a"], tmp_path / "out")
+    take_files(storage, "task", ["a"], tmp_path / "out")
     assert (tmp_path / "out" / "a").read_text() == "1"
-    assert find_result(tmp_path / "task") is None
-    assert make_once(tmp_path / "task", work) == 1
+    assert find_result(storage, "task") is None
+    assert make_once(storage, "task", work) == 1
 
 
 def test_a_plan_comes_back_from_its_file_and_a_missing_one_names_the_rule(tmp_path):
     splits = KeySplits.from_ratios(2020, 0, 0)  # whose starts have 65 bits
     plan = Plan(str(tmp_path), FieldSchema(3, 4, has_label=False), splits, {"polars": "2"}, 0.5, 100, 7)
-    path = plan.save()
-    assert Plan.load(path) == plan
-    with pytest.raises(OSError, match="all machines must share the folders of --data_path and --output_dir"):
-        Plan.load(str(tmp_path / "plan-0.json"))
+    name = plan.save()
+    assert Plan.load(str(tmp_path), name) == plan
+    with pytest.raises(OSError, match="all machines must reach the folders of --data_path and --spill_path"):
+        Plan.load(str(tmp_path), "plan-0.json")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +89,10 @@ def test_the_values_of_a_partition_fit_the_memory_and_a_shard_has_16_ranges(rows
     assert Layout.of(rows, memory_limit) == Layout(partitions, bits)
 
 
-def test_parsed_pieces_are_found(tmp_path):
-    assert not holds_pieces(tmp_path)
+def test_parsed_pieces_are_found(storage):
+    assert not holds_pieces(storage)
     folder = Layout(1, 3).folder
-    (tmp_path / folder / "000000" / "0123").mkdir(parents=True)
-    assert not holds_pieces(tmp_path)
-    make_once(tmp_path / folder / "000001", lambda folder: 1)
-    assert holds_pieces(tmp_path)
+    storage.write(f"{folder}/000000/0123/rows", b"0")
+    assert not holds_pieces(storage)
+    make_once(storage, f"{folder}/000001", lambda folder: 1)
+    assert holds_pieces(storage)

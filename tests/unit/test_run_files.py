@@ -5,6 +5,7 @@ import pytest
 
 from src.preprocessing.cluster.key_ranges import KeyRanges
 from src.preprocessing.cluster.run_files import Run, read_first_rows, read_ranges, row_bytes, write_run
+from src.preprocessing.cluster.storage import Directory
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.schema import KEY, LABEL, FieldSchema
 from src.preprocessing.splits import KeySplits
@@ -24,8 +25,8 @@ def write(tmp_path, frames):
     runs = []
     for number, frame in enumerate(frames):
         wide = write_run(tmp_path / f"run-{number}", frame, RANGES, SCHEMA)
-        runs.append(Run(str(tmp_path / f"run-{number}"), 0, wide))
-    return runs, np.stack([read_first_rows(tmp_path / f"run-{number}") for number in range(len(frames))], axis=1)
+        runs.append(Run(f"run-{number}", 0, wide))
+    return runs, np.stack([read_first_rows(Directory(str(tmp_path)), run.path) for run in runs], axis=1)
 
 
 @pytest.mark.parametrize("wide", [(False, False, False), (False, True, False), (True, True)])
@@ -34,7 +35,9 @@ def test_the_rows_of_a_range_of_keys_come_back_from_all_runs(tmp_path, wide, fir
     frames = [rows_with_labels(seed, is_wide) for seed, is_wide in enumerate(wide)]
     runs, first_rows = write(tmp_path, frames)
     assert len(RANGES.starts) == 10  # 2^3, and the starts of two splits between them
-    found = read_ranges(runs, first_rows[first_range : end_range + 1], first_range, end_range, SCHEMA)
+    found = read_ranges(
+        Directory(str(tmp_path)), runs, first_rows[first_range : end_range + 1], first_range, end_range, SCHEMA
+    )
     bounds = [*RANGES.starts.tolist(), 2**64]
     expected = [row for row in expected_rows(*frames) if bounds[first_range] <= row[0] < bounds[end_range]]
     assert expected_rows(found.sort(KEY)) == expected
@@ -63,7 +66,7 @@ def test_more_rows_than_a_slice_come_back_as_they_were(tmp_path):
         ]
     )
     runs, first_rows = write(tmp_path, [frame])
-    assert read_ranges(runs, first_rows, 0, 10, SCHEMA).equals(frame)
+    assert read_ranges(Directory(str(tmp_path)), runs, first_rows, 0, 10, SCHEMA).equals(frame)
 
 
 def test_a_truncated_run_is_an_error(tmp_path):
@@ -71,4 +74,4 @@ def test_a_truncated_run_is_an_error(tmp_path):
     with open(tmp_path / "run-0.rows", "r+b") as file:
         file.truncate(100)
     with pytest.raises(OSError, match=r"run-0\.rows is truncated"):
-        read_ranges(runs, first_rows, 0, 10, SCHEMA)
+        read_ranges(Directory(str(tmp_path)), runs, first_rows, 0, 10, SCHEMA)

@@ -7,9 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.preprocessing.cluster.blob_file import FrameFile, write_frames
+from src.preprocessing.cluster.storage import Directory
 from src.preprocessing.cluster.tally_files import add_files, add_partition, save_counts
 from src.preprocessing.value_counts import summarize
 from tests.unit.test_value_counts import CODES, INTEGERS, TEXTS, WIDE_INTEGERS, plain
+
+
+def frame_file(path):
+    return FrameFile(Directory(str(path.parent)), path.name)
 
 
 @settings(max_examples=25, deadline=None)
@@ -30,9 +35,9 @@ def test_a_tree_of_sums_agrees_with_a_counter(tmp_path_factory, chunks, threshol
         groups = [paths[start : start + fan_in] for start in range(0, len(paths), fan_in)]
         paths = [folder / f"{len(paths)}-{number}" for number in range(len(groups))]
         for path, group in zip(paths, groups):
-            add_files(path, group, "C1", input_partitions, partitions, 100)
+            add_files(path, list(map(frame_file, group)), "C1", input_partitions, partitions, 100)
         input_partitions = partitions
-    sums = [add_partition(map(FrameFile, paths), "C1", number, 100) for number in range(partitions)]
+    sums = [add_partition(map(frame_file, paths), "C1", number, 100) for number in range(partitions)]
     summaries = [summarize(counts, threshold) for counts in sums if counts]
     expected = Counter(value for chunk in chunks for value in plain(chunk))
     assert sum(summary.missing for summary in summaries) == expected.pop(None, 0)
@@ -45,8 +50,8 @@ def test_a_tree_of_sums_agrees_with_a_counter(tmp_path_factory, chunks, threshol
 def divided(folder, name, column, partitions):
     """Write the counts of a column, divided; return the file."""
     save_counts(folder / f"{name}-run", [column], 100_000)
-    add_files(folder / name, [folder / f"{name}-run"], column.name, 1, partitions, 100_000)
-    return FrameFile(folder / name)
+    add_files(folder / name, [frame_file(folder / f"{name}-run")], column.name, 1, partitions, 100_000)
+    return frame_file(folder / name)
 
 
 def test_the_partitions_divide_the_values_about_evenly(tmp_path):
@@ -68,7 +73,7 @@ def test_codes_that_are_mostly_different_take_no_counts_and_are_added_to_others_
     different, alike = range(8000), [value % 7 for value in range(8000)]
     for name, values in (("different", different), ("alike", alike)):
         save_counts(tmp_path / name, [pl.Series("C1", values, dtype=pl.UInt32)], 8000)
-    files = [FrameFile(tmp_path / name) for name in ("different", "alike")]
+    files = [frame_file(tmp_path / name) for name in ("different", "alike")]
     assert [file.read(["C1/UInt32/0"])["C1/UInt32/0"].columns for file in files] == [["value"], ["value", "count"]]
     assert dict(add_partition(files, "C1", 0, 8000)[pl.UInt32].rows()) == Counter([*different, *alike])
 
@@ -76,7 +81,7 @@ def test_codes_that_are_mostly_different_take_no_counts_and_are_added_to_others_
 def test_frames_come_back_by_name_and_unknown_ones_are_left_out(tmp_path):
     frames = {"a": pl.DataFrame({"value": [1, 2]}), "b": pl.DataFrame({"value": ["x"]}), "empty": pl.DataFrame()}
     write_frames(tmp_path / "frames", frames.items())
-    found = FrameFile(tmp_path / "frames").read(["b", "c", "a"])
+    found = frame_file(tmp_path / "frames").read(["b", "c", "a"])
     assert list(found) == ["b", "a"]
     assert all(frame.equals(frames[name]) for name, frame in found.items())
 
@@ -86,4 +91,4 @@ def test_a_truncated_file_is_an_error(tmp_path):
     content = (tmp_path / "frames").read_bytes()
     (tmp_path / "frames").write_bytes(content[:-3])
     with pytest.raises((OSError, ValueError)):
-        FrameFile(tmp_path / "frames")
+        frame_file(tmp_path / "frames")

@@ -3,11 +3,12 @@
 
 import io
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 
 import polars as pl
+
+from src.preprocessing.cluster.storage import Storage
 
 LENGTH_BYTES = 8  # of the last number in the file, the length of its index
 
@@ -28,23 +29,16 @@ def write_frames(path: pathlib.Path, frames: Iterable[tuple[str, pl.DataFrame]])
 
 
 class FrameFile:
-    """The frames in a file that write_frames has written."""
+    """The frames in a file of the storage that write_frames has written."""
 
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        with open(path, "rb") as file:
-            end = file.seek(-LENGTH_BYTES, os.SEEK_END)
-            length = int.from_bytes(file.read(), "little")
-            file.seek(end - length)
-            self._spans = json.loads(file.read(length))
+    def __init__(self, storage: Storage, name: str):
+        self._storage, self._name = storage, name
+        length = int.from_bytes(storage.read(name, -LENGTH_BYTES), "little")
+        index = storage.read(name, -LENGTH_BYTES - length)[:length]
+        self._spans = {key: (name, start, start + size) for key, (start, size) in json.loads(index).items()}
 
     def read(self, names: Iterable[str]) -> dict[str, pl.DataFrame]:
         """Return the frames of these names, by name; those that the file does not have are left out."""
-        frames = {}
-        with open(self._path, "rb") as file:
-            for name in names:
-                if name in self._spans:
-                    start, length = self._spans[name]
-                    file.seek(start)
-                    frames[name] = pl.read_ipc(file.read(length))
-        return frames
+        found = [name for name in names if name in self._spans]
+        contents = self._storage.read_spans([self._spans[name] for name in found])
+        return {name: pl.read_ipc(content) for name, content in zip(found, contents)}

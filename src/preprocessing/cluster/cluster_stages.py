@@ -2,9 +2,11 @@
 """The stages of preprocessing on a cluster: workers do the work, piece by piece; the client plans and adds up."""
 
 import dataclasses
+import io
 import itertools
+import json
+import os
 import pathlib
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,7 +14,6 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from src.common.files import read_json, write_json
 from src.common.progress import Progress
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, ShardFile, SplitMeta
 from src.preprocessing import sizes
@@ -21,18 +22,19 @@ from src.preprocessing.cluster.count_tasks import FREQUENT_NAME, SUM_NAME, add_c
 from src.preprocessing.cluster.encoder_files import digest_of_encoder, save_encoder
 from src.preprocessing.cluster.pieces import Piece, cut
 from src.preprocessing.cluster.plan import DIGEST_DIGITS, PARSED, Layout, Plan
-from src.preprocessing.cluster.results import COMPLETE, files_of, find_result, take_files
+from src.preprocessing.cluster.results import files_of, find_results, take_files
 from src.preprocessing.cluster.row_tasks import COUNTS_SUFFIX, count_piece, parse_piece, run_size
 from src.preprocessing.cluster.run_files import Run
 from src.preprocessing.cluster.shard_tasks import (
     FIRST_ROWS_NAME,
     ROW_COUNTS_NAME,
-    TEST_IDS_NAME,
     RunIndex,
     add_test_ids,
     index_runs,
+    read_test_ids,
     write_shard,
 )
+from src.preprocessing.cluster.storage import is_address, storage_at
 from src.preprocessing.cluster.versions import own_versions
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.raw_file import text_bytes
@@ -50,19 +52,21 @@ FAN_IN = 64  # files that a task adds up
 
 
 class ClusterStages:
-    """The Stages of a job on the workers of a Connection, by files in a folder that all of them share."""
+    """The Stages of a job on the workers of a Connection, by files in a storage that all of them share."""
 
     def __init__(self, job: Job, connection: Connection):
         print(f"cluster: {connection.describe()}", flush=True)
         self._job, self._connection = job, connection
-        self._folder = job.spill.absolute()
-        check_path_length(self._folder / LONGEST_SHARD)
+        address = job.spill if is_address(job.spill) else os.path.abspath(job.spill)
+        self._storage = storage_at(address)
+        if not is_address(address):
+            check_path_length(pathlib.Path(address, LONGEST_SHARD))
         self._pieces = self._cut()
         self._plan = Plan(
-            str(self._folder), job.schema, job.splits, own_versions(), job.memory_limit, job.rows_per_record,
+            address, job.schema, job.splits, own_versions(), job.memory_limit, job.rows_per_record,
             sizes.shard_records(job.rows_per_record),
         )  # fmt: skip
-        self._plan_path = self._plan.save()
+        self._plan_name = self._plan.save()
         self._layout = Layout(1, 0)  # read() finds it
         self._runs: list[Run] = []  # likewise, in the order of the lines
 
@@ -70,16 +74,15 @@ class ClusterStages:
         """Return the pieces of the file: those of an earlier run with the same identity, whose results are kept."""
         identity = {"format_version": FORMAT_VERSION, **self._job.identity}
         source = self._job.source.absolute()
-        stored = read_json(self._folder / CUT_NAME)
-        if isinstance(stored, dict) and stored["identity"] == identity:
+        (content,) = self._storage.read_existing([CUT_NAME])
+        if content is not None and (stored := json.loads(content))["identity"] == identity:
             return [Piece(str(source), *ends) for ends in stored["pieces"]]
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._storage.remove()
         piece_bytes = text_bytes(source) / (PIECES_PER_THREAD * self._connection.threads)
         piece_bytes = max(min(piece_bytes, run_size(self._job.memory_limit)), sizes.LEAST_CHUNK_BYTES)
         pieces = cut([source], piece_bytes)
-        content = {"identity": identity, "pieces": [[piece.start, piece.end] for piece in pieces]}
-        write_json(self._folder / CUT_NAME, content)
+        stored = {"identity": identity, "pieces": [[piece.start, piece.end] for piece in pieces]}
+        self._storage.write(CUT_NAME, json.dumps(stored).encode())
         return pieces
 
     def read(self) -> RowSummary:
@@ -109,8 +112,9 @@ class ClusterStages:
         rows.is_complete = True
         check_lines(job.source, rows, job.schema, job.max_bad_line_ratio)
         for target, result in zip(targets, parsed):
-            folder = f"{target}/{COMPLETE}"
-            self._runs += [Run(f"{folder}/{run['name']}", run["train_rows"], run["wide"]) for run in result["runs"]]
+            self._runs += [
+                Run(f"{files_of(target)}/{run['name']}", run["train_rows"], run["wide"]) for run in result["runs"]
+            ]
         return rows
 
     def count(self, rows: RowSummary) -> dict[str, ValueCounts]:
@@ -125,9 +129,14 @@ class ClusterStages:
         results = self._run(count_column, targets, calls, _Work("count", unit, [1] * len(parts)))
         counts = {}
         for name, group in itertools.groupby(zip(parts, targets, results), key=lambda part: part[0][0]):
-            _, paths, sums = zip(*group)
+            _, parts_of_name, sums = zip(*group)
             distinct, missing = map(sum, zip(*sums))
-            counts[name] = ValueCounts(pl.concat(self._frequent(paths)), distinct, missing)
+            frequent = [
+                pl.read_ipc(self._storage.read(f"{files_of(target)}/{FREQUENT_NAME}"))
+                for target, numbers in zip(parts_of_name, sums)
+                if any(numbers)
+            ]
+            counts[name] = ValueCounts(pl.concat(frequent), distinct, missing)
         return counts
 
     def _add_up(self, names: list[str]) -> tuple[dict[str, list[str]], int]:
@@ -166,15 +175,8 @@ class ClusterStages:
         self._run(add_counts, targets, calls, _Work("sums", "sums", [1] * len(parts), leave=False))
         sums: dict[str, list[str]] = {name: [] for name in groups}
         for target, (name, _, _) in zip(targets, parts):
-            sums[name].append(f"{target}/{COMPLETE}/{SUM_NAME}")
+            sums[name].append(f"{files_of(target)}/{SUM_NAME}")
         return sums
-
-    def _frequent(self, targets: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield the frequent values of the partitions of a column that have any value."""
-        for target in targets:
-            path = files_of(self._folder / target) / FREQUENT_NAME
-            if path.exists():
-                yield pl.read_ipc(path.read_bytes())
 
     def write(self, encoder: FeatureEncoder, rows: RowSummary, folder: pathlib.Path) -> WrittenSplits:
         """Encode all rows and write the shards into a folder, in which the vocabulary is already."""
@@ -182,8 +184,7 @@ class ClusterStages:
         digest = digest_of_encoder(encoder, folder / VOCABULARY_NAME)
         shards_folder = f"{SHARDS}-{digest}-{plan.rows_per_record}"
         self._remove_others(SHARDS, shards_folder)
-        plan.path(shards_folder).mkdir(exist_ok=True)
-        save_encoder(encoder, plan.path(shards_folder))
+        save_encoder(encoder, folder / VOCABULARY_NAME, self._storage, shards_folder)
         index_name, row_counts = self._index_runs(shards_folder)
         ranges = self._layout.ranges(plan.splits)
         # The largest first, so that all workers end at about the same time; those of a split stay in their order.
@@ -197,9 +198,8 @@ class ClusterStages:
         metas = {split: SplitMeta(0, 0, 0, 0, ()) for split in SPLITS}
         for shard, target, result in zip(shards, targets, results):
             meta = SplitMeta(**{**result, "files": tuple(ShardFile(**file) for file in result["files"])})
-            take_files(
-                self._folder / target, [file.name + suffix for file in meta.files for suffix in ("", ".db")], folder
-            )
+            names = [file.name + suffix for file in meta.files for suffix in ("", ".db")]
+            take_files(self._storage, target, names, folder)
             metas[shard.split] = metas[shard.split].with_part(meta)
         return WrittenSplits(metas, test_counts)
 
@@ -209,10 +209,9 @@ class ClusterStages:
         targets = [f"{self._layout.folder}/ranges/{number}" for number in range(len(groups))]
         calls = [([run.path for run in group],) for group in groups]
         self._run(index_runs, targets, calls, _Work("index", "files", [1] * len(groups), leave=False))
-        files = [files_of(self._folder / target) for target in targets]
-        runs = tuple(dataclasses.replace(run, path=str(self._plan.path(run.path))) for run in self._runs)
-        index = RunIndex(runs, tuple(str(path / FIRST_ROWS_NAME) for path in files))
-        return index.save(self._plan.path(folder)), sum(np.load(path / ROW_COUNTS_NAME) for path in files)
+        index = RunIndex(tuple(self._runs), tuple(f"{files_of(target)}/{FIRST_ROWS_NAME}" for target in targets))
+        row_counts = [self._storage.read(f"{files_of(target)}/{ROW_COUNTS_NAME}") for target in targets]
+        return index.save(self._storage, folder), sum(np.load(io.BytesIO(content)) for content in row_counts)
 
     def _add_test_ids(self, folder: str, shards: list[str], count: int) -> np.ndarray:
         """Return the number of times that each of `count` ids occurs in the shards of the test set."""
@@ -220,7 +219,7 @@ class ClusterStages:
             return np.zeros(count, np.int64)
         target = f"{folder}/test_ids"
         self._run(add_test_ids, [target], [(shards,)], _Work("ids", "sums", [1], leave=False))
-        return np.load(files_of(self._folder / target) / TEST_IDS_NAME)
+        return read_test_ids(self._storage, target)
 
     def _run(
         self,
@@ -234,7 +233,7 @@ class ClusterStages:
 
         take: gets the index and the result of each as soon as it is there.
         """
-        results = [find_result(self._folder / target) for target in targets]
+        results = find_results(self._storage, targets)
         pending = [index for index, result in enumerate(results) if result is None]
         progress = work.progress(pending)
         for index, result in enumerate(results):
@@ -247,15 +246,16 @@ class ClusterStages:
             progress.advance(work.sizes[index])
             take(index, result)
 
-        self._connection.run(function, [(self._plan_path, targets[index], *calls[index]) for index in pending], done)
+        plan = self._plan.address, self._plan_name
+        self._connection.run(function, [(*plan, targets[index], *calls[index]) for index in pending], done)
         progress.close()
         return results
 
     def _remove_others(self, prefix: str, name: str) -> None:
         """Remove the folders with this prefix and another name: results for other settings."""
-        for path in self._folder.glob(f"{prefix}-*"):
-            if path.name != name:
-                shutil.rmtree(path)
+        for other in self._storage.names():
+            if other.startswith(f"{prefix}-") and other != name:
+                self._storage.remove(other)
 
 
 @dataclasses.dataclass(frozen=True)

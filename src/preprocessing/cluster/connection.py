@@ -41,9 +41,11 @@ def connected(scheduler: str | None, workers: int) -> Iterator["Connection"]:
     """Connect to the scheduler at an address, or start one with local workers; UserError if it does not answer."""
     with contextlib.ExitStack() as stack:
         connection = Connection(stack.enter_context(_connect(scheduler) if scheduler else _start(workers)))
-        yield connection
-        with contextlib.suppress(OSError):  # the work is done, even if the scheduler is gone
-            connection.close()
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(OSError):  # the scheduler may be gone, and the work is done or has failed
+                connection.close()
 
 
 def _connect(address: str) -> Client:

@@ -18,8 +18,8 @@ def add_counts(
     plan: Plan, folder: pathlib.Path, inputs: list[str], column: str, input_partitions: int, partitions: int
 ) -> int:
     """Write the sum of the counts of a column over some files; return the number of the files."""
-    paths, batch = [plan.path(name) for name in inputs], sizes.count_batch(plan.memory_limit)
-    add_files(folder / SUM_NAME, paths, column, input_partitions, partitions, batch)
+    files, batch = [FrameFile(plan.storage, name) for name in inputs], sizes.count_batch(plan.memory_limit)
+    add_files(folder / SUM_NAME, files, column, input_partitions, partitions, batch)
     return len(inputs)
 
 
@@ -31,7 +31,7 @@ def count_column(
 
     There is no file for a partition without a value.
     """
-    files = [FrameFile(plan.path(name)) for name in inputs]
+    files = [FrameFile(plan.storage, name) for name in inputs]
     counts = add_partition(files, column, partition, sizes.count_batch(plan.memory_limit))
     if not counts:
         return [0, 0]

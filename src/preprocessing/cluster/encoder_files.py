@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder of a job in the shared folder, from which each worker loads it once."""
+"""The encoder of a job in the storage, from which each worker loads it once."""
 
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 
 from src.common.dense_encoding import DenseEncoding
-from src.common.files import file_sha256, replaced, write_json
+from src.common.files import file_sha256
 from src.dataset_meta import VOCABULARY_NAME
 from src.preprocessing.cluster.plan import digest_of
+from src.preprocessing.cluster.storage import Storage
 from src.preprocessing.encoder import DenseScale, FeatureEncoder
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.vocabulary import Vocabulary
@@ -17,19 +19,18 @@ from src.preprocessing.vocabulary import Vocabulary
 ENCODING_NAME = "encoding.json"
 
 
-def save_encoder(encoder: FeatureEncoder, folder: pathlib.Path) -> None:
-    """Write the encoder to a folder."""
-    with replaced(folder / VOCABULARY_NAME) as path:
-        encoder.vocabulary.save(path)
-    write_json(folder / ENCODING_NAME, _encoding(encoder))
+def save_encoder(encoder: FeatureEncoder, vocabulary_path: pathlib.Path, storage: Storage, folder: str) -> None:
+    """Write an encoder, whose vocabulary is in a file, to a folder of the storage."""
+    storage.write(f"{folder}/{VOCABULARY_NAME}", vocabulary_path.read_bytes())
+    storage.write(f"{folder}/{ENCODING_NAME}", json.dumps(_encoding(encoder)).encode())
 
 
 @functools.lru_cache(maxsize=1)
-def load_encoder(folder: pathlib.Path, schema: FieldSchema) -> FeatureEncoder:
-    """Return the encoder in a folder."""
-    content = json.loads((folder / ENCODING_NAME).read_text(encoding="utf-8"))
+def load_encoder(storage: Storage, folder: str, schema: FieldSchema) -> FeatureEncoder:
+    """Return the encoder in a folder of the storage."""
+    content = json.loads(storage.read(f"{folder}/{ENCODING_NAME}"))
     scales = tuple(DenseScale(*scale) for scale in content["scales"])
-    vocabulary = Vocabulary.load(folder / VOCABULARY_NAME)
+    vocabulary = Vocabulary.read(io.BytesIO(storage.read(f"{folder}/{VOCABULARY_NAME}")))
     return FeatureEncoder(schema, DenseEncoding(content["dense_encoding"]), scales, vocabulary)
 
 

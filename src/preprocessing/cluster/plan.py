@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks of a job have in common, in a file of the shared folder, so that no task has to carry it."""
+"""What the tasks of a job have in common, in a file of the storage, so that no task has to carry it."""
 
 import dataclasses
 import functools
 import hashlib
 import json
 import math
-import pathlib
 
-from src.common.files import write_text
 from src.preprocessing import sizes
 from src.preprocessing.cluster.key_ranges import KeyRanges
 from src.preprocessing.cluster.results import COMPLETE
+from src.preprocessing.cluster.storage import Storage, storage_at
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.splits import KeySplits
 
@@ -24,10 +23,11 @@ PARSED = "parsed"
 class Plan:
     """What the tasks of a job have in common.
 
-    folder: the shared folder of their files.  versions: of the client; see versions.py.  memory_limit: GiB of a worker.
+    versions: of the client; see versions.py.  memory_limit: GiB of a worker.
+    address: of the storage of their files.
     """
 
-    folder: str
+    address: str
     schema: FieldSchema
     splits: KeySplits
     versions: dict[str, str]
@@ -35,30 +35,31 @@ class Plan:
     rows_per_record: int
     shard_records: int
 
+    @property
+    def storage(self) -> Storage:
+        """The storage of the files of the tasks."""
+        return storage_at(self.address)
+
     def save(self) -> str:
-        """Write the plan to a file of its folder, whose name depends on its content; return the path."""
+        """Write the plan to a file of its storage, whose name depends on its content; return the name."""
         content = json.dumps(dataclasses.asdict(self))
-        path = self.path(f"plan-{digest_of(content)}.json")
-        write_text(path, content)
-        return str(path)
+        name = f"plan-{digest_of(content)}.json"
+        self.storage.write(name, content.encode())
+        return name
 
     @classmethod
     @functools.cache
-    def load(cls, path: str) -> "Plan":
-        """Return the plan in a file; OSError if this machine does not have it."""
+    def load(cls, address: str, name: str) -> "Plan":
+        """Return the plan in a file of the storage at an address; OSError if this machine does not have it."""
         try:
-            content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            content = json.loads(storage_at(address).read(name))
         except FileNotFoundError:
             raise OSError(
-                f"there is no {path} here: all machines must share the folders of --data_path and --output_dir, under "
-                "the same paths"
+                f"there is no {address}/{name} here: all machines must reach the folders of --data_path and "
+                "--spill_path, under the same paths"
             ) from None
         schema, splits = FieldSchema(**content.pop("schema")), KeySplits(**content.pop("splits"))
         return cls(schema=schema, splits=splits, **content)
-
-    def path(self, *names: str) -> pathlib.Path:
-        """Return the path of a file or folder in the shared folder."""
-        return pathlib.Path(self.folder, *names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +86,14 @@ class Layout:
         return KeyRanges(splits, self.bits)
 
 
-def holds_pieces(folder: pathlib.Path) -> bool:
-    """Tell whether a folder holds parsed pieces."""
-    return any(folder.glob(f"{PARSED}*/*/{COMPLETE}"))
+def holds_pieces(storage: Storage) -> bool:
+    """Tell whether a storage holds parsed pieces."""
+    return any(
+        COMPLETE in storage.names(f"{folder}/{piece}")
+        for folder in storage.names()
+        if folder.startswith(PARSED)
+        for piece in storage.names(folder)
+    )
 
 
 def digest_of(text: str) -> str:

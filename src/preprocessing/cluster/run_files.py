@@ -9,14 +9,15 @@ import dataclasses
 import functools
 import io
 import itertools
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from src.preprocessing.cluster.array_files import read_rows
 from src.preprocessing.cluster.key_ranges import KeyRanges
+from src.preprocessing.cluster.storage import Storage
 from src.preprocessing.raw_columns import concat
 from src.preprocessing.schema import KEY, LABEL, FieldSchema
 
@@ -29,7 +30,8 @@ TEXT = "String"
 class Run:
     """A sorted run.
 
-    path: of its files, without their suffixes.  train_rows: number of its rows that are of the training set.
+    path: of its files in the storage, without their suffixes.
+    train_rows: number of its rows that are of the training set.
     wide: by name the types of the columns whose type is not the one of usual_types().
     """
 
@@ -51,7 +53,7 @@ def row_bytes(schema: FieldSchema) -> int:
 
 
 def write_run(path: pathlib.Path, rows: pl.DataFrame, ranges: KeyRanges, schema: FieldSchema) -> dict[str, str]:
-    """Write rows, sorted by KEY; return Run.wide.  path: that of the Run."""
+    """Write rows, sorted by KEY; return Run.wide.  path: that of the Run, on this machine."""
     usual = usual_types(schema)
     types = {name: str(rows.schema[name]) for name in usual}
     arrays = {name: rows[name].to_numpy() for name, dtype in types.items() if dtype != TEXT}
@@ -83,13 +85,18 @@ def _write_texts(path, texts, first_rows):
     np.save(f"{path}{TEXT_STARTS_SUFFIX}", np.array(starts))
 
 
-def read_first_rows(path: pathlib.Path) -> np.ndarray:
+def read_first_rows(storage: Storage, path: str) -> np.ndarray:
     """Return the first rows of the ranges of a run, as KeyRanges gives them."""
-    return np.load(f"{path}{FIRST_ROWS_SUFFIX}")
+    return np.load(io.BytesIO(storage.read(f"{path}{FIRST_ROWS_SUFFIX}")))
 
 
 def read_ranges(
-    runs: Sequence[Run], first_rows: np.ndarray, first_range: int, end_range: int, schema: FieldSchema
+    storage: Storage,
+    runs: Sequence[Run],
+    first_rows: np.ndarray,
+    first_range: int,
+    end_range: int,
+    schema: FieldSchema,
 ) -> pl.DataFrame:
     """Return the rows of some ranges of keys from all runs, in no particular order.
 
@@ -106,30 +113,20 @@ def read_ranges(
     frames = []
     for parts in alike.values():
         types = {**usual, **parts[0][0].wide}
-        columns = _columns_of(_read_records(parts, _record_of(types)))
+        columns = _columns_of(_read_records(storage, parts, _record_of(types)))
         texts = [name for name, dtype in types.items() if dtype == TEXT]
         if texts:
-            read = [_read_texts(run.path, first_range, end_range) for run, _, _ in parts]
+            read = [_read_texts(storage, run.path, first_range, end_range) for run, _, _ in parts]
             columns.update((name, pl.concat([frame[name] for frame in read])) for name in texts)
         frames.append(columns)
     return pl.DataFrame([concat([columns[name] for columns in frames]) for name in usual])
 
 
-def _read_records(parts, record):
+def _read_records(storage, parts, record):
     """Return the records of parts of runs with the same types, (run, first row, end row) each."""
-    records = np.empty(sum(end - start for _, start, end in parts), record)
-    as_bytes, offset = records.view(np.uint8), 0
-    for run, start, end in parts:
-        path = f"{run.path}{ROWS_SUFFIX}"
-        file = os.open(path, os.O_RDONLY)
-        try:
-            size = (end - start) * record.itemsize
-            if os.preadv(file, [as_bytes[offset : offset + size]], start * record.itemsize) != size:
-                raise OSError(f"{path} is truncated; delete its folder")
-        finally:
-            os.close(file)
-        offset += size
-    return records
+    size = record.itemsize
+    spans = [(f"{run.path}{ROWS_SUFFIX}", start * size, end * size) for run, start, end in parts]
+    return np.frombuffer(b"".join(storage.read_spans(spans)), record)
 
 
 def _columns_of(records: np.ndarray) -> dict[str, pl.Series]:
@@ -142,12 +139,10 @@ def _columns_of(records: np.ndarray) -> dict[str, pl.Series]:
     return {name: pl.Series(name, array) for name, array in arrays.items()}
 
 
-def _read_texts(path: str, first_range: int, end_range: int) -> pl.DataFrame:
+def _read_texts(storage, path, first_range, end_range):
     """Return the columns of text of some ranges of a run, of which at least one has rows."""
-    starts = np.load(f"{path}{TEXT_STARTS_SUFFIX}", mmap_mode="r")[first_range : end_range + 1].tolist()
-    with open(f"{path}{TEXTS_SUFFIX}", "rb") as file:
-        file.seek(starts[0])
-        content = file.read(starts[-1] - starts[0])
+    starts = read_rows(storage, [f"{path}{TEXT_STARTS_SUFFIX}"], first_range, end_range + 1)[0].tolist()
+    (content,) = storage.read_spans([(f"{path}{TEXTS_SUFFIX}", starts[0], starts[-1])])
     spans = [(start - starts[0], end - starts[0]) for start, end in itertools.pairwise(starts) if start < end]
     return pl.concat([pl.read_ipc(content[start:end]) for start, end in spans])
 

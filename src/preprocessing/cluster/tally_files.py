@@ -31,7 +31,7 @@ def save_counts(path: pathlib.Path, columns: Iterable[pl.Series], max_batch: int
 
 def add_files(
     path: pathlib.Path,
-    inputs: Sequence[pathlib.Path],
+    inputs: Sequence[FrameFile],
     column: str,
     input_partitions: int,
     partitions: int,
@@ -41,13 +41,12 @@ def add_files(
 
     input_partitions: of these files, 1 or as many as the sum has.
     """
-    files = [FrameFile(path) for path in inputs]
     write_frames(
         path,
         (
             (_name(column, dtype, number), part)
             for input_number in range(input_partitions)
-            for dtype, counts in add_partition(files, column, input_number, max_batch).items()
+            for dtype, counts in add_partition(inputs, column, input_number, max_batch).items()
             for number, part in _divide(counts, partitions)
         ),
     )

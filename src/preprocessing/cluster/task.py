@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of a task of a worker: idempotent, with its files in the shared folder and its machine named in errors.
+"""The form of a task of a worker: idempotent, with its files in the storage and its machine named in errors.
 
 What a task gets and returns passes through the scheduler and is small; the rest is in the files.
 """
@@ -20,17 +20,17 @@ LESS_MEMORY = "use fewer workers on that machine, or a smaller --memory_limit"
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a task of a function of a Plan, a folder and more, which returns content for JSON other than None.
 
-    The task takes the path of the plan, the name of its own folder in that of the plan, and the rest.
+    The task takes the address of the storage, the name of the plan there, that of its own folder, and the rest.
     An OSError names the worker; mistakes of the user in the data, as UserError, stay as they are.
     """
 
     @functools.wraps(function)
-    def run(plan_path: str, target: str, *parameters: Any) -> Any:
+    def run(address: str, plan_name: str, target: str, *parameters: Any) -> Any:
         try:
-            plan = Plan.load(plan_path)
+            plan = Plan.load(address, plan_name)
             if differences := describe_differences(own_versions(), plan.versions):
                 raise OSError(f"it has {differences}; install the versions of the client there, and start it again")
-            return make_once(plan.path(target), lambda folder: function(plan, folder, *parameters))
+            return make_once(plan.storage, target, lambda folder: function(plan, folder, *parameters))
         except MemoryError:
             raise OSError(f"{_own_name()} is out of memory; {LESS_MEMORY}") from None
         except OSError as error:
