@@ -36,7 +36,7 @@ import psutil
 from distributed import Client, LocalCluster
 from src import preprocess_data
 from src.criteo_like import write_rows
-from src.preprocessing.cluster.connection import Connection, settings
+from src.preprocessing.cluster.connection import SETTINGS, Connection, settings
 
 TASKS = ("shard_tasks", "count_tasks", "row_tasks")
 TERABYTE_ROWS, TERABYTE_FILES = 4_400_000_000, 24
@@ -182,7 +182,7 @@ def measure_scheduler(work: pathlib.Path, count: int) -> float:
 @contextlib.contextmanager
 def started_cluster(work: pathlib.Path) -> Iterator[tuple[psutil.Process, str]]:
     """Start a scheduler and workers, as a user does; yield the process of the scheduler and its address."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_CONFIG": str(SETTINGS)}
     command = [sys.executable, "-m", "dask"]
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     address_file = work / "scheduler.json"

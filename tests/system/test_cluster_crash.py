@@ -15,6 +15,7 @@ import pytest
 
 from distributed import Client
 from src.criteo_like import write_rows
+from src.preprocessing.cluster.connection import SETTINGS
 from tests.conftest import ROOT
 from tests.processes import assert_refused
 from tests.raw_data import digests
@@ -104,7 +105,7 @@ def dask_processes(tmp_path):
     processes = []
 
     def start(*arguments, **variables):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "POLARS_MAX_THREADS": "1", **variables}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_CONFIG": str(SETTINGS), **variables}
         with open(tmp_path.with_suffix(".log"), "a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments], cwd="/", env=environment, stdout=log, stderr=log
