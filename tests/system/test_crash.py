@@ -82,7 +82,7 @@ def test_a_killed_run_is_refused_by_training_and_resumes_to_the_same_bytes(undis
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(undisturbed, work):
     expected, seconds = undisturbed
-    dice, kills = random.Random(25), 25
+    dice, kills = random.Random(25), 12
     for kill in range(kills):
         process = subprocess.Popen(command(work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # One kill in each of as many equal parts of the run, so that some come before the rows are encoded.

@@ -30,7 +30,7 @@ HINTS = {
     "src/preprocess_data.py": "; run the same command again to resume",
 }
 SECONDS_TO_END = 10  # it takes less than one on an idle machine
-STOPS = 6  # of each script
+STOPS = 3  # of each script
 
 
 def start(script, data, cwd, *flags):
