@@ -134,3 +134,15 @@ def test_two_ranks_with_parts_evaluate_as_one_process(cut, data, tmp_path, run):
     assert expected["log_loss"] < 0.69
     for name in ("AUC", "log_loss", "calibration", "calibration_error"):
         assert found[name] == pytest.approx(expected[name], rel=1e-6), name
+
+
+def test_parts_are_exported_as_one_model(cut, data, tmp_path, run):
+    """export.py itself compares the model with the checkpoint."""
+    flags = (f"--ckpt_file={cut / 'checkpoint'}", "--device_target=CPU", "--file_format=PACKAGE")
+    exported = run(ROOT / "export.py", *flags, f"--file_name={tmp_path / 'model'}", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert "compared with the checkpoint on 1,000 probe rows" in exported.stdout
+    rows, scores = data.parent / "train.txt", tmp_path / "scores.csv"
+    flags = (f"--model_path={tmp_path / 'model'}", f"--input_path={rows}", f"--output_path={scores}")
+    assert run(ROOT / "predict.py", *flags, cwd=tmp_path).returncode == 0
+    assert len(scores.read_text().splitlines()) == len(rows.read_text().splitlines()) + 1

@@ -51,6 +51,22 @@ def test_of_two_workers_on_the_same_task_the_content_of_one_counts(storage):
     assert storage.read(files_of("task") + "/rows") == b"rows"
 
 
+def test_of_two_workers_that_share_a_directory_the_first_one_counts(tmp_path):
+    storage = Directory(str(tmp_path))
+
+    def slow(folder):
+        (folder / "rows").write_text("slow")
+        make_once(storage, "task", fast)
+        return "slow"
+
+    def fast(folder):
+        (folder / "rows").write_text("fast")
+        return "fast"
+
+    assert make_once(storage, "task", slow) == "fast"
+    assert storage.read(files_of("task") + "/rows") == b"fast"
+
+
 def test_a_task_whose_files_were_taken_is_to_be_redone(storage, tmp_path):
     def work(folder):
         (folder / "a").write_text("1")

@@ -32,7 +32,7 @@ class FrameFile:
     """The frames in a file of the storage that write_frames has written."""
 
     def __init__(self, storage: Storage, name: str):
-        self._storage, self._name = storage, name
+        self._storage = storage
         length = int.from_bytes(storage.read(name, -LENGTH_BYTES), "little")
         index = storage.read(name, -LENGTH_BYTES - length)[:length]
         self._spans = {key: (name, start, start + size) for key, (start, size) in json.loads(index).items()}

@@ -34,8 +34,8 @@ def make_once(storage: Storage, target: str, work: Callable[[pathlib.Path], Any]
     """Return the result of the task whose folder is `target`; work on it unless it is complete.
 
     work: writes files into the directory that it gets, and returns the result, content for JSON other than None.
-    A task may run twice at the same time, if the scheduler has lost the connection to a worker that still works: the
-    first to be complete counts, and both have the same content.
+    A task may run twice at the same time, if the scheduler has lost the connection to a worker that still works: both
+    have the same content.  In a directory the first to be complete counts, in an object store the last one.
     """
     result = find_result(storage, target)
     if result is not None:
