@@ -9,11 +9,6 @@ from src.click_model import INTEGER_COLUMNS, ClickModel
 from tests import oracles
 
 
-def test_texts_of_a_column_differ():
-    popularity = np.arange(300_000, dtype=np.uint32)
-    assert click_model.category_texts(2, popularity).n_unique() == 300_000
-
-
 def test_clicks_follow_the_probabilities():
     rows = np.arange(40_000, dtype=np.uint64)
     frame, probabilities = ClickModel(3).sample(rows)
