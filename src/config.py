@@ -47,14 +47,20 @@ class Config:
     seed: int = setting(Role.RUN_IDENTITY, at_least=0, at_most=2**31 - 1)
 
     data_path: str = setting(Role.FREE, job_default="/cache/data")
+    valid_path: str | None = setting(Role.FREE)
+    test_path: str | None = setting(Role.FREE)
     output_dir: str | None = setting(Role.FREE)
+    schema_path: str | None = setting(Role.FREE)
+    vocabulary_path: str | None = setting(Role.FREE)
     dense_dim: int = setting(Role.PARSED_ROWS, at_least=0, at_most=1000)
     slot_dim: int = setting(Role.PARSED_ROWS, at_least=0, at_most=1000)
     skip_id_convert: bool = setting(Role.PARSED_ROWS)
     negative_label: int = setting(Role.PARSED_ROWS, choices=(0, -1), unrecorded=0)
+    split: str = setting(Role.PARSED_ROWS, choices=("random", "time"), unrecorded="random")
     split_seed: int = setting(Role.PARSED_ROWS, at_least=0, at_most=2**63 - 1)
     valid_ratio: float = setting(Role.PARSED_ROWS, at_least=0, at_most=0.5)
-    test_ratio: float = setting(Role.PARSED_ROWS, at_least=0, at_most=0.5)
+    test_ratio: float = setting(Role.PARSED_ROWS, at_least=0, at_most=1)
+    negative_keep_rate: float = setting(Role.PARSED_ROWS, more_than=0, at_most=1, unrecorded=1.0)
     threshold: int = setting(Role.MINDRECORD, at_least=0)
     max_vocab_size: int = setting(Role.MINDRECORD, at_least=0)
     dense_encoding: DenseEncoding = setting(Role.MINDRECORD)  # noqa: RUF009 (it returns a field)
@@ -229,6 +235,8 @@ def read_help() -> dict[str, Flag]:
 
 def _check_columns(config):
     """Refuse raw rows without a sparse field, which the network needs."""
+    if config.schema_path is not None or config.vocabulary_path is not None:
+        return  # whose columns, or encoding, are not known yet
     if config.slot_dim == 0 and (config.dense_dim == 0 or not config.dense_encoding.has_buckets):
         raise ConfigError(
             f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import Any
 
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta, as_tuple
@@ -19,7 +20,10 @@ TEXT_NAME = "data_identity.txt"  # in folders of raw arrays, for the C++ runner,
 
 @dataclasses.dataclass(frozen=True)
 class DataIdentity:
-    """The properties of the data that a network is bound to: the meaning of each id and of each dense value."""
+    """The properties of the data that a network is bound to: the meaning of each id and of each dense value.
+
+    bucket_edges, list_lengths: as DatasetMeta has them.
+    """
 
     vocabulary_sha256: str
     sparse_fields: tuple
@@ -27,15 +31,31 @@ class DataIdentity:
     dense_encoding: str
     dense_scales: tuple
     vocabulary_size: int
+    bucket_edges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    list_lengths: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def list_width(self) -> int:
+        """The number of columns of sparse_ids, the last ones, of multi-valued fields."""
+        return sum(self.list_lengths.values())
+
+    @property
+    def id_count(self) -> int:
+        """The number S of columns of sparse_ids."""
+        return len(self.sparse_fields) + self.list_width - len(self.list_lengths)
 
     @classmethod
     def of_dataset(cls, data: DatasetMeta) -> "DataIdentity":
         """Take it from the metadata of a MindRecord folder."""
         return cls(**{field.name: as_tuple(getattr(data, field.name)) for field in dataclasses.fields(cls)})
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields for JSON, without the dicts that are empty: only some data have them."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != {}}
+
     def digest(self) -> str:
         """Return the SHA-256, in hexadecimal, of all fields as canonical JSON."""
-        content = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        content = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
     def differences(self, other: "DataIdentity") -> list[str]:
@@ -45,7 +65,7 @@ class DataIdentity:
 
     def to_metadata(self) -> dict[str, str]:
         """Return the digest under DIGEST_KEY and all fields, as text by name; lists are JSON."""
-        fields = dataclasses.asdict(self).items()
+        fields = self.to_dict().items()
         return {DIGEST_KEY: self.digest()} | {
             name: value if isinstance(value, str) else json.dumps(value) for name, value in fields
         }

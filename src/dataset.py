@@ -6,6 +6,8 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
+from src.common.encoded_rows import NO_VALUE
+from src.common.records import DENSE_VALUES, LABEL, LIST_IDS, SPARSE_IDS, WEIGHT, pack_lists, unpack_lists
 from src.dataset_meta import PADDING_LABEL, DatasetMeta, SplitMeta
 from src.distributed.process_group import ProcessGroup
 
@@ -15,9 +17,11 @@ MOST_WORKERS = 8
 def create_dataset(
     data: DatasetMeta, split: str, batch_size: int, *, shuffle: bool = False, ranks: ProcessGroup | None = None
 ) -> ds.Dataset:
-    """Return a dataset of batches (sparse_ids, dense_values, labels) of a split; without dense_values if it has none.
+    """Return a dataset of batches (sparse_ids, dense_values, labels, weights) of a split.
 
-    sparse_ids: int32 [B, S].  dense_values: float32 [B, N].  labels: float32 [B, 1], -1 for padding.  B: batch_size.
+    sparse_ids: int32 [B, S], in the last columns the ids of multi-valued fields, NO_VALUE behind those of a row.
+    dense_values: float32 [B, N]; left out if N is 0.  labels: float32 [B, 1], -1 for padding.  weights: float32 [B, 1];
+    left out if rows have none.  B: batch_size.
     shuffle: for training: complete records in an order that mindspore.dataset.config.set_seed fixes, another one each
     epoch, without those that do not fill a batch of every rank; together the ranks read the batches that one rank would
     read with a larger batch size.  Otherwise every row comes once, and the last batches are padded.
@@ -30,29 +34,55 @@ def create_dataset(
     records_per_step = records_per_batch * ranks.count
     if ranks.rank == 0:
         data.check_content(split)
-    columns = ["sparse_ids", *(["dense_values"] if data.dense_fields else []), "label"]
+    columns = _columns_of(data)
     padding = {} if shuffle else _padding(data, split_meta, columns, records_per_step)
     workers = _worker_count()
     dataset = ds.MindDataset(
         [str(data.path / file.name) for file in split_meta.files],
-        columns_list=columns,
+        columns_list=list(columns),
         shuffle=shuffle,
         num_shards=ranks.count,
         shard_id=ranks.rank,
         num_parallel_workers=workers,
         **padding,
     )
+    if data.list_lengths:
+        unpack = _UnpackLists(data.rows_per_record, tuple(data.list_lengths.values()))
+        dataset = dataset.map(unpack, input_columns=[LIST_IDS], num_parallel_workers=1)
     dataset = dataset.batch(records_per_batch, drop_remainder=shuffle, num_parallel_workers=workers)
     if shuffle and ranks.count > 1:  # records that do not divide among the ranks come twice
         dataset = dataset.take(split_meta.records // records_per_step)
-    shapes = {
-        "sparse_ids": (np.int32, len(data.sparse_fields)),
-        "dense_values": (np.float32, len(data.dense_fields)),
-        "label": (np.float32, 1),
-    }
-    for column in columns:
-        dataset = dataset.map(_Unpack(*shapes[column]), input_columns=[column], num_parallel_workers=1)
+    for name, (dtype, width) in columns.items():
+        dataset = dataset.map(_Unpack(dtype, width), input_columns=[name], num_parallel_workers=1)
+    if data.list_lengths:
+        names = [name for name in (SPARSE_IDS, LIST_IDS) if name in columns]
+        dataset = dataset.map(_join, input_columns=names, output_columns=[SPARSE_IDS], num_parallel_workers=1)
     return dataset
+
+
+def _columns_of(data: DatasetMeta) -> dict[str, tuple[type, int]]:
+    """Return the type and the width of the columns of records by name, in the order of a batch."""
+    columns: dict[str, tuple[type, int]] = {}
+    if data.single_fields:
+        columns[SPARSE_IDS] = np.int32, len(data.single_fields)
+    if data.list_lengths:
+        columns[LIST_IDS] = np.int32, data.list_width
+    if data.dense_fields:
+        columns[DENSE_VALUES] = np.float32, len(data.dense_fields)
+    columns[LABEL] = np.float32, 1
+    if data.has_weights:
+        columns[WEIGHT] = np.float32, 1
+    return columns
+
+
+class _UnpackLists:
+    """Turns the packed ids of a record's multi-valued fields into int32 [R, width]."""
+
+    def __init__(self, row_count, lengths):
+        self._row_count, self._lengths = row_count, lengths
+
+    def __call__(self, packed):
+        return unpack_lists(packed.view(np.uint8), self._row_count, self._lengths)
 
 
 class _Unpack:
@@ -65,18 +95,24 @@ class _Unpack:
         return records.view(self._dtype).reshape(-1, self._width)
 
 
-def _padding(data: DatasetMeta, split_meta: SplitMeta, columns: list[str], records_per_step: int) -> dict:
+def _join(*ids):
+    return np.hstack(ids)
+
+
+def _padding(
+    data: DatasetMeta, split_meta: SplitMeta, columns: dict[str, tuple[type, int]], records_per_step: int
+) -> dict:
     """Return the arguments of MindDataset that pad the last step with records of padding."""
     missing = -split_meta.records % records_per_step
     if not missing:
         return {}
     rows = data.rows_per_record
-    sample = {
-        "sparse_ids": np.zeros((rows, len(data.sparse_fields)), np.int32),
-        "dense_values": np.zeros((rows, len(data.dense_fields)), np.float32),
-        "label": np.full(rows, PADDING_LABEL, np.float32),
-    }
-    return {"num_padded": missing, "padded_sample": {name: sample[name].tobytes() for name in columns}}
+    sample = {name: np.zeros((rows, width), dtype).tobytes() for name, (dtype, width) in columns.items()}
+    sample[LABEL] = np.full(rows, PADDING_LABEL, np.float32).tobytes()
+    if data.list_lengths:
+        lengths = tuple(data.list_lengths.values())
+        sample[LIST_IDS] = pack_lists(np.full((rows, data.list_width), NO_VALUE, np.int32), lengths)
+    return {"num_padded": missing, "padded_sample": sample}
 
 
 def _worker_count() -> int:

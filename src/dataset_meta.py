@@ -15,16 +15,22 @@ META_NAME, VOCABULARY_NAME = "dataset_meta.json", "vocabulary.tsv"
 SPLITS = ("train", "valid", "test")
 PADDING_LABEL = -1.0  # of the rows that pad the last record of a split
 FORMAT_VERSION = 1
+OPTIONAL_KEYS = ("weight", "positive_weight", "bucket_edges", "list_lengths", "left_out")
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardFile:
-    """A file of a split; `bytes` and `sha256` do not include its index (.db)."""
+    """A file of a split; `bytes` and `sha256` do not include its index (.db).
+
+    weight, positive_weight: the sums of the weights of its rows, and of those with a click; None without weights.
+    """
 
     name: str
     records: int
     bytes: int
     sha256: str
+    weight: float | None = None
+    positive_weight: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +42,19 @@ class SplitMeta:
     padded_rows: int
     records: int
     files: tuple[ShardFile, ...]
+
+    @property
+    def base_rate(self) -> float:
+        """The fraction of clicks, by weight if rows have weights; only of a split with rows."""
+        if self.mean_weight is None:
+            return self.positives / self.rows
+        return sum(file.positive_weight or 0.0 for file in self.files) / (self.mean_weight * self.rows)
+
+    @property
+    def mean_weight(self) -> float | None:
+        """The mean weight of the rows; None without weights."""
+        weights = [file.weight for file in self.files if file.weight is not None]
+        return sum(weights) / self.rows if weights else None
 
     def with_part(self, part: "SplitMeta") -> "SplitMeta":
         """Return the sizes of a split that has the files of `part` after these."""
@@ -51,8 +70,11 @@ class DatasetMeta:
     rows and settings give the same bytes.
     sparse_fields: the names of the S columns of sparse_ids.  dense_fields: those of the N columns of dense_values.
     dense_scales: center and divisor of each dense field.  bad_lines: their count by reason.  first_bad_lines: of some
-    the line number from 1, and the reason.  fields: a dict for each column of the raw rows; see
-    field_report.FieldReport.  settings: the part of the configuration that the data depend on.
+    the line number from 1, the reason, and the name of the file if there are several.  fields: a dict for each column
+    of the raw rows; see field_report.FieldReport.  settings: the part of the configuration that the data depend on.
+    bucket_edges: of the fields that are buckets of floats, by name.  list_lengths: the columns of sparse_ids of each
+    multi-valued field, by name; those are the last fields.  left_out: the number of rows that --negative_keep_rate left
+    out.
     """
 
     path: pathlib.Path = dataclasses.field(compare=False)
@@ -69,16 +91,42 @@ class DatasetMeta:
     splits: dict[str, SplitMeta]
     fields: tuple[dict, ...]
     settings: dict[str, Any]
+    bucket_edges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    list_lengths: dict[str, int] = dataclasses.field(default_factory=dict)
+    left_out: int = 0
+
+    @property
+    def id_count(self) -> int:
+        """The number S of columns of sparse_ids."""
+        return len(self.sparse_fields) + self.list_width - len(self.list_lengths)
+
+    @property
+    def single_fields(self) -> tuple[str, ...]:
+        """The sparse fields of which a row has one id."""
+        return self.sparse_fields[: len(self.sparse_fields) - len(self.list_lengths)]
+
+    @property
+    def list_width(self) -> int:
+        """The number of columns of sparse_ids, the last ones, of multi-valued fields."""
+        return sum(self.list_lengths.values())
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether rows have weights."""
+        return any(split.mean_weight is not None for split in self.splits.values())
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `folder`/dataset_meta.json."""
-        content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self, dict_factory=_without_defaults)}
         del content["path"]
         pathlib.Path(folder, META_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> "DatasetMeta":
-        """Read `folder`/dataset_meta.json and check that the files it names exist and have their size."""
+    def load(cls, folder: str | os.PathLike, flag: str = "dataset_path") -> "DatasetMeta":
+        """Read `folder`/dataset_meta.json and check that the files it names exist and have their size.
+
+        flag: that names the folder, for messages.
+        """
         path = pathlib.Path(folder, META_NAME)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +139,7 @@ class DatasetMeta:
             others = {key: as_tuple(value) for key, value in content.items()}
             meta = cls(path=path.parent, splits=splits, **others)
         except FileNotFoundError:
-            raise UserError(_missing_message(folder)) from None
+            raise UserError(_missing_message(folder, flag)) from None
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is damaged ({error!r}); preprocess again") from error
         meta.check_files()
@@ -136,7 +184,9 @@ class DatasetMeta:
                 f"or preprocess with a --line_per_sample that divides {batch_size}"
             )
         if not records:
-            raise UserError(f"the {split} split has no rows; preprocess with --{split}_ratio above 0")
+            others = "--valid_ratio and --test_ratio below 1 together"
+            fix = others if split == "train" else f"--{split}_ratio above 0"
+            raise UserError(f"the {split} split has no rows; preprocess with {fix}")
         if training_ranks and batch_size * training_ranks > records * rows:
             largest = records // training_ranks * rows
             raise UserError(
@@ -152,9 +202,19 @@ class DatasetMeta:
         )
 
     def check_field(self, name: str | None) -> None:
-        """Raise UserError if --by_field names no sparse field; None is accepted."""
-        if name is not None and name not in self.sparse_fields:
-            raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(self.sparse_fields)}")
+        """Raise UserError if --by_field names no sparse field with one id in each row; None is accepted."""
+        if name in self.list_lengths:
+            raise UserError(
+                f"--by_field={name}: a row may have several {name}; the fields of one value are "
+                f"{', '.join(self.single_fields)}"
+            )
+        if name is not None and name not in self.single_fields:
+            raise UserError(f"--by_field={name}: the sparse fields of these data are {', '.join(self.single_fields)}")
+
+
+def _without_defaults(items):
+    """Return a dict without what only some data have."""
+    return {key: value for key, value in items if not (key in OPTIONAL_KEYS and value in (None, {}, 0))}
 
 
 def as_tuple(value: Any) -> Any:
@@ -162,11 +222,11 @@ def as_tuple(value: Any) -> Any:
     return tuple(as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _missing_message(folder):
+def _missing_message(folder, flag):
     partial = partial_path(folder)
     if partial.exists():
         return f"{folder} is not finished: {partial} exists; run src/preprocess_data.py again to resume"
     inner = pathlib.Path(folder, "mindrecord")
     if (inner / META_NAME).is_file():
-        return f"{folder} holds no {META_NAME}; did you mean --dataset_path={inner}?"
-    return f"{folder} holds no {META_NAME}; --dataset_path names a folder that src/preprocess_data.py wrote"
+        return f"{folder} holds no {META_NAME}; did you mean --{flag}={inner}?"
+    return f"{folder} holds no {META_NAME}; --{flag} names a folder that src/preprocess_data.py wrote"

@@ -15,8 +15,7 @@ from src.distributed.entry_point import enter
 
 if __name__ == "__main__":
     enter(
-        "Turn raw Criteo rows into MindRecord.",
-        needs=("data_path",),
+        "Turn raw rows of a click log into MindRecord.",
         resume_hint="run the same command again to resume",
     )
 
@@ -24,6 +23,18 @@ from collections.abc import Sequence
 
 from src.common.errors import run_main
 from src.config import load_config
+from src.preprocessing.source import Source
+
+
+def check_source() -> None:
+    """Raise UserError unless the flags name files of rows."""
+    config = load_config()
+    Source.find_splits(config.data_path, config.valid_path, config.test_path)
+
+
+if __name__ == "__main__":
+    run_main(check_source)  # a missing file is named before the imports that take time
+
 from src.preprocessing.pipeline import make_records
 
 

@@ -14,7 +14,8 @@ from src.package.raw_encoding import RawEncoding
 
 def save_random_checkpoint(folder, data: DatasetMeta, seed=1) -> Checkpoint:
     """Write the files of a training to a folder, with random weights that make the probabilities of rows differ."""
-    config = DeepFMConfig(data.vocabulary_size, len(data.sparse_fields), len(data.dense_fields), 4, (16, 8))
+    sizes = data.vocabulary_size, len(data.sparse_fields), len(data.dense_fields), 4, (16, 8)
+    config = DeepFMConfig(*sizes, list_lengths=tuple(data.list_lengths.values()))
     network = DeepFM(config)
     random = np.random.default_rng(seed)
     for parameter in network.trainable_params():

@@ -146,6 +146,46 @@ def dataset(make_dataset):
     return make_dataset()
 
 
+WEIGHTED_SCHEMA = """
+label: label
+integers: [I1, I2, I3]
+categories: [C1, C2, C3, C4]
+weight: shown
+columns: [label, I1, I2, I3, C1, C2, C3, C4, shown]
+separator: "\\t"
+header: false
+"""
+
+
+@pytest.fixture(scope="session")
+def weighted_dataset(make_dataset, tmp_path_factory):
+    """The MindRecord folder of make_dataset's rows with a weight of 0, 0.5, 1 or 7.25 in a last column."""
+    path = tmp_path_factory.mktemp("schema") / "schema.yaml"
+    path.write_text(WEIGHTED_SCHEMA)
+    return make_dataset(f"--schema_path={path}", content=make_weighted_rows(1203, seed=5))
+
+
+def make_weighted_rows(count, seed):
+    """Return the rows of make_rows with 3 integers and 4 categories, and a last column with weights."""
+    dice = random.Random(seed)
+    lines = make_rows(count, 3, 4, seed).split("\n")
+    return "\n".join(f"{line}\t{dice.choice(['0', '0.5', '1', '7.25'])}" for line in lines)
+
+
+@pytest.fixture(scope="session")
+def click_log_data(tmp_path_factory):
+    """The MindRecord folder of 2,000 rows of tests.click_log."""
+    from src.preprocess_data import main
+    from tests import click_log
+
+    folder = tmp_path_factory.mktemp("click_log")
+    (folder / "schema.yaml").write_text(click_log.SCHEMA)
+    (folder / "log.csv").write_bytes(b"\n".join(click_log.well_formed_lines(1, 2000)))
+    flags = ("--threshold=3", "--line_per_sample=50", "--train_line_count=0", "--dense_encoding=log+bucket")
+    main([f"--data_path={folder / 'log.csv'}", f"--schema_path={folder / 'schema.yaml'}", *flags])
+    return next(folder.rglob("vocabulary.tsv")).parent
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory, worker_id):
     """Return a function (name, make) -> the folder of that name, which the first of the suite's processes makes.

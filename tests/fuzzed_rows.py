@@ -2,6 +2,7 @@
 """Raw rows with malformed and odd cells, and their encoding by the C++ runner and by Python."""
 
 import dataclasses
+import io
 import itertools
 import random
 import shutil
@@ -15,6 +16,7 @@ from src.dataset_meta import VOCABULARY_NAME
 from src.package.package import Package
 from src.package.rows import rows_have_label
 from src.preprocessing import bad_lines
+from src.preprocessing.chunks import read_stream
 from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import LINE_NUMBER
 from tests.conftest import make_rows
@@ -87,18 +89,20 @@ def encode_in_cpp(programs, encoding, content, folder):
 
 def encode_in_python(encoding, content):
     """Return what print_encoded prints, by preprocessing."""
-    content += b"" if content.endswith(b"\n") else b"\n"
     encoder = encoding.encoder()
-    schema = dataclasses.replace(encoder.schema, has_label=rows_have_label(content, encoder.schema))
-    line_count = content.count(b"\n")
+    (chunk,) = read_stream(io.BytesIO(content), "stdin", encoder.schema, len(content))
+    schema = chunk.schema
+    if not chunk.names_columns:
+        schema = dataclasses.replace(schema, has_label=rows_have_label(chunk.rows, schema))
+    line_count = chunk.rows.count(b"\n")
     with mock.patch.object(bad_lines, "LISTED_BAD_LINES", line_count):  # the reason of each, not of the first alone
-        parsed = parse_chunk(content, 0, schema)
+        parsed = parse_chunk(chunk.rows, 0, schema)
     sparse_ids, dense_values = encoder.encode(parsed.frame)
     rows = [""] * line_count
     for number, ids, bits in zip(
         parsed.frame[LINE_NUMBER].to_list(), sparse_ids.tolist(), dense_values.view(np.uint32).tolist()
     ):
         rows[number] = "".join([*(f"{id_} " for id_ in ids), *(f"{word:x} " for word in bits)])
-    for number, reason in parsed.bad_lines.first:
+    for number, reason, _ in parsed.bad_lines.first:
         rows[number - 1] = reason
     return ["labels" if schema.has_label else "no labels", *rows]

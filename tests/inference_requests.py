@@ -28,9 +28,8 @@ def column_inputs(lines, integers_as):
 
 def grpc_input(name, cells, datatype="BYTES"):
     """Return an input of gRPC, without raw contents."""
-    contents = (
-        {"bytes_contents": [cell.encode() for cell in cells]} if datatype == "BYTES" else {"int64_contents": cells}
-    )
+    names = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents"}
+    contents = {names[datatype]: [cell.encode() for cell in cells] if datatype == "BYTES" else cells}
     return {"name": name, "datatype": datatype, "shape": [len(cells), 1], "contents": contents}
 
 

@@ -7,8 +7,10 @@ import pathlib
 import tarfile
 
 from src.preprocessing.bad_lines import BadLines
-from src.preprocessing.raw_file import read_chunks
+from src.preprocessing.chunks import read_source
 from src.preprocessing.raw_rows import parse_chunk
+from src.preprocessing.reading import parse_raw_chunk
+from src.preprocessing.source import Source
 
 LARGE_FLAGS = ("--dense_dim=3", "--slot_dim=4", "--line_per_sample=100", "--train_line_count=0", "--threshold=10")
 
@@ -21,8 +23,8 @@ def parse_text(text, schema):
 def parse_file(path, schema, chunk_bytes=1 << 20):
     """Return the frames of the chunks of a file, its malformed lines and the number of its lines."""
     frames, bad_lines, line_count = [], BadLines(), 0
-    for chunk in read_chunks(path, chunk_bytes):
-        parsed = parse_chunk(chunk.data, line_count, schema)
+    for chunk in read_source(Source((path,)), schema, chunk_bytes):
+        parsed = parse_raw_chunk(chunk)
         frames.append(parsed.frame)
         bad_lines.merge(parsed.bad_lines)
         line_count += parsed.line_count

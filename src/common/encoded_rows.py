@@ -7,21 +7,31 @@ import numpy as np
 
 from src.common.errors import UserError
 
+NO_VALUE = -1  # in the columns of a multi-valued field, behind the ids of a row's values
+
 
 def check_rows(
-    sparse_ids: np.ndarray, dense_values: np.ndarray | None = None, *, vocabulary_size: int, source: str
+    sparse_ids: np.ndarray,
+    dense_values: np.ndarray | None = None,
+    *,
+    vocabulary_size: int,
+    source: str,
+    list_width: int = 0,
 ) -> None:
     """Raise UserError if an id is not a row of the embedding table, or a dense value is NaN or infinite.
 
-    sparse_ids: int32 [n, S].  dense_values: float32 [n, N].  source: the file or split of the rows.  The message
-    names it with the row and the column, counted from 1.
+    sparse_ids: int32 [n, S]; the last list_width columns, of multi-valued fields, may be NO_VALUE.
+    dense_values: float32 [n, N].  source: the file or split of the rows.  The message names it with the row and the
+    column, counted from 1.
     """
-    if sparse_ids.size and not 0 <= sparse_ids.min() <= sparse_ids.max() < vocabulary_size:
-        row, column = np.argwhere((sparse_ids < 0) | (sparse_ids >= vocabulary_size))[0]
-        raise UserError(
-            f"{source}: row {row + 1}, column {column + 1}: the id {sparse_ids[row, column]} is not one of the "
-            f"{vocabulary_size} ids of the embedding table, from 0 on; preprocess again"
-        )
+    single = sparse_ids.shape[1] - list_width
+    for first, ids, smallest in ((0, sparse_ids[:, :single], 0), (single, sparse_ids[:, single:], NO_VALUE)):
+        if ids.size and not smallest <= ids.min() <= ids.max() < vocabulary_size:
+            row, column = np.argwhere((ids < smallest) | (ids >= vocabulary_size))[0]
+            raise UserError(
+                f"{source}: row {row + 1}, column {first + column + 1}: the id {ids[row, column]} is not one of the "
+                f"{vocabulary_size} ids of the embedding table, from 0 on; preprocess again"
+            )
     if dense_values is not None and not np.isfinite(dense_values).all():
         row, column = np.argwhere(~np.isfinite(dense_values))[0]
         raise UserError(

@@ -35,6 +35,8 @@ class HasSizes(Protocol):
     def embedding_size(self) -> int: ...
     @property
     def hidden_sizes(self) -> tuple[int, ...]: ...
+    @property
+    def list_lengths(self) -> tuple[int, ...]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class NetworkSizes:
     dense_field_count: int
     embedding_size: int
     hidden_sizes: tuple[int, ...]
+    list_lengths: tuple[int, ...] = ()
 
 
 def parameter_count(sizes: HasSizes, part_count: int = 1) -> int:
@@ -102,7 +105,8 @@ def prediction_bytes(sizes: HasSizes, batch_size: int, *, part_count: int = 1) -
 
 
 def _process_bytes(sizes, part_count, copies, batch_size, embeddings, units):
-    row_values = embeddings * sizes.sparse_field_count * sizes.embedding_size + units * sum(sizes.hidden_sizes)
+    ids = sizes.sparse_field_count - len(sizes.list_lengths) + sum(sizes.list_lengths)
+    row_values = embeddings * ids * sizes.embedding_size + units * sum(sizes.hidden_sizes)
     lasting = copies * parameter_count(sizes, part_count) + batch_size * row_values
     drawn = _table_size(sizes, 1) + _table_size(sizes, part_count) if part_count > 1 else 0  # before anything else
     return PROCESS_BYTES + int(FLOAT_BYTES * max(lasting, drawn))

@@ -17,12 +17,10 @@ from src.dataset_meta import META_NAME
 from src.modelarts.archive import unpack
 from src.modelarts.object_store import Location, Store, StoreAddress, StoredFile
 from src.modelarts.transfer import PATIENCE_SECONDS, LocalCopy, retry
-from src.preprocessing.raw_file import ARCHIVE_NAME, GZIP_NAME, TEXT_NAME
-from src.preprocessing.result_folder import identify
+from src.preprocessing.source import CRITEO_NAMES, has_rows, identify
 
 WAIT_SECONDS = 2 * 3600  # for the process of this host that fetches the data
 POLL_SECONDS = 0.2
-RAW_NAMES = (TEXT_NAME, GZIP_NAME, ARCHIVE_NAME)
 RAW_FOLDER = "origin_data"
 
 
@@ -125,7 +123,9 @@ def _find_local(path: pathlib.Path) -> FoundData:
 
 
 def _choose(folder: pathlib.Path, names: Iterable[str], source: str) -> FoundData:
-    """Return which files are the data: those of a MindRecord folder, or one .zip, or one file of raw rows.
+    """Return which files are the data: those of a MindRecord folder, or one .zip, or the files of raw rows.
+
+    Of raw rows that is one of CRITEO_NAMES, or else all files of rows in the folder that has the first one.
 
     source: the path or address of the files, for messages.
     """
@@ -139,11 +139,15 @@ def _choose(folder: pathlib.Path, names: Iterable[str], source: str) -> FoundDat
         raise UserError(f"{source} holds several .zip files, {', '.join(archives[:3])}; name the one that is meant")
     if archives:
         return FoundData(folder, DataKind.ZIP, archives)
-    raw = [name for wanted in RAW_NAMES for name in names if pathlib.PurePosixPath(name).name == wanted]
-    if not raw:
+    raw = [name for wanted in CRITEO_NAMES for name in names if pathlib.PurePosixPath(name).name == wanted]
+    if raw:
+        return FoundData(folder, DataKind.RAW, raw[:1])
+    rows = [name for name in names if has_rows(pathlib.PurePosixPath(name).name)]
+    if not rows:
         raise UserError(f"{source} holds neither {META_NAME}, as a MindRecord folder does, nor a .zip, nor "
-                        f"{', '.join(RAW_NAMES)}")  # fmt: skip
-    return FoundData(folder, DataKind.RAW, raw[:1])
+                        f"{', '.join(CRITEO_NAMES)} or other files of rows")  # fmt: skip
+    first = pathlib.PurePosixPath(rows[0]).parent
+    return FoundData(folder, DataKind.RAW, [name for name in rows if pathlib.PurePosixPath(name).parent == first])
 
 
 def _unpack_once(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

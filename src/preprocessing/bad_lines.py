@@ -20,10 +20,15 @@ READ_LABELS = 1000  # malformed labels of a chunk that are searched for differen
 
 
 class BadLine(NamedTuple):
-    """A malformed line: its number, from 1, and the reason; a list of both in JSON."""
+    """A malformed line: its number in its file, from 1, the reason, and the name of the file if there are several."""
 
     number: int
     reason: str
+    file: str = ""
+
+    def to_list(self) -> list:
+        """Return the content as a list for JSON."""
+        return list(self if self.file else self[:2])
 
 
 @dataclasses.dataclass
@@ -41,11 +46,17 @@ class BadLines:
 
     @classmethod
     def from_lines(
-        cls, line_numbers: np.ndarray, reasons: np.ndarray, line_at: Callable[[int], bytes], schema: FieldSchema
+        cls,
+        line_numbers: np.ndarray,
+        reasons: np.ndarray,
+        line_at: Callable[[int], bytes],
+        schema: FieldSchema,
+        file: str = "",
     ) -> "BadLines":
         """Return the malformed lines of a chunk.
 
         line_numbers: int [n], from 1.  reasons: codes, uint8 [n].  line_at: from an index below n to that line, bytes.
+        file: the name of their file if there are several.
         """
         numbers, reasons = line_numbers.tolist(), reasons.tolist()
         malformed_labels = (index for index, reason in enumerate(reasons) if reason == LABEL_VALUE)
@@ -56,9 +67,9 @@ class BadLines:
         bad_lines.merge(
             cls(
                 Counter(REASONS[reason] for reason in reasons),
-                [BadLine(number, REASONS[reason]) for number, reason in zip(numbers[:LISTED_BAD_LINES], reasons)],
+                [BadLine(number, REASONS[reason], file) for number, reason in zip(numbers[:LISTED_BAD_LINES], reasons)],
                 [
-                    diagnose(number, line_at(index), reasons[index], schema)
+                    diagnose(number, line_at(index), reasons[index], schema, file)
                     for index, number in enumerate(numbers[:DIAGNOSED_LINES])
                 ],
                 list(labels),
@@ -75,7 +86,12 @@ class BadLines:
 
     def to_dict(self) -> dict:
         """Return the content as a dict for JSON."""
-        return {**vars(self), "counts": dict(self.counts), "diagnoses": [vars(found) for found in self.diagnoses]}
+        return {
+            **vars(self),
+            "counts": dict(self.counts),
+            "first": [line.to_list() for line in self.first],
+            "diagnoses": [vars(found) for found in self.diagnoses],
+        }
 
     @classmethod
     def from_dict(cls, content: dict) -> "BadLines":
@@ -99,7 +115,7 @@ class BadLines:
         line_count: lines so far, well-formed or malformed; is_complete: whether these are all lines of the file.
         good_labels: the labels of well-formed lines, as 0 and 1.
         """
-        (number, reason), *others = self.first
+        (number, reason, _), *others = self.first
         # After a header the next malformed line is the one that matters, unless it has the wrong columns, too.
         shown = DIAGNOSED_LINES if number == 1 and others and others[0].reason != REASONS[COLUMNS] else 1
         clauses = [found.fault for found in self.diagnoses[:shown]]

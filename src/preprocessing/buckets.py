@@ -32,5 +32,5 @@ def bucket_starts() -> np.ndarray:
 
 def count_buckets(counts: pl.DataFrame) -> pl.DataFrame:
     """Return the counts of buckets, as text, from the counts of integers."""
-    buckets = pl.Series(VALUE, bucket_of(counts[VALUE].to_numpy()))
+    buckets = pl.Series(VALUE, bucket_of(counts[VALUE].cast(pl.Int64).to_numpy()))
     return counts.with_columns(buckets).group_by(VALUE).agg(pl.col(COUNT).sum()).cast({VALUE: pl.String})

@@ -3,17 +3,21 @@
 
 import dataclasses
 
-from src.preprocessing.raw_cells import read_integer
-from src.preprocessing.schema import FieldSchema
+import polars as pl
+
+from src.preprocessing.raw_cells import read_floats, read_integers, split_cells
+from src.preprocessing.schema import CRITEO, LABEL, TIME, WEIGHT, FieldSchema
 
 # Why a line is malformed; the index in this tuple is the reason's code, 0 for a well-formed line.
-REASONS = ("", "columns", "label", "encoding", "integer", "id")
-COLUMNS, LABEL_VALUE, ENCODING, INTEGER, ID = range(1, len(REASONS))
+REASONS = ("", "columns", "label", "encoding", "integer", "float", "id", "weight", "time")
+COLUMNS, LABEL_VALUE, ENCODING, INTEGER, FLOAT, ID, WEIGHT_VALUE, TIME_VALUE = range(1, len(REASONS))
 
+LISTED_COLUMNS = 10
 LONGEST_SHOWN = 60  # characters of a cell or a line in a message
 LONGEST_READ = 1 << 16  # bytes of a line from which the separator is guessed
 TAB = b"\t"
 SEPARATORS = {
+    b"\t": "tab-separated",
     b",": "comma-separated",
     b";": "separated by ;",
     b"|": "separated by |",
@@ -49,22 +53,39 @@ class Diagnosis:
     column_hints: list[str] = dataclasses.field(default_factory=list)
 
 
-def diagnose(number: int, line: bytes, reason: int, schema: FieldSchema) -> Diagnosis:
-    """Return the Diagnosis of line `number`, from 1, that is malformed for the reason with this code."""
+def diagnose(number: int, line: bytes, reason: int, schema: FieldSchema, file: str = "") -> Diagnosis:
+    """Return the Diagnosis of line `number`, from 1, that is malformed for the reason with this code.
+
+    file: the name of its file if there are several.
+    """
+    place = f"line {number} of {file}" if file else f"line {number}"
     if reason == COLUMNS:
-        return _diagnose_columns(number, line, schema)
-    cells = line.split(TAB)
+        return _diagnose_columns(place, number, line, schema)
+    cells = split_cells(line, schema.text) or []
     hints = _first_line_hints(number, line, cells)
     if reason == LABEL_VALUE:
-        rule = "-1 or 1" if schema.negative_label else "0 or 1 (or 0.0, 1.0, false, true)"
-        fault = f"line {number}: the label is {_quoted(cells[0])}; a label is {rule}"
-        return Diagnosis(fault, hints + _quote_hints(cells[0]))
+        cell = cells[schema.column_names.index(LABEL)]
+        fault = f"{place}: the label is {_quoted(cell)}; a label is {_label_rule(schema)}"
+        return Diagnosis(fault, hints + _quote_hints(cell))
     name, cell = next(
         (name, cell) for name, cell in zip(schema.column_names, cells) if _is_malformed(name, cell, reason, schema)
     )
-    if reason == INTEGER and printable(cell).strip().lower() in MISSING_WORDS:
+    if reason in (INTEGER, FLOAT) and printable(cell).strip().lower() in MISSING_WORDS:
         hints.append(f"missing values are written as {printable(cell)}: leave their cells empty")
-    return Diagnosis(f"line {number}: {name} is {_quoted(cell)}; {_rule(reason, schema)}", hints + _quote_hints(cell))
+    return Diagnosis(
+        f"{place}: {_shown_name(name, schema)} is {_quoted(cell)}; {_rule(reason, schema)}", hints + _quote_hints(cell)
+    )
+
+
+def _shown_name(name, schema):
+    """Return the name that the file has for a column of frames."""
+    return {role: own for own, role in schema.roles.items()}.get(name, name)
+
+
+def _label_rule(schema):
+    if schema.clicks:
+        return f"{' or '.join(schema.clicks)} for a click, and no missing value"
+    return "-1 or 1" if schema.negative_label else "0 or 1 (or 0.0, 1.0, false, true)"
 
 
 def is_utf8(data: bytes) -> bool:
@@ -89,12 +110,16 @@ def _quoted(cell: bytes) -> str:
 
 
 def _rule(reason, schema):
-    if reason == ENCODING:
-        return "it is not UTF-8: convert the file with iconv"
-    if reason == INTEGER:
-        return "an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty if missing"
+    rules = {
+        ENCODING: "it is not UTF-8: convert the file with iconv",
+        INTEGER: "an integer lies between -2^63 and 2^63, as 3 or 3.0, or is empty if missing",
+        FLOAT: "a float is a finite number, as 0.25 or 1e-3, or is empty if missing",
+        WEIGHT_VALUE: "a weight is a finite number of at least 0, and cannot be missing",
+        TIME_VALUE: "a time is an integer, or a date and time as 2014-10-21 13:05:22, and cannot be missing",
+    }
     condition = "" if schema.is_label_optional else "with --skip_id_convert=1 "
-    return f"{condition}a category is an id from 0 to {schema.largest_id} and cannot be missing"
+    ids = f"{condition}a category is an id from 0 to {schema.largest_id} and cannot be missing"
+    return rules.get(reason, ids)
 
 
 def _is_malformed(name, cell, reason, schema):
@@ -102,10 +127,23 @@ def _is_malformed(name, cell, reason, schema):
     if reason == ENCODING:
         return not is_utf8(cell)
     text = cell.decode().rstrip("\r")
+    texts = pl.Series([None if text in ("", *schema.text.missing) else text], dtype=pl.String)
     if reason == INTEGER:
-        return name in schema.integer_names and text != "" and read_integer(text) is None
-    number = read_integer(text)
-    return name in schema.category_names and not (number is not None and 0 <= number <= schema.largest_id)
+        return name in schema.integer_names and _is_no(read_integers, texts)
+    if reason == FLOAT:
+        return name in schema.float_names and _is_no(read_floats, texts)
+    if reason == ID:
+        return name in schema.category_names and not _is_id(read_integers(texts), schema)
+    return name == {WEIGHT_VALUE: WEIGHT, TIME_VALUE: TIME}[reason]
+
+
+def _is_id(numbers, schema):
+    return numbers.is_between(0, schema.largest_id).fill_null(False).all()
+
+
+def _is_no(read, texts):
+    """Tell whether a text, a Series of one, is there, but writes no value."""
+    return not texts.has_nulls() and read(texts).has_nulls()
 
 
 def _quote_hints(cell):
@@ -113,37 +151,48 @@ def _quote_hints(cell):
     return ["cells are in quotes: write them without"] if is_quoted else []
 
 
-def _diagnose_columns(number, line, schema):
+def _diagnose_columns(place, number, line, schema):
     """Do the work of diagnose for a line of too few or too many cells."""
-    expected, found = schema.column_count, line.count(TAB) + 1
+    own = schema.text.separator.encode()
     start = line[:LONGEST_READ]
-    separator = _find_separator(start, expected) if found == 1 else None
-    cells = start.split(separator or TAB)
+    own_cells = split_cells(start, schema.text)
+    if own_cells is None:
+        return Diagnosis(f"{place}: its quotes are malformed, {_quoted(line)}", [])
+    expected, found = schema.column_count, len(own_cells) + line[LONGEST_READ:].count(own)
+    separator = _find_separator(start, own, expected) if found == 1 else None
+    cells = start.split(separator or own)
     hints = []
     if _other_format(number, line) is None:
-        hints += [f"the file is {SEPARATORS[separator]} instead of tab-separated"] if separator else []
+        hints += [f"the file is {SEPARATORS[separator]} instead of {SEPARATORS.get(own, own)}"] if separator else []
         lacks_label = schema.has_label and not schema.is_label_optional and len(cells) == expected - 1
         hints += ["the file seems to have no label column"] if lacks_label else []
     if b"\r" in line.rstrip(b"\r") and found > expected:
         hints.append("lines end with carriage returns alone: end them with newlines")
     fault = f"has {found} column{'s' if found > 1 else ''}, {_quoted(line)}" if line.strip() else "is empty"
     return Diagnosis(
-        f"line {number} {fault}; a row has {_describe_columns(schema)}", _first_line_hints(number, line, cells), hints
+        f"{place} {fault}; a row has {_describe_columns(schema)}", _first_line_hints(number, line, cells), hints
     )
 
 
 def _describe_columns(schema):
+    if schema.file_columns or schema.text != CRITEO:
+        names = [_shown_name(name, schema) for name in schema.column_names]
+        listed = ", ".join([*names[:LISTED_COLUMNS], *(["..."] if len(names) > LISTED_COLUMNS else [])])
+        separator = SEPARATORS.get(schema.text.separator.encode(), f"separated by {schema.text.separator}")
+        return f"{schema.column_count} columns, {listed}, {separator}"
+    integers, categories = len(schema.integer_names), len(schema.category_names)
     if schema.is_label_optional:
-        columns = f"{schema.dense_dim} integers and {schema.slot_dim} categories, separated by tabs"
+        columns = f"{integers} integers and {categories} categories, separated by tabs"
         return f"{columns}, with or without a label before them"
     label = "1 label, " if schema.has_label else ""
-    columns = f"--dense_dim={schema.dense_dim} integers and --slot_dim={schema.slot_dim} categories"
+    columns = f"--dense_dim={integers} integers and --slot_dim={categories} categories"
     return f"{schema.column_count}: {label}{columns}, separated by tabs"
 
 
-def _find_separator(line, column_count):
-    """Return the separator of the columns of a line without tabs, bytes; None if nothing seems to separate them."""
-    counts = {separator: min(line.strip().count(separator), column_count - 1) for separator in SEPARATORS}
+def _find_separator(line, own, column_count):
+    """Return the separator of the columns of a line without its own one, bytes; None if nothing seems to be one."""
+    others = [separator for separator in SEPARATORS if separator != own]
+    counts = {separator: min(line.strip().count(separator), column_count - 1) for separator in others}
     best = max(counts, key=counts.get)
     return best if counts[best] >= max(column_count // 2, 1) else None
 

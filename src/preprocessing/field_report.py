@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from src.dataset_meta import META_NAME, DatasetMeta
-from src.preprocessing.raw_file import read_chunks
+from src.preprocessing.chunks import read_source
+from src.preprocessing.schema import FieldSchema
+from src.preprocessing.source import Source
 from src.preprocessing.value_counts import COUNT, ValueCounts
 from src.preprocessing.vocabulary import Vocabulary
 
@@ -26,7 +28,8 @@ TERMINAL_COLUMNS = 80
 class FieldReport:
     """The statistics of a column of the raw rows, as in dataset_meta.json.
 
-    distinct, missing_rate: cardinality and missing rate, of the training set.  kept: vocabulary size, the values with
+    distinct, missing_rate: cardinality and missing rate, of the training set.  The training set is that of the folder
+    of --vocabulary_path if these rows have none.  kept: vocabulary size, the values with
     an id of their own.  oov_rate_*: fractions of rows with a value outside the vocabulary.  drift: total variation
     distance of the ids between the training and the test set, from 0 to 1.  Those four are None for a column that has
     no vocabulary.
@@ -55,42 +58,45 @@ class IdCounter:
 
 
 def report_fields(
-    counts: dict[str, ValueCounts], vocabulary: Vocabulary, test_counts: np.ndarray, train_rows: int, test_rows: int
+    counts: dict[str, ValueCounts], vocabulary: Vocabulary, test_counts: np.ndarray, train_rows: int
 ) -> tuple[FieldReport, ...]:
     """Return a FieldReport for each column that was counted.
 
-    counts: of each column, in the training set.  test_counts: by id of the vocabulary, int64 [V].
+    counts: of each column, in the training set, as the vocabulary has them.  test_counts: by id of it, int64 [V].
     """
     table = vocabulary.table.with_columns(pl.Series("test", test_counts))
     reports = []
     for name, values in counts.items():
-        report = FieldReport(name, values.distinct, values.missing / train_rows)
+        report = FieldReport(name, values.distinct, values.missing / max(train_rows, 1))
         ids = table.filter(field=name)
-        reports.append(_with_ids(report, ids, train_rows, test_rows) if ids.height else report)
+        reports.append(_with_ids(report, ids) if ids.height else report)
     return tuple(reports)
 
 
-def _with_ids(report: FieldReport, ids: pl.DataFrame, train_rows: int, test_rows: int) -> FieldReport:
+def _with_ids(report: FieldReport, ids: pl.DataFrame) -> FieldReport:
     """Return a report with the statistics of the ids of its field; those of the test set only if there is one."""
-    report = dataclasses.replace(report, kept=ids.height - 1, oov_rate_train=ids[COUNT][0] / train_rows)
-    if not test_rows:
+    train, test = ids[COUNT].to_numpy(), ids["test"].to_numpy()
+    train = train / max(train.sum(), 1)
+    report = dataclasses.replace(report, kept=ids.height - 1, oov_rate_train=float(train[0]))
+    if not test.sum():
         return report
-    train, test = ids[COUNT].to_numpy() / train_rows, ids["test"].to_numpy() / test_rows
+    test = test / test.sum()
     frequent = np.abs(train - test)[1 : FREQUENT_IDS + 1].sum()
     rest = abs((train - test)[FREQUENT_IDS + 1 :].sum() + (train - test)[0])
     return dataclasses.replace(report, oov_rate_test=float(test[0]), drift=float(frequent + rest) / 2)
 
 
 def describe_estimate(
-    source: pathlib.Path, text_bytes: float, id_count: int, memory_limit: float, folder: pathlib.Path
+    source: Source, schema: FieldSchema, id_count: int, memory_limit: float, folder: pathlib.Path
 ) -> str:
     """Return an estimate of time, memory and disk, from the size of the text and its first lines.
 
     id_count: sparse and dense fields of a row.  memory_limit: GiB.  folder: on the disk that is written.
     """
-    rows = next((round(chunk.data.count(b"\n") / chunk.fraction) for chunk in read_chunks(source, SAMPLE_BYTES)), 0)
+    first = next(read_source(source, schema, SAMPLE_BYTES), None)
+    rows = round(first.end.lines / first.fraction) if first else 0
     disk = rows * (SPILL_ROW_BYTES + VALUE_BYTES * (id_count + 1))
-    memory = min(memory_limit, max(0.5, 8 * text_bytes / 2**30))
+    memory = min(memory_limit, max(0.5, 8 * source.text_bytes / 2**30))
     text = (
         f"about {rows:,} rows; preprocessing takes about {rows / ROWS_PER_SECOND:,.0f} s on 2 cores, "
         f"{memory:.1f} GiB of memory and at most {disk / 1e9:.1f} GB of disk, of which {disk / 2e9:.1f} GB remain in "
@@ -110,8 +116,10 @@ def describe_dataset(meta: DatasetMeta, folder: pathlib.Path, expected_lines: in
         lines.append(textwrap.fill(note, TERMINAL_COLUMNS))
     lines += [f"malformed    {count:12,} lines ({reason})" for reason, count in meta.bad_lines.items()]
     if meta.first_bad_lines:
-        first = ", ".join(f"{number} ({reason})" for number, reason in meta.first_bad_lines)
+        first = ", ".join(_describe_bad_line(*line) for line in meta.first_bad_lines)
         lines.append(textwrap.fill(f"first        {first}", TERMINAL_COLUMNS, subsequent_indent=" " * 13))
+    if meta.left_out:
+        lines.append(f"left out     {meta.left_out:12,} rows without a click, by --negative_keep_rate")
     lines += [
         f"{name:12} {split.rows:12,} rows, {split.positives:,} clicks ({split.positives / max(split.rows, 1):.4f}), "
         f"{len(split.files)} shard{'s' if len(split.files) != 1 else ''}"
@@ -124,11 +132,17 @@ def describe_dataset(meta: DatasetMeta, folder: pathlib.Path, expected_lines: in
     return "\n".join([*lines, "", *_describe_fields(meta.fields)])
 
 
+def _describe_bad_line(number, reason, file=""):
+    return f"{file + ':' if file else ''}{number} ({reason})"
+
+
 def _describe_fields(fields):
-    lines = ["field  cardinality  vocabulary  missing rate  OOV rate train    test   drift"]
+    width = max([5, *(len(field["name"]) for field in fields)])
+    lines = [f"{'field':{width}}  cardinality  vocabulary  missing rate  OOV rate train    test   drift"]
     for field in fields:
+        name, distinct, missing_rate = field["name"], field["distinct"], field["missing_rate"]
         lines.append(
-            f"{field['name']:5} {field['distinct']:12,} {_number(field['kept'], '11,')} {field['missing_rate']:13.4f} "
+            f"{name:{width}} {distinct:12,} {_number(field['kept'], '11,')} {missing_rate:13.4f} "
             f"{_number(field['oov_rate_train'], '15.4f')} {_number(field['oov_rate_test'], '7.4f')} "
             f"{_number(field['drift'], '7.4f')}"
         )

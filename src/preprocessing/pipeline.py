@@ -14,43 +14,51 @@ import pathlib
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from src.common.accelerators import find_accelerator
 from src.common.dense_encoding import DenseEncoding
 from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.common.memory_estimate import NetworkSizes, training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
-from src.config import AUTO, SETTINGS, Config, Role, keys_of
+from src.config import AUTO, Config
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta, SplitMeta
+from src.preprocessing.boundaries import TimeSplit
 from src.preprocessing.cluster.plan import digest_of, holds_pieces
 from src.preprocessing.cluster.storage import storage_at
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import FieldReport, describe_dataset, describe_estimate, report_fields
-from src.preprocessing.raw_file import find_source, text_bytes
+from src.preprocessing.job_settings import (
+    BY_TIME,
+    check_ratios,
+    find_schema,
+    output_path,
+    parsed_row_settings,
+    result_settings,
+    split_ratios,
+)
+from src.preprocessing.lists import MOST_VALUES
 from src.preprocessing.reading import RowSummary
-from src.preprocessing.result_folder import ResultFolder, identify
-from src.preprocessing.schema import FieldSchema
+from src.preprocessing.result_folder import ResultFolder
+from src.preprocessing.reused_encoding import VOCABULARY_FLAG, load_encoder, with_encoding_settings
+from src.preprocessing.schema import LARGEST_ID, FieldSchema
+from src.preprocessing.source import Source
 from src.preprocessing.spill import Spill
 from src.preprocessing.splits import KeySplits
 from src.preprocessing.stages import Job, SingleProcess, Stages
+from src.preprocessing.value_counts import ValueCounts
 from src.preprocessing.vocabulary import check_ids
 
 SPILL_NAME = "spill"  # in the work folder
-# Settings that the parsed rows depend on, and all that the result does; the others only say where and how.
-SPILL_SETTINGS = keys_of(Role.PARSED_ROWS)
-RESULT_SETTINGS = keys_of(Role.PARSED_ROWS, Role.MINDRECORD)
-# Settings that are recorded only with other values than these: results from before these settings existed stay valid.
-UNRECORDED = {key: setting.unrecorded for key, setting in SETTINGS.items() if setting.unrecorded is not None}
 
 
 def make_records(config: Config) -> pathlib.Path:
     """Make the MindRecord folder of a configuration, unless it is there; describe it and return its path."""
-    if config.valid_ratio + config.test_ratio >= 1:
-        raise UserError(
-            f"--valid_ratio={config.valid_ratio} and --test_ratio={config.test_ratio} must leave rows to train on"
-        )
-    source = find_source(config.data_path)
-    folder = ResultFolder(output_path(config), identify(source), result_settings(config))
+    check_ratios(config)
+    config = with_encoding_settings(config)
+    source = Source.find_splits(config.data_path, config.valid_path, config.test_path)
+    folder = ResultFolder(output_path(config), source.identity(), result_settings(config))
     if folder.is_committed():  # perhaps on a read-only disk
         print(f"{folder.path} was made from this file with these settings already")
     else:
@@ -66,25 +74,11 @@ def make_records(config: Config) -> pathlib.Path:
     return folder.path
 
 
-def output_path(config: Config) -> pathlib.Path:
-    """Return the path of the MindRecord folder."""
-    if config.output_dir is None:
-        return pathlib.Path(config.data_path, "mindrecord")
-    path = pathlib.Path(config.output_dir)
-    return path.resolve() if path.is_symlink() else path
-
-
 def _is_same_path(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def result_settings(config: Config, keys: tuple[str, ...] = RESULT_SETTINGS) -> dict:
-    """Return the settings that a result depends on, by key."""
-    settings = {key: getattr(config, key) for key in keys}
-    return {key: value for key, value in settings.items() if key not in UNRECORDED or value != UNRECORDED[key]}
-
-
-def preprocess(source: pathlib.Path, folder: ResultFolder, config: Config) -> None:
+def preprocess(source: Source, folder: ResultFolder, config: Config) -> None:
     """Make the ResultFolder from the raw file; the work of an earlier run that did not finish is used."""
     spill = _spill_address(folder, config)
     with _kept_work_is_named(folder, spill):
@@ -98,7 +92,7 @@ def _spill_address(folder: ResultFolder, config: Config) -> str:
     """Return the path or address of the folder of the parsed rows, which no other job has."""
     if config.spill_path is None:
         return _own_spill(folder)
-    job = [os.path.abspath(folder.path), folder.source, result_settings(config, SPILL_SETTINGS)]
+    job = [os.path.abspath(folder.path), folder.source, parsed_row_settings(config)]
     return f"{config.spill_path.rstrip('/')}/deepfm-{digest_of(json.dumps(job))}"
 
 
@@ -148,46 +142,84 @@ def _discard(folder: ResultFolder, spill: str) -> None:
         storage_at(spill).remove()
 
 
-def _run_stages(source: pathlib.Path, folder: ResultFolder, spill: str, config: Config) -> None:
-    job = _job(source, folder, spill, config)
-    schema = job.schema
-    field_count = config.slot_dim + 2 * config.dense_dim
-    print(describe_estimate(source, text_bytes(source), field_count, config.memory_limit, folder.partial), flush=True)
+def _run_stages(source: Source, folder: ResultFolder, spill: str, config: Config) -> None:
+    schema, encoder = find_schema(config), None
+    if config.vocabulary_path is not None:  # before the work, as it may be of other columns
+        encoder = load_encoder(config.vocabulary_path, schema)
+        schema = encoder.schema
+    job = _job(source, schema, folder, spill, config)
+    field_count = len(schema.sparse_names) + 2 * len(schema.dense_names)
+    print(describe_estimate(source, schema, field_count, config.memory_limit, folder.partial), flush=True)
     with _open_stages(job, config) as stages:
         with _discarded_if_refused(folder, spill):
             rows = stages.read()
             check_splits(source, rows.split_labels, config)
-        encoding = DenseEncoding(config.dense_encoding)
-        check_ids(rows.largest_id + 1, config.dense_dim if encoding.has_buckets else 0)
+        if encoder is None:
+            check_ids(rows.largest_id + 1, len(schema.dense_names) if config.dense_encoding.has_buckets else 0)
+        elif schema.categories_are_ids:
+            rows.largest_id = schema.largest_id
         counts = stages.count(rows)
-        encoder = FeatureEncoder.fit(
-            schema,
-            counts,
-            rows.count("train"),
-            encoding,
-            config.threshold,
-            config.max_vocab_size,
-            first_id=rows.largest_id + 1,
-        )
+        encoder = encoder or fit_encoder(schema, counts, rows, config)
         check_training_fits(encoder, rows, config)
         unfinished = folder.start()
         encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
         written = stages.write(encoder, rows, unfinished)
-    fields = report_fields(counts, encoder.vocabulary, written.test_counts, rows.count("train"), rows.count("test"))
+    fields = describe_fields(encoder, counts, rows, written.test_counts, config)
     folder.finish(dataset_meta(unfinished, encoder, rows, written.metas, fields, config))
     if rows.bad_lines.count:
         print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
 
 
-def _job(source, folder, spill, config):
+def fit_encoder(
+    schema: FieldSchema, counts: dict[str, ValueCounts], rows: RowSummary, config: Config
+) -> FeatureEncoder:
+    """Return the encoder that the training set gives."""
+    return FeatureEncoder.fit(
+        schema,
+        counts,
+        DenseEncoding(config.dense_encoding),
+        config.threshold,
+        config.max_vocab_size,
+        first_id=rows.largest_id + 1,
+        list_lengths={name: min(max(rows.longest_lists[name], 1), MOST_VALUES) for name in schema.list_names},
+    )
+
+
+def describe_fields(
+    encoder: FeatureEncoder, counts: dict[str, ValueCounts], rows: RowSummary, test_counts: np.ndarray, config: Config
+) -> tuple[FieldReport, ...]:
+    """Return the FieldReports; without rows to train on, the training set is that of --vocabulary_path.
+
+    test_counts: as report_fields takes them.
+    """
+    if config.vocabulary_path is None:
+        return report_fields(counts, encoder.vocabulary, test_counts, rows.count("train"))
+    if rows.count("train"):
+        return report_fields(counts, encoder.recounted(counts), test_counts, rows.count("train"))
+    known = {field["name"]: field for field in DatasetMeta.load(config.vocabulary_path, VOCABULARY_FLAG).fields}
+    return tuple(
+        dataclasses.replace(
+            field, distinct=known[field.name]["distinct"], missing_rate=known[field.name]["missing_rate"]
+        )
+        for field in report_fields(counts, encoder.vocabulary, test_counts, 0)
+    )
+
+
+def _job(source, schema, folder, spill, config):
+    ratios = split_ratios(config)
+    identity = {**folder.source, **parsed_row_settings(config)}
+    if schema.largest_id != LARGEST_ID:  # of --vocabulary_path: rows with larger ones are malformed
+        identity["largest_id"] = schema.largest_id
+    splits = KeySplits.from_ratios(config.split_seed, *ratios, config.negative_keep_rate)
     return Job(
         source=source,
-        schema=FieldSchema(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label),
-        splits=KeySplits.from_ratios(config.split_seed, config.valid_ratio, config.test_ratio),
+        schema=schema,
+        splits=splits.with_files(*source.own_fractions) if any(source.own_counts) else splits,
+        time_split=TimeSplit(*ratios) if config.split == BY_TIME else None,
         spill=spill,
-        identity={**folder.source, **result_settings(config, SPILL_SETTINGS)},
+        identity=identity,
         max_bad_line_ratio=config.max_bad_line_ratio,
-        threshold=config.threshold,
+        threshold=config.threshold if config.vocabulary_path is None else 0,
         rows_per_record=config.line_per_sample,
         memory_limit=config.memory_limit,
     )
@@ -225,26 +257,42 @@ def dataset_meta(
         dense_fields=tuple(encoder.dense_names),
         vocabulary_size=vocabulary_size(rows, encoder),
         vocabulary_sha256=file_sha256(folder / VOCABULARY_NAME),
-        dense_encoding=config.dense_encoding,
+        dense_encoding=encoder.dense_encoding,
         dense_scales=tuple([scale.center, scale.divisor] for scale in encoder.dense_scales),
         rows_per_record=config.line_per_sample,
         lines=rows.lines,
         bad_lines=dict(sorted(rows.bad_lines.counts.items())),
-        first_bad_lines=tuple(rows.bad_lines.first),
+        first_bad_lines=tuple(line.to_list() for line in rows.bad_lines.first),
         splits=split_metas,
         fields=tuple(dataclasses.asdict(field) for field in fields),
         settings=result_settings(config),
+        bucket_edges=encoder.bucket_edges,
+        list_lengths=encoder.list_lengths,
+        left_out=rows.left_out,
     )
 
 
-def check_splits(source: pathlib.Path, split_labels: dict[str, Counter], config: Config) -> None:
+def check_splits(source: Source, split_labels: dict[str, Counter], config: Config) -> None:
     """Raise UserError if a split lacks one of the labels: nothing can be learned from it or evaluated on it."""
-    is_used = {"train": True, "valid": config.valid_ratio > 0, "test": config.test_ratio > 0}
+    valid_ratio, test_ratio = split_ratios(config)
+    is_used = {
+        "train": valid_ratio + test_ratio < 1,
+        "valid": valid_ratio > 0 or config.valid_path is not None,
+        "test": test_ratio > 0 or config.test_path is not None,
+    }
+    own_paths = {"valid": config.valid_path, "test": config.test_path}
     for split, labels in split_labels.items():
         if is_used[split] and not (labels[0] and labels[1]):
+            fix = "another --valid_ratio or --test_ratio"
+            if own_paths.get(split) is not None:
+                fix = f"another --{split}_path"
+            elif config.split == BY_TIME and not labels.total():
+                fix += "; rows of one time are in one split"
+            elif split == "train" and labels[1] and config.negative_keep_rate < 1:
+                fix = f"a --negative_keep_rate above {config.negative_keep_rate}"
             raise UserError(
                 f"{source}: of the {labels.total()} rows of the {split} split {labels[1]} have label 1; both labels "
-                "must occur: use more rows, or another --valid_ratio or --test_ratio"
+                f"must occur: use more rows, or {fix}"
             )
 
 
@@ -260,7 +308,7 @@ def check_training_fits(encoder: FeatureEncoder, rows: RowSummary, config: Confi
         device = find_accelerator() or "CPU"
     sizes = NetworkSizes(
         vocabulary_size(rows, encoder), len(encoder.sparse_names), len(encoder.dense_scales), config.embedding_size,
-        config.hidden_sizes,
+        config.hidden_sizes, tuple(encoder.list_lengths.values()),
     )  # fmt: skip
     cells = rows.lines * len(encoder.schema.category_names) if config.skip_id_convert else None
     advice = f"{training_advice(sizes, cells)}; to train on another machine, add --device_target=Ascend or GPU"

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types of the columns of raw rows: integers are Int32 or Int64, categories are codes (UInt32) or text (String).
+"""The types of the columns of raw rows.
 
-A code is the number that 8 lower-case hexadecimal digits write, as Criteo's categories are.  No column has nulls: a
-missing value is the MISSING of its type.  A column may have one type in some chunks of rows and the other in others.
+Integers are Int32 or Int64, floats Float64 without negative zeros, categories codes (UInt32) or text (String); the
+values of a multi-valued category are one text, with the separator between them.  A code is the number that 8 lower-case
+hexadecimal digits write, as Criteo's categories are.  No column has nulls: a missing value is the MISSING of its type.
+A column may have one type in some chunks of rows and the other in others.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +16,7 @@ import polars as pl
 CODE_DIGITS = 8
 HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)], dtype="S2")
 MISSING_INTEGER = -(2**63)
-MISSING = {pl.Int32: -(2**31), pl.Int64: MISSING_INTEGER, pl.UInt32: 2**32 - 1, pl.String: ""}
+MISSING = {pl.Int32: -(2**31), pl.Int64: MISSING_INTEGER, pl.Float64: math.nan, pl.UInt32: 2**32 - 1, pl.String: ""}
 MISSING_WORD = int.from_bytes(b"ffffffff", "big")
 
 
@@ -70,6 +73,11 @@ def to_integers(column: pl.Series) -> pl.Series:
     fits = low is None or (low > MISSING[pl.Int32] and high < 2**31)
     dtype = pl.Int32 if fits else pl.Int64
     return column.cast(dtype).fill_null(MISSING[dtype])
+
+
+def without_negative_zeros(numbers: pl.Series) -> pl.Series:
+    """Return floats with 0 for each negative zero, which polars has for 0 + -0.0, too."""
+    return numbers.set(numbers == 0, 0.0)
 
 
 def to_texts(codes: pl.Series) -> pl.Series:

@@ -19,12 +19,6 @@ LONGEST_INDEX = "valid_input_part.mindrecord00.db"
 LONGEST_PATH_BYTES = 500  # the index of a shard is an SQLite file, whose path may have 504
 
 
-def identify(source: pathlib.Path) -> dict:
-    """Return the identity of a raw file: its name, size and time of change, a dict for JSON."""
-    status = source.stat()
-    return {"name": source.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-
-
 def check_path_length(folder: pathlib.Path) -> None:
     """Raise UserError if the path of a folder is too long for the files of MindRecord in it."""
     index = os.path.abspath(folder / LONGEST_INDEX)

@@ -2,9 +2,6 @@
 """Sizes of the portions in which rows are worked on, from --memory_limit and the size of the file."""
 
 import math
-import pathlib
-
-from src.preprocessing.raw_file import text_bytes
 
 BYTES_PER_GIB = 1 << 30
 CHUNK_FRACTION = 1 / 32  # of the memory limit
@@ -28,13 +25,13 @@ def count_batch(memory_limit: float) -> int:
     return int(min(memory_limit * BYTES_PER_GIB / COUNTED_VALUE_BYTES, LARGEST_BATCH))
 
 
-def bucket_bits(source: pathlib.Path, row_count: int, memory_limit: float) -> int:
+def bucket_bits(text_bytes: float, row_count: int, memory_limit: float) -> int:
     """Return the number of leading bits of a key that number the buckets, the rows that are sorted at once.
 
-    memory_limit: GiB.  A bucket must fit into the memory; sorting is several times faster if a column of it fits into
-    the processor's cache.
+    text_bytes: of all rows.  memory_limit: GiB.
+    A bucket must fit into the memory; sorting is several times faster if a column fits into the processor's cache.
     """
-    memory_bits = math.log2(max(text_bytes(source) / (memory_limit * BYTES_PER_GIB * BUCKET_FRACTION), 1))
+    memory_bits = math.log2(max(text_bytes / (memory_limit * BYTES_PER_GIB * BUCKET_FRACTION), 1))
     cache_bits = min(math.log2(max(row_count / ENCODED_ROWS, 1)), MOST_CACHE_BITS)
     return min(math.ceil(max(memory_bits, cache_bits)), MOST_BUCKET_BITS)
 

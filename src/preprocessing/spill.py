@@ -17,7 +17,7 @@ from src.preprocessing.raw_columns import concat
 from src.preprocessing.schema import KEY, KEY_BITS
 
 JOURNAL_NAME = "journal.jsonl"
-FORMAT_VERSION = 2  # of the journal; a spill of another version is not used
+FORMAT_VERSION = 3  # of the journal; a spill of another version is not used
 TEXT = "String"
 
 

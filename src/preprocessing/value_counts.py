@@ -10,7 +10,7 @@ from src.preprocessing.raw_columns import MISSING, read_codes, to_texts, widen
 
 VALUE, COUNT = "value", "count"
 # The counts of the values of a column, a missing one among them: frames of VALUE and COUNT by the type of VALUE, which
-# is Int64 for integers, UInt32 for codes, and String for categories that are none.
+# is Int64 for integers, Float64 for floats, UInt32 for codes, and String for categories that are none.
 Tally = dict[pl.DataType, pl.DataFrame]
 
 
@@ -18,13 +18,15 @@ Tally = dict[pl.DataType, pl.DataFrame]
 class ValueCounts:
     """The values of a column.
 
-    frequent: a frame of VALUE (Int64 or String) and COUNT, of the values that occur often enough, in any order.
+    frequent: a frame of VALUE (Int64, Float64 or String) and COUNT: the values that occur often enough, in any order.
     distinct: number of distinct values, a missing one not among them.  missing: number of rows without a value.
+    total: number of all values, missing ones among them: the rows, or more of a multi-valued category.
     """
 
     frequent: pl.DataFrame
     distinct: int
     missing: int
+    total: int
 
 
 def count_values(chunks: Iterable[pl.Series], threshold: int, max_batch: int) -> ValueCounts:
@@ -55,14 +57,20 @@ def add_tallies(tallies: Iterable[Tally]) -> Tally:
 
 def summarize(counts_by_dtype: Tally, threshold: int) -> ValueCounts:
     """Return the ValueCounts of a column; a value is frequent if it occurs more than `threshold` times."""
-    missing, distinct, frequent = 0, 0, []
+    missing, distinct, total, frequent = 0, 0, 0, []
     for dtype, counts in counts_by_dtype.items():
         is_missing = pl.col(VALUE) == MISSING[dtype]
         missing += counts.filter(is_missing)[COUNT].sum()
+        total += counts[COUNT].sum()
         present = counts.filter(~is_missing)
         distinct += present.height
         frequent.append(_decode(present.filter(pl.col(COUNT) > threshold)))
-    return ValueCounts(pl.concat(frequent), distinct, missing)
+    return ValueCounts(concat_counts(frequent), distinct, missing, total)
+
+
+def concat_counts(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the counts of different values as one frame; an empty one, of text, if there are none."""
+    return pl.concat(parts) if parts else pl.DataFrame(schema={VALUE: pl.String, COUNT: pl.Int64})
 
 
 def _batches(chunks: Iterable[pl.Series], max_batch: int) -> Iterator[pl.Series]:

@@ -41,11 +41,11 @@ class Vocabulary:
 
     @classmethod
     def build(
-        cls, kept_by_field: dict[str, pl.DataFrame], row_count: int, first_id: int = 0, max_size: int = 0
+        cls, kept_by_field: dict[str, pl.DataFrame], totals: dict[str, int], first_id: int = 0, max_size: int = 0
     ) -> "Vocabulary":
         """Give ids to the kept values of each field, from `first_id` on.
 
-        kept_by_field: for each field a frame of VALUE (text) and COUNT.  row_count: number of rows that were counted.
+        kept_by_field: for each field a frame of VALUE (text) and COUNT.  totals: number of all values of each field.
         max_size: number of values of a field that may be kept, the most frequent ones; 0 for all of them.
         Raises UserError if there are more values than ids.
         """
@@ -59,7 +59,7 @@ class Vocabulary:
             {
                 FIELD: list(kept_by_field),
                 VALUE: [OOV] * len(kept),
-                COUNT: [row_count - counts[COUNT].sum() for counts in kept],
+                COUNT: [totals[field] - counts[COUNT].sum() for field, counts in zip(kept_by_field, kept)],
             },
             schema={FIELD: pl.String, VALUE: pl.String, COUNT: pl.Int64},
         )
@@ -109,6 +109,17 @@ class Vocabulary:
             return np.full(buckets.shape, self._oov_ids[field], np.int32)
         indices = np.minimum(np.searchsorted(values, buckets), len(values) - 1)
         return np.where(values[indices] == buckets, ids[indices], self._oov_ids[field]).astype(np.int32)
+
+    def recounted(self, counts: pl.DataFrame, totals: dict[str, int]) -> "Vocabulary":
+        """Return the vocabulary with the counts of other rows.
+
+        counts: a frame of FIELD, VALUE (text) and COUNT.  totals: number of all values of each field.
+        """
+        table = self.table.drop(COUNT).join(counts, on=[FIELD, VALUE], how="left", maintain_order="left")
+        is_kept = pl.int_range(pl.len()) >= len(self.fields)
+        sums = dict(table.filter(is_kept).group_by(FIELD).agg(pl.col(COUNT).sum()).iter_rows())
+        oov = pl.col(FIELD).replace_strict({field: totals[field] - sums.get(field, 0) for field in self.fields})
+        return Vocabulary(table.with_columns(pl.when(is_kept).then(pl.col(COUNT).fill_null(0)).otherwise(oov)))
 
     def oov_id(self, field: str) -> int:
         """Return the id of every value of a field outside its vocabulary."""

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
+from src.common import records
 from src.common.progress import Progress
 from src.dataset_meta import SPLITS, SplitMeta
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import IdCounter
 from src.preprocessing.parallel import parallel_map, prefetch
-from src.preprocessing.schema import KEY, LABEL
+from src.preprocessing.schema import KEY, LABEL, WEIGHT
 from src.preprocessing.sizes import ENCODED_ROWS
 from src.preprocessing.splits import KeySplits
 
@@ -24,8 +25,7 @@ WORKERS = 3  # threads that encode; one more than two cores keeps both busy
 class EncodedRows:
     """Rows in the order of their keys.
 
-    keys: uint64 [n].  columns: those of a record by name: sparse_ids int32 [n, S], dense_values float32 [n, N] unless N
-    is 0, label float32 [n].
+    keys: uint64 [n].  columns: those of a record by name, as SplitWriter takes them.
     """
 
     keys: np.ndarray
@@ -48,13 +48,14 @@ def write_splits(
     # MindSpore takes seconds to import: not before the rows are known to be good.
     from src.preprocessing.record_writer import SplitWriter
 
-    writers = {split: SplitWriter(folder, split, rows_per_record) for split in SPLITS}
+    list_lengths = tuple(encoder.list_lengths.values())
+    writers = {split: SplitWriter(folder, split, rows_per_record, list_lengths) for split in SPLITS}
     progress = Progress("write", row_count)
     for rows in encode_buckets(buckets, encoder):
         for split, part in splits.split(rows.keys).items():
             columns = {name: column[part] for name, column in rows.columns.items()}
             if split == "test":
-                test_ids.add(columns["sparse_ids"])
+                add_ids(test_ids, columns)
             writers[split].add(columns)
         progress.advance(len(rows.keys))
     metas = {split: writer.finish() for split, writer in writers.items()}
@@ -72,8 +73,22 @@ def encode_buckets(buckets: Iterable[pl.DataFrame], encoder: FeatureEncoder) -> 
 def encode_rows(rows: pl.DataFrame, encoder: FeatureEncoder) -> EncodedRows:
     """Return the EncodedRows of rows of the spill."""
     sparse_ids, dense_values = encoder.encode(rows)
-    columns = {"sparse_ids": sparse_ids}
+    single = len(encoder.sparse_names) - len(encoder.list_lengths)
+    columns = {}
+    if single:
+        columns[records.SPARSE_IDS] = sparse_ids[:, :single]
+    if encoder.list_lengths:
+        columns[records.LIST_IDS] = sparse_ids[:, single:]
     if encoder.dense_scales:
-        columns["dense_values"] = dense_values
-    columns["label"] = rows[LABEL].to_numpy().astype(np.float32)
+        columns[records.DENSE_VALUES] = dense_values
+    columns[records.LABEL] = rows[LABEL].to_numpy().astype(np.float32)
+    if WEIGHT in rows.columns:
+        columns[records.WEIGHT] = rows[WEIGHT].to_numpy()
     return EncodedRows(rows[KEY].to_numpy(), columns)
+
+
+def add_ids(counter: IdCounter, columns: dict[str, np.ndarray]) -> None:
+    """Count the ids of encoded rows; columns: those of a record by name."""
+    for name in (records.SPARSE_IDS, records.LIST_IDS):
+        if name in columns:
+            counter.add(columns[name])

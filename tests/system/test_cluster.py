@@ -4,6 +4,7 @@
 import gzip
 import os
 import pickle
+import random
 import re
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 
 from distributed import LocalCluster
 from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta
 from src.preprocess_data import main
 from src.preprocessing.cluster.connection import Connection, connected, settings
 from src.preprocessing.cluster.plan import Plan
@@ -97,6 +99,45 @@ def test_values_in_partitions_and_a_tree_of_sums_give_the_same_bytes(scheduler, 
     )
 
 
+SHOP = """
+label: click
+weight: weight
+integers: [visits]
+floats: [price]
+categories: [site]
+multi_valued: {late: "|", tags: "|", none: "|"}
+columns: [price, weight, site, tags, click, visits, late, none]
+separator: ","
+"""
+
+
+def shop_rows(count):
+    """Return rows whose multi-valued columns have their values from different rows on, or none at all."""
+    dice = random.Random(9)
+    rows = []
+    for row in range(count):
+        tags, late = (
+            "|".join(f"t{dice.randint(0, 30)}" for _ in range(dice.randint(0, most))) for most in (3, row // 6000)
+        )
+        price = dice.choice(["", "0", "-0.0", repr(dice.gauss(0, 9))])
+        site = f"s{dice.randint(0, 40)}"
+        rows.append(f"{price},{dice.randint(1, 3)},{site},{tags},{row % 2},{dice.randint(0, 9)},{late},")
+    return "\n".join(rows).encode()
+
+
+def test_floats_weights_and_multi_valued_columns_give_the_same_bytes(scheduler, tmp_path):
+    (tmp_path / "schema.yaml").write_text(SHOP)
+    (tmp_path / "log.csv").write_bytes(shop_rows(12_000))
+    files = (f"--data_path={tmp_path / 'log.csv'}", f"--schema_path={tmp_path / 'schema.yaml'}")
+    flags = (*files, *FLAGS[2:], SMALL, "--dense_encoding=log+bucket")
+    found = {}
+    for name, others in (("single", ()), ("cluster", (f"--scheduler={scheduler}",))):
+        main([*flags, f"--output_dir={tmp_path / name}", *others])
+        found[name] = data_digests(tmp_path / name)
+    assert found["single"] == found["cluster"] and len(found["single"]) > 10
+    assert list(DatasetMeta.load(tmp_path / "single").list_lengths.items()) == [("late", 1), ("tags", 3), ("none", 1)]
+
+
 @pytest.mark.slow
 def test_parsed_rows_in_an_object_store_give_the_same_bytes_and_are_resumed_and_removed(
     s3_server, bucket, tmp_path, monkeypatch, capsys
@@ -180,7 +221,7 @@ def connection(scheduler):
 def plan(tmp_path):
     """The address and the name of a plan."""
     splits = KeySplits.from_ratios(1, 0.1, 0.1)
-    return str(tmp_path), Plan(str(tmp_path), FieldSchema(3, 4), splits, own_versions(), 4, 100, 10).save()
+    return str(tmp_path), Plan(str(tmp_path), FieldSchema.criteo(3, 4), splits, own_versions(), 4, 100, 10).save()
 
 
 def test_a_worker_without_memory_is_named_and_nothing_is_left_of_its_task(connection, plan, tmp_path):

@@ -26,8 +26,8 @@ from tests.raw_data import digests
 FLAGS = ("--threshold=5", "--line_per_sample=100", "--train_line_count=0", "--memory_limit=0.02")
 
 
-def command(work):
-    return [sys.executable, str(ROOT / "src" / "preprocess_data.py"), f"--data_path={work}", *FLAGS]
+def command(work, *flags):
+    return [sys.executable, str(ROOT / "src" / "preprocess_data.py"), f"--data_path={work}", *FLAGS, *flags]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def work(undisturbed, tmp_path):
     return tmp_path
 
 
-def kill_when(condition, work):
+def kill_when(condition, work, *flags):
     """Start preprocessing, kill it as soon as condition(folder of the unfinished result) holds, return its stdout."""
-    process = subprocess.Popen(command(work), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command(work, *flags), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while process.poll() is None and not condition(work / "mindrecord.partial"):
         time.sleep(0.005)
     process.kill()
@@ -66,16 +66,20 @@ def has_begun_shards(folder):
     return any(folder.rglob("*.mindrecord*"))
 
 
-def test_a_killed_run_is_refused_by_training_and_resumes_to_the_same_bytes(undisturbed, work):
-    expected, _ = undisturbed
+@pytest.mark.parametrize("flags", [(), ("--split=time", "--negative_keep_rate=0.5")])
+def test_a_killed_run_is_refused_by_training_and_resumes_to_the_same_bytes(undisturbed, work, tmp_path_factory, flags):
+    expected = undisturbed[0] / "mindrecord"
+    if flags:
+        expected = tmp_path_factory.mktemp("expected") / "mindrecord"
+        subprocess.run(command(work, *flags, f"--output_dir={expected}"), capture_output=True, check=True)
     outputs = []
     for condition in (has_parsed_chunks, has_begun_shards):
-        outputs.append(kill_when(condition, work))
+        outputs.append(kill_when(condition, work, *flags))
         with pytest.raises(UserError, match=r"is not finished.*run src/preprocess_data\.py again to resume"):
             DatasetMeta.load(work / "mindrecord")
-    outputs.append(subprocess.run(command(work), capture_output=True, text=True, check=True).stdout)
+    outputs.append(subprocess.run(command(work, *flags), capture_output=True, text=True, check=True).stdout)
     assert ["some of it by an earlier run" in output for output in outputs] == [False, True, True]
-    assert digests(work / "mindrecord") == digests(expected / "mindrecord")
+    assert digests(work / "mindrecord") == digests(expected)
     assert sorted(path.name for path in work.iterdir()) == ["mindrecord", "train.txt"]
 
 

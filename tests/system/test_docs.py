@@ -32,7 +32,16 @@ DOCUMENTS = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("preprocessing", "training", "evaluation", "export", "scoring", "ascend", "modelarts")
+        for name in (
+            "preprocessing",
+            "click_logs",
+            "training",
+            "evaluation",
+            "export",
+            "scoring",
+            "ascend",
+            "modelarts",
+        )
     ),
     "docs/benchmarks.md",
     "CONTRIBUTING.md",

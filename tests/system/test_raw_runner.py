@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The C++ runner's mode of raw rows, with the real MindSpore Lite of the CPU: a model package and lines of text."""
 
+import csv
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.package.package import MANIFEST_NAME, Package
 from src.package.raw_encoding import RawEncoding
 from src.preprocessing.raw_rows import parse_chunk
+from tests import click_log
 from tests.conftest import ROOT, make_rows
 from tests.fuzzed_rows import encode_in_cpp, encode_in_python
 from tests.numpy_deepfm import NumpyDeepFM
@@ -216,6 +219,61 @@ def test_a_reader_that_ends_early_ends_the_program_without_an_error(runner, pack
     finished = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.stdout.startswith(f"{HEADER}1,0.")
     assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.fixture(scope="module")
+def click_package(click_log_data, tmp_path_factory, cpu):
+    """A package for the rows of tests.click_log."""
+    folder = tmp_path_factory.mktemp("click_log") / "package"
+    write_random_package(folder, DatasetMeta.load(click_log_data), RECALIBRATION)
+    return folder
+
+
+def malformed_counts(pattern, summary):
+    """Return the number of malformed lines of a summary, those by reason, and the number of the first such line."""
+    count, reasons, line = re.search(pattern, summary).groups()
+    return int(count.replace(",", "")), sorted(reasons.split(", ")), line
+
+
+def test_lines_of_a_click_log_are_scored_as_by_predict(score, run, click_package, tmp_path):
+    (tmp_path / "log.csv").write_bytes(b"\n".join(click_log.fuzzed_lines(4, 3000)))
+    flags = ("--on_bad_row=empty", f"--input_path={tmp_path}/log.csv")
+    ours = score(*flags, f"--output_path={tmp_path}/ours", model=click_package)
+    theirs = run(ROOT / "predict.py", *flags, f"--model_path={click_package}", f"--output_path={tmp_path}/theirs")
+    assert (ours.returncode, theirs.returncode) == (0, 0), ours.stderr + theirs.stderr
+    found, expected = (np.genfromtxt(tmp_path / name, delimiter=",", skip_header=1) for name in ("ours", "theirs"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    counts = malformed_counts(r"malformed: (\d+) \((.*?)\); (line \d+)", ours.stderr)
+    assert counts == malformed_counts(r"malformed +([\d,]+) of .*? \((.*?)\); the first: (line \d+)", theirs.stdout)
+    assert counts[0] == np.isnan(expected[:, 1]).sum()
+    assert 500 < counts[0] < 1500
+    assert expected[-1, 0] == 3000
+
+
+def test_a_stream_has_the_header_of_its_rows(score, click_package, tmp_path):
+    content = b"\n".join(click_log.well_formed_lines(5, 300))
+    (tmp_path / "log.csv").write_bytes(content)
+    stream = score(text=content.decode(), model=click_package)
+    assert stream.stdout == score(f"--input_path={tmp_path}/log.csv", model=click_package).stdout
+    assert stream.stdout.count("\n") == 301
+    assert stream.stderr.startswith("rows: 300 with a label, ")
+
+
+def test_a_header_that_lacks_a_column_is_refused_in_the_words_of_predict(score, run, click_package, tmp_path):
+    (tmp_path / "log.csv").write_text('age,site,"a"\n5,x,y\n')
+    fault = f"{tmp_path}/log.csv: there is no column app; the columns are age, site, a"
+    flags = (f"--input_path={tmp_path}/log.csv", f"--output_path={tmp_path}/scores.csv")
+    assert_refused(score(*flags, model=click_package), fault)
+    assert_refused(run(ROOT / "predict.py", f"--model_path={click_package}", *flags), fault)
+
+
+def test_a_csv_file_of_criteos_columns_has_a_header(score, expected, tmp_path):
+    names = ["label", "I1", "I2", "I3", "C1", "C2", "C3", "C4"]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([row[::-1] for row in [names, *(line.split("\t") for line in ROWS[:100])]])
+    rows, probabilities = scores_of(score(f"--input_path={tmp_path}/rows.csv").stdout)
+    assert rows == list(range(1, 101))
+    np.testing.assert_allclose(probabilities, expected[:100], rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

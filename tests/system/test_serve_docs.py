@@ -38,6 +38,7 @@ def test_the_environment_is_made_and_serves(clone):
         assert_printed_as_documented(server, clone)
 
 
+@pytest.mark.slow
 def test_the_example_prints_what_the_document_shows(packages, tmp_path):
     (tmp_path / "model").symlink_to(packages[0])
     with Server(packages[0], tmp_path / "log") as server:

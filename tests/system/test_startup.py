@@ -17,6 +17,7 @@ PREPROCESS, POSTPROCESS, RECORDS = (
 )
 SELF_TEST = ("-m", "src.self_test")
 GENERATE, SUMMARISE = ("-m", "src.criteo_like"), ("-m", "src.report.quickstart")
+INFER = ("-m", "src.infer_schema")
 LAUNCH = ROOT / "src" / "distributed" / "launch.py"
 LIMIT_SECONDS = 1
 
@@ -48,6 +49,7 @@ def answer(run, tmp_path):
         [POSTPROCESS],
         [RECORDS],
         GENERATE,
+        INFER,
         SUMMARISE,
         [LAUNCH],
         SELF_TEST,
@@ -84,6 +86,8 @@ def test_help_imports_nothing_heavy(answer, command):
         ([RECORDS, "--dense_dim=x"], "--dense_dim=x: must be a whole number"),
         ([*GENERATE, "--rows=0"], "--rows=0 --seed=1: rows is at least 1"),
         ([*GENERATE, "--rows=x"], "argument --rows: invalid int value: 'x'"),
+        ([*INFER, "log.csv", "--rows=0"], "--rows=0: must be at least 1"),
+        ([*INFER, "log.csv", f"--out={ROOT / 'README.md'}"], f"--out={ROOT / 'README.md'} exists"),
         ([*SELF_TEST, "--device_target=Ascend"], "--device_target=Ascend: this machine has no /dev/*davinci"),
         ([*SUMMARISE], "the following arguments are required: WORK_FOLDER"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from src.preprocessing.bad_lines import BadLines
 from src.preprocessing.raw_rows import parse_chunk
-from src.preprocessing.schema import FieldSchema
+from src.preprocessing.schema import LABEL, FieldSchema
 
 COLUMNS = "a row has 5: 1 label, --dense_dim=2 integers and --slot_dim=2 categories, separated by tabs"
 GOOD = ("0\t3\t\ta\tb", "1\t\t-7\ta\tc")
@@ -14,13 +14,13 @@ GOOD = ("0\t3\t\ta\tb", "1\t\t-7\ta\tc")
 
 def describe(lines, negative_label=0, categories_are_ids=False, chunk_lines=1000):
     """Return the description of a file of these lines, text or bytes, read in chunks of so many lines."""
-    schema = FieldSchema(2, 2, categories_are_ids, negative_label)
+    schema = FieldSchema.criteo(2, 2, categories_are_ids, negative_label)
     lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
     bad_lines, labels = BadLines(), set()
     for start in range(0, len(lines), chunk_lines):
         data = b"".join(line + b"\n" for line in lines[start : start + chunk_lines])
         parsed = parse_chunk(data, start, schema)
-        labels.update(parsed.frame["label"].to_list())
+        labels.update(parsed.frame[LABEL].to_list())
         bad_lines.merge(BadLines.from_dict(json.loads(json.dumps(parsed.bad_lines.to_dict()))))
     return bad_lines.describe(len(lines), sorted(labels), negative_label)
 
@@ -65,8 +65,8 @@ def test_an_id_that_is_missing_or_too_large_is_named():
 
 
 def test_a_line_that_is_only_scored_is_diagnosed_without_the_flags_of_preprocessing():
-    ids = FieldSchema(2, 2, categories_are_ids=True, largest_id=9, is_label_optional=True)
-    texts = FieldSchema(2, 2, has_label=False, is_label_optional=True)
+    ids = FieldSchema.criteo(2, 2, categories_are_ids=True, largest_id=9, is_label_optional=True)
+    texts = FieldSchema.criteo(2, 2, has_label=False, is_label_optional=True)
     columns = "a row has 2 integers and 2 categories, separated by tabs, with or without a label before them"
     for schema, line, expected in (
         (ids, b"1\t\t\t5\t10", 'line 1: C2 is "10"; a category is an id from 0 to 9 and cannot be missing'),
@@ -141,8 +141,8 @@ def test_of_many_lines_a_few_are_kept_and_all_are_counted():
     for start in (1, 101):
         lines = [b"%d\tx" % number for number in range(100)]
         numbers, reasons = np.arange(start, start + 100), np.full(100, 2, np.uint8)
-        bad_lines.merge(BadLines.from_lines(numbers, reasons, lines.__getitem__, FieldSchema(1, 0)))
+        bad_lines.merge(BadLines.from_lines(numbers, reasons, lines.__getitem__, FieldSchema.criteo(1, 0)))
     assert bad_lines.counts == {"label": 200}
-    assert bad_lines.first == [(number, "label") for number in range(1, 21)]
+    assert bad_lines.first == [(number, "label", "") for number in range(1, 21)]
     assert len(bad_lines.diagnoses) == 2
     assert bad_lines.labels == ["0", "1", "2", "3", "4"]

@@ -241,3 +241,16 @@ def test_metrics_that_come_later_have_the_effect_of_metrics_that_come_at_once(fo
     names = [sorted(path.name for path in each.path.iterdir()) for each in (at_once, later)]
     assert names[0] == names[1] == ["deepfm-2_16.ckpt", "deepfm-4_16.ckpt", "model.json"]
     assert (at_once.path / "model.json").read_bytes() == (later.path / "model.json").read_bytes()
+
+
+def test_a_model_json_of_before_multi_valued_fields_is_resumed(folder, dataset):
+    path = folder.path / "model.json"
+    content = json.loads(path.read_text())
+    content["network"].pop("list_lengths", None)
+    assert not content["data"].keys() & {"list_lengths", "bucket_edges"}
+    path.write_text(json.dumps(content))
+    checkpoint = find_resume_checkpoint(folder.path)
+    checkpoint.check_resumable()
+    checkpoint.check_data(DatasetMeta.load(dataset))
+    assert checkpoint.folder.network_config == folder.network_config
+    checkpoint.load_into(folder.train_step)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta
 from src.package import load_model
-from src.preprocessing.raw_file import RawChunk
-from src.scoring.chunk_scorer import ChunkScorer, NumberedChunk
+from src.preprocessing.chunks import Position, RawChunk
+from src.scoring.chunk_scorer import ChunkScorer
 from src.scoring.options import OnBadRow, ScoringOptions
-from tests.conftest import make_rows
+from tests.conftest import make_rows, make_weighted_rows
+from tests.packages import write_random_package
 
 ROWS = make_rows(60, 3, 4, seed=6)
 
@@ -24,7 +26,8 @@ def model(packages):
 
 def score(model, text, first_line=0, has_label=True, **options):
     scorer = ChunkScorer(model, ScoringOptions("", "", "", **options), has_label=has_label)
-    scored = scorer(NumberedChunk(RawChunk(text.encode() + b"\n", 1.0), first_line))
+    start, schema = Position(rows=first_line), scorer.schema
+    scored = scorer(RawChunk(text.encode() + b"\n", start, start, schema, ("", first_line + 1), 1.0))
     return scored, list(csv.reader(io.StringIO((scorer.header() + scored.text).decode(), newline="")))
 
 
@@ -37,7 +40,7 @@ def test_a_line_has_the_number_of_the_row_and_8_decimals_of_its_float32_probabil
     ]
     assert np.array_equal(scored.probabilities, expected)
     assert scored.labels.tolist() == [int(line[0]) for line in ROWS.split("\n")]
-    assert (scored.lines, scored.bytes, scored.bad_lines.count) == (60, len(ROWS.encode()) + 1, 0)
+    assert (scored.lines, scored.end, scored.bad_lines.count) == (60, Position(rows=1000), 0)
 
 
 def test_rows_without_a_label_have_the_same_probabilities(model):
@@ -45,6 +48,20 @@ def test_rows_without_a_label_have_the_same_probabilities(model):
     scored, lines = score(model, unlabelled, has_label=False)
     assert lines == score(model, ROWS)[1]
     assert scored.labels is None
+
+
+def test_weights_come_with_the_labels(weighted_dataset, tmp_path):
+    write_random_package(tmp_path / "package", DatasetMeta.load(weighted_dataset), None)
+    model = load_model(tmp_path / "package", threads=1)
+    lines = make_weighted_rows(60, seed=6).split("\n")
+    lines[0], lines[7] = lines[0].rpartition("\t")[0] + "\t-3", lines[7].rpartition("\t")[0] + "\tx"
+    scored, _ = score(model, "\n".join(lines))
+    assert scored.weights.dtype == np.float32
+    assert scored.weights[[0, 7]].tolist() == [0, 0]  # malformed weights
+    others = [row for row in range(60) if row not in (0, 7)]
+    assert scored.weights[others].tolist() == [float(lines[row].rpartition("\t")[2]) for row in others]
+    unlabelled = "\n".join(line.partition("\t")[2] for line in lines)
+    assert score(model, unlabelled, has_label=False)[0].weights is None
 
 
 def test_kept_columns_have_the_text_of_their_values(model):

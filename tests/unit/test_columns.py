@@ -16,6 +16,28 @@ def test_columns_are_concatenated_in_the_order_of_the_batches_without_padding():
     assert (ids.tolist(), ids.dtype) == ([7, 8, 9], np.int32)
 
 
+class TwoRanks(ProcessGroup):
+    """The first of two ranks; the other one has the columns `others`, in the order in which they are gathered."""
+
+    def __init__(self, *others):
+        super().__init__()
+        self.count, self._others = 2, list(others)
+
+    def gather(self, column):
+        return np.concatenate([column, self._others.pop(0)])
+
+
+def test_all_columns_of_both_ranks_keep_their_rows():
+    others = [np.array([1, -1, -1], np.float32), np.array([4, 0, 0], np.float32), np.array([0.5, 0, 0], np.float32)]
+    columns = Columns(TwoRanks(*others))
+    columns.add(*(np.array([[first], [second]], np.float32) for first, second in ((0, 1), (2, 3), (7, 0.25))))
+    columns.add(*(np.array([[each]], np.float32) for each in (-1, 0, 0)))
+    labels, values, weights = columns.gather()
+    assert labels.tolist() == [0, 1, 1]
+    assert values.tolist() == [2, 3, 4]
+    assert weights.tolist() == [7, 0.25, 0.5]
+
+
 def test_padding_does_not_count():
     labels = np.array([[1], [-1], [0], [-1]], np.float32)
     probabilities = np.array([[0.7], [0.1], [0.2], [0.9]], np.float32)

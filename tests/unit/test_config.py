@@ -249,10 +249,11 @@ def test_every_setting_has_a_role():
 def test_results_are_recorded_with_these_settings_in_this_order():
     """dataset_meta.json holds them so; a new one needs a value with which it is left out."""
     assert keys_of(Role.PARSED_ROWS, Role.MINDRECORD) == (
-        "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split_seed", "valid_ratio", "test_ratio",
-        "threshold", "max_vocab_size", "dense_encoding", "line_per_sample",
+        "dense_dim", "slot_dim", "skip_id_convert", "negative_label", "split", "split_seed", "valid_ratio",
+        "test_ratio", "negative_keep_rate", "threshold", "max_vocab_size", "dense_encoding", "line_per_sample",
     )  # fmt: skip
-    assert {key for key, setting in SETTINGS.items() if setting.unrecorded is not None} == {"negative_label"}
+    unrecorded = {key for key, setting in SETTINGS.items() if setting.unrecorded is not None}
+    assert unrecorded == {"negative_label", "split", "negative_keep_rate"}
 
 
 def test_a_resumed_run_must_keep_what_shapes_its_parameters_and_its_batches():

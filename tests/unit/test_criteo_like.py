@@ -10,7 +10,7 @@ from src.click_model import CATEGORY_COLUMNS, CLICK_RATE, INTEGER_COLUMNS, Click
 from src.common.errors import UserError
 from src.criteo_like import best_metrics_path, main, write_rows
 from src.preprocessing.raw_columns import MISSING
-from src.preprocessing.schema import FieldSchema
+from src.preprocessing.schema import LABEL, FieldSchema
 from tests import oracles
 from tests.raw_data import parse_file
 
@@ -32,10 +32,10 @@ def test_a_longer_file_begins_with_the_shorter_one(tmp_path):
 
 def test_rows_are_well_formed_and_look_like_criteos(tmp_path):
     write_rows(tmp_path / "train.txt", 20_000, seed=2)
-    (frame,), bad_lines, _ = parse_file(tmp_path / "train.txt", FieldSchema(13, 26), 1 << 24)
+    (frame,), bad_lines, _ = parse_file(tmp_path / "train.txt", FieldSchema.criteo(13, 26), 1 << 24)
     assert bad_lines.count == 0
     assert frame.height == 20_000
-    assert frame["label"].mean() == pytest.approx(CLICK_RATE, abs=0.013)  # four standard deviations
+    assert frame[LABEL].mean() == pytest.approx(CLICK_RATE, abs=0.013)  # four standard deviations
     for number, column in enumerate(INTEGER_COLUMNS, 1):
         missing, values = split_missing(frame[f"I{number}"])
         assert missing == pytest.approx(column.missing_rate, abs=0.015)

@@ -57,3 +57,35 @@ def test_the_histogram_holds_every_row_once():
     assert (edges[0], edges[-1], len(clicks)) == (0, 1, 40)
     assert (clicks[0], clicks[39], others[20]) == (0.5, 0.5, 1.0)  # 0.51 lies in [0.5, 0.525)
     assert (clicks.sum(), others.sum()) == (1, 1)
+
+
+def test_weights_of_1_give_the_curves_without_weights(rows):
+    ones = np.ones(len(rows[0]), np.float32)
+    for curve in (roc_points, prediction_histogram):
+        for actual, expected in zip(curve(*rows, ones), curve(*rows)):
+            np.testing.assert_allclose(actual, expected, atol=1e-12)
+    actual, expected = calibration_groups(*rows, ones), calibration_groups(*rows)
+    np.testing.assert_allclose(actual.to_numpy(), expected.to_numpy(), atol=1e-12)
+
+
+def test_rows_of_weight_k_count_as_k_rows_and_of_weight_0_as_none(rows):
+    labels, probabilities = rows
+    probabilities = np.round(probabilities, 2)
+    repeats = np.random.default_rng(6).integers(0, 4, len(labels))
+    repeated = np.repeat(labels, repeats), np.repeat(probabilities, repeats)
+    for curve in (roc_points, prediction_histogram):
+        for actual, expected in zip(curve(labels, probabilities, repeats.astype(np.float32)), curve(*repeated)):
+            np.testing.assert_allclose(actual, expected, atol=1e-12)
+    actual, expected = calibration_groups(labels, probabilities, repeats), calibration_groups(*repeated)
+    assert actual["rows"].sum() == np.count_nonzero(repeats)
+    for name in ("mean_prediction", "click_rate"):
+        np.testing.assert_allclose(actual[name], expected[name], atol=1e-12)
+    assert (actual["high"] - actual["low"] > expected["high"] - expected["low"]).all()  # repeated rows are more rows
+
+
+def test_deciles_hold_a_tenth_of_the_weight(rows):
+    weights = np.random.default_rng(7).exponential(size=len(rows[0])).astype(np.float32)
+    groups = calibration_groups(*rows, weights)
+    edges = np.cumsum(groups["rows"].to_list())
+    sums = np.cumsum(weights[np.argsort(rows[1])], dtype=np.float64)[edges - 1]
+    np.testing.assert_allclose(sums / sums[-1], np.arange(1, 11) / 10, atol=1e-3)

@@ -9,6 +9,7 @@ import pytest
 from src.common.errors import UserError
 from src.dataset import create_dataset
 from src.dataset_meta import META_NAME, DatasetMeta
+from tests.list_records import draw_rows, write_folder
 from tests.records import read_rows
 
 
@@ -153,3 +154,62 @@ def test_the_metadata_of_a_folder_are_not_read_again_for_each_split(dataset, tmp
     (folder / META_NAME).unlink()
     for split in ("train", "valid"):
         assert len(batches(create_dataset(data, split, 50))) == data.splits[split].records
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """A folder of rows with multi-valued fields and weights; the last records are padded."""
+    return write_folder(tmp_path_factory.mktemp("lists") / "mindrecord", (403, 57, 130), 10)
+
+
+def rows_of(got):
+    """Return the rows of batches that are no padding, [n, 19]: ids, dense values, label, weight."""
+    columns = [np.concatenate(column).astype(np.float64) for column in zip(*got)]
+    rows = np.hstack(columns)
+    return rows[columns[2].ravel() != -1]
+
+
+def expected_rows(row_count):
+    columns = draw_rows(0, row_count)
+    ids = np.hstack([columns["sparse_ids"], columns["list_ids"]])
+    others = [columns["dense_values"], columns["label"][:, None], columns["weight"][:, None]]
+    return np.hstack([ids, *others]).astype(np.float64)
+
+
+@pytest.mark.parametrize("rank_count", [1, 2, 3])
+@pytest.mark.parametrize(("split", "row_count"), [("valid", 57), ("test", 130)])
+@pytest.mark.parametrize("batch_size", [10, 40, 500])
+def test_lists_and_weights_come_out_as_they_went_in(lists, split, row_count, batch_size, rank_count):
+    ranks = [Reader(rank, rank_count) for rank in range(rank_count)]
+    parts = [batches(create_dataset(lists, split, batch_size, ranks=reader)) for reader in ranks]
+    assert len({len(part) for part in parts}) == 1
+    got = [batch for part in parts for batch in part]
+    for sparse_ids, dense_values, labels, weights in got:
+        assert (sparse_ids.shape, sparse_ids.dtype) == ((batch_size, 15), np.int32)
+        assert dense_values.shape == (batch_size, 2) and labels.shape == weights.shape == (batch_size, 1)
+        is_padding = labels.ravel() == -1
+        assert (sparse_ids[is_padding, 2:] == -1).all() and not weights[is_padding].any()
+    found = rows_of(got)
+    assert np.array_equal(found[np.argsort(found[:, 0])], expected_rows(row_count))
+    if rank_count == 1:
+        assert np.array_equal(found, expected_rows(row_count))
+
+
+@pytest.mark.parametrize("rank_count", [1, 2, 3])
+def test_a_shuffled_epoch_has_each_of_its_rows_once(lists, rank_count):
+    ds.config.set_seed(4)
+    ranks = [Reader(rank, rank_count) for rank in range(rank_count)]
+    parts = [batches(create_dataset(lists, "train", 20, shuffle=True, ranks=reader)) for reader in ranks]
+    assert {len(part) for part in parts} == {41 // (2 * rank_count)}  # of 41 records, two a batch
+    found = rows_of([batch for part in parts for batch in part])
+    numbers = found[:, 0].astype(int)
+    assert len(set(numbers.tolist())) == len(numbers) >= 403 - 20 * rank_count - 7
+    assert not np.array_equal(numbers, np.sort(numbers))
+    assert np.array_equal(found, expected_rows(403)[numbers])
+
+
+def test_without_fields_of_one_value_the_ids_are_those_of_the_lists(tmp_path):
+    data = write_folder(tmp_path / "mindrecord", (40, 57, 0), 10, has_single=False)
+    found = rows_of(batches(create_dataset(data, "valid", 20)))
+    assert np.array_equal(found, expected_rows(57)[:, 2:])
+    assert len(batches(create_dataset(data, "train", 20, shuffle=True))) == 2

@@ -26,13 +26,13 @@ def fit(text, schema, dense_encoding, threshold, chunks=1):
 
 def fit_frames(frames, schema, dense_encoding, threshold):
     counts = {name: count_values((frame[name] for frame in frames), 0, max_batch=100) for name in schema.counted_names}
-    return FeatureEncoder.fit(schema, counts, sum(frame.height for frame in frames), dense_encoding, threshold)
+    return FeatureEncoder.fit(schema, counts, dense_encoding, threshold)
 
 
 @pytest.mark.parametrize("dense_encoding", DenseEncoding)
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
-    schema = FieldSchema(3, 4)
+    schema = FieldSchema.criteo(3, 4)
     train_text = make_rows(700, 3, 4, 1, ending)
     test_text = make_rows(300, 3, 4, 2, ending) + f"{ending}1\t999999\t-77\t\tnever\tseen\tbefore\t"
     encoder = fit(train_text, schema, dense_encoding, threshold=5)
@@ -55,7 +55,9 @@ def test_encoding_agrees_with_the_row_by_row_reference(dense_encoding, ending):
 
 
 def test_a_value_as_frequent_as_the_threshold_is_dropped():
-    encoder = fit("\n".join(["1\ta"] * 100 + ["1\tb"] * 101), FieldSchema(0, 1), DenseEncoding.MAX, threshold=100)
+    encoder = fit(
+        "\n".join(["1\ta"] * 100 + ["1\tb"] * 101), FieldSchema.criteo(0, 1), DenseEncoding.MAX, threshold=100
+    )
     assert encoder.vocabulary.table["value"].to_list() == [OOV, "b"]
 
 
@@ -67,7 +69,7 @@ def test_codes_and_text_of_one_column_are_one_vocabulary():
         ["68FD1E64", "68fd1e64"],
         ["", "x1"],
     )
-    schema = FieldSchema(0, 1)
+    schema = FieldSchema.criteo(0, 1)
     frames = [parse_text("\n".join(f"1\t{text}" for text in chunk), schema) for chunk in texts]
     assert [frame.schema["C1"] for frame in frames] == [pl.UInt32, pl.String, pl.String, pl.String]
     encoder = fit_frames(frames, schema, DenseEncoding.MAX, threshold=1)
@@ -79,7 +81,7 @@ def test_codes_and_text_of_one_column_are_one_vocabulary():
 
 
 def test_a_field_without_kept_values_has_its_oov_id_alone():
-    schema = FieldSchema(0, 2)
+    schema = FieldSchema.criteo(0, 2)
     encoder = fit("1\ta\tx\n0\tb\tx", schema, DenseEncoding.MAX, threshold=1)
     sparse_ids, dense_values = encoder.encode(parse_text("1\ta\tx\n1\tc\ty", schema))
     assert sparse_ids.tolist() == [[0, 2], [0, 1]]
@@ -89,7 +91,7 @@ def test_a_field_without_kept_values_has_its_oov_id_alone():
 def test_scales_by_hand():
     # max: the largest magnitude is 8.  log: log1p of 0 and 3 and -(log1p of 8).
     text = "1\t0\tx\n0\t3\tx\n1\t-8\tx\n0\t\tx"
-    schema = FieldSchema(1, 1)
+    schema = FieldSchema.criteo(1, 1)
     frame = parse_text(text, schema)
     assert fit(text, schema, DenseEncoding.MAX, 0).encode(frame)[1].ravel().tolist() == [0, 3 / 8, -1, 0]
     logs = [0, math.log(4), -math.log(9)]
@@ -102,12 +104,12 @@ def test_scales_by_hand():
 @pytest.mark.parametrize("dense_encoding", [DenseEncoding.MAX, DenseEncoding.LOG])
 @pytest.mark.parametrize("value", ["", "0", "7"])
 def test_a_constant_or_empty_column_gives_finite_values(dense_encoding, value):
-    text, schema = f"1\t{value}\tx\n0\t{value}\tx", FieldSchema(1, 1)
+    text, schema = f"1\t{value}\tx\n0\t{value}\tx", FieldSchema.criteo(1, 1)
     assert np.isfinite(fit(text, schema, dense_encoding, 0).encode(parse_text(text, schema))[1]).all()
 
 
 def test_the_result_does_not_depend_on_the_chunks():
-    text, schema = make_rows(400, 3, 4, 6), FieldSchema(3, 4)
+    text, schema = make_rows(400, 3, 4, 6), FieldSchema.criteo(3, 4)
     one, many = fit(text, schema, DenseEncoding.LOG_BUCKET, 2), fit(text, schema, DenseEncoding.LOG_BUCKET, 2, chunks=7)
     assert one.vocabulary.table.equals(many.vocabulary.table)
     assert one.dense_scales == many.dense_scales
@@ -169,7 +171,7 @@ def text_of(rows):
     threshold=0,
 )
 def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(chunks, unseen, dense_encoding, threshold):
-    schema = FieldSchema(2, 1)
+    schema = FieldSchema.criteo(2, 1)
     frames = [parse_text(text_of(rows), schema) for rows in chunks]
     encoder = fit_frames(frames, schema, dense_encoding, threshold)
     as_row = [{"integers": list(row[:2]), "categories": [row[2]]} for rows in chunks for row in rows]
@@ -188,7 +190,7 @@ def test_integers_of_64_bits_and_strange_texts_agree_with_the_reference(chunks, 
 
 
 def test_strange_texts_keep_their_ids_in_a_file(tmp_path):
-    schema = FieldSchema(1, 1)
+    schema = FieldSchema.criteo(1, 1)
     text = text_of([(row % 3, value) for row, value in enumerate(STRANGE_TEXTS)])
     encoder = fit(text, schema, DenseEncoding.BUCKET, threshold=0)
     assert set(encoder.vocabulary.table.filter(field="C1")["value"]) == set(STRANGE_TEXTS)
@@ -203,7 +205,7 @@ def test_strange_texts_keep_their_ids_in_a_file(tmp_path):
 @pytest.mark.parametrize("value", [5, 7, 123, -77])
 def test_a_column_that_is_constant_in_train_keeps_other_values_small(value):
     # log1p(5) * 3 / 3 is not log1p(5) in float64: a deviation of the rounding must not become a divisor.
-    schema = FieldSchema(1, 1)
+    schema = FieldSchema.criteo(1, 1)
     encoder = fit(f"1\t{value}\tx\n" * 2 + f"1\t{value}\tx", schema, DenseEncoding.LOG, 0)
     own, other = encoder.encode(parse_text(f"1\t{value}\tx\n1\t1000\tx", schema))[1].ravel().tolist()
     assert own == 0

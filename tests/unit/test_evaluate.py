@@ -20,8 +20,9 @@ from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, compute_metrics, roc_auc
 from src.evaluation.recalibration import Method, Recalibration
 from src.evaluation.record import EvaluationRecord
+from src.evaluation.slices import FieldSlices
 from tests import oracles
-from tests.records import read_rows
+from tests.records import read_rows, read_weights
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -41,7 +42,7 @@ def test_every_row_is_predicted_in_the_order_of_the_records(data, dataset, batch
     predictor = DeepFMPredict(network)
     network.set_train()
     batches_done = []
-    labels, probabilities = predict(
+    labels, probabilities, _ = predict(
         predictor, create_dataset(data, "test", batch_size), ProcessGroup(), "test",
         between_batches=lambda: batches_done.append(network.training),
     )  # fmt: skip
@@ -54,12 +55,56 @@ def test_every_row_is_predicted_in_the_order_of_the_records(data, dataset, batch
     assert network.training  # as before
 
 
+@pytest.fixture
+def weighted(weighted_dataset):
+    return DatasetMeta.load(weighted_dataset)
+
+
+def test_weights_come_with_the_predictions_and_weigh_the_metrics(weighted, weighted_dataset):
+    predictor = DeepFMPredict(make_network(weighted))
+    recalibration = Recalibration(Method.PLATT, (-1.0, 1.0), (-3.0, 1.0))
+    dataset = create_dataset(weighted, "test", 50)
+    evaluation = evaluate_split("test", predictor, dataset, ProcessGroup(), recalibration=recalibration)
+    labels, probabilities, weights = predict(predictor, dataset, ProcessGroup(), "test")
+    np.testing.assert_array_equal(labels, read_rows(weighted_dataset, "test")[2])
+    np.testing.assert_array_equal(weights, read_weights(weighted_dataset, "test"))
+    np.testing.assert_array_equal(evaluation.weights, weights)
+    assert set(weights.tolist()) == {0, 0.5, 1, 7.25}
+    assert evaluation.before == compute_metrics(labels, probabilities, weights)
+    assert evaluation.metrics == compute_metrics(labels, evaluation.probabilities, weights)
+    assert evaluation.weight == weights.sum()
+
+
+class TwoAlike(ProcessGroup):
+    """The first of two ranks, of which the other one has the same rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 2
+
+    def gather(self, column):
+        return np.concatenate([column, column])
+
+
+def test_the_weights_of_both_ranks_are_in_the_order_of_their_rows(weighted):
+    predictor, dataset = DeepFMPredict(make_network(weighted)), create_dataset(weighted, "test", 50)
+    columns, slices = (
+        predict(predictor, dataset, ProcessGroup(), "test"),
+        FieldSlices(weighted, TwoAlike(), by_field="C3", informative=True),
+    )
+    evaluation = evaluate_split("test", predictor, dataset, TwoAlike(), slices=slices)
+    for name, column in zip(("labels", "probabilities", "weights"), columns):
+        np.testing.assert_array_equal(getattr(evaluation, name), np.tile(column, 2))
+    assert evaluation.metrics["auc"] == pytest.approx(roc_auc(*columns), abs=1e-12)
+    assert evaluation.by_field["C3"]["rows"].sum() == 2 * np.count_nonzero(columns[2])  # all of few values
+
+
 def test_an_evaluation_has_the_metrics_of_its_predictions_and_a_line_for_the_log(data):
     predictor = DeepFMPredict(make_network(data))
     evaluation = evaluate_split("valid", predictor, create_dataset(data, "valid", 50), ProcessGroup())
     assert (evaluation.split, len(evaluation.labels)) == ("valid", data.splits["valid"].rows)
     assert evaluation.metrics == compute_metrics(evaluation.labels, evaluation.probabilities)
-    assert evaluation.by_field == {}
+    assert (evaluation.by_field, evaluation.weights, evaluation.weight) == ({}, None, None)
     assert 0 < evaluation.seconds < 60
     rounded = Evaluation("valid", None, None, {"auc": 0.75, "log_loss": 0.5}, 0.25)
     assert rounded.log_text() == "AUC: 0.750000, log_loss: 0.500000, eval_time: 0.2s"
@@ -125,7 +170,7 @@ def checkpoint(data, tmp_path):
     for seed in range(20):
         set_seed(seed)
         network = make_network(data)
-        labels, probabilities = predict(
+        labels, probabilities, _ = predict(
             DeepFMPredict(network), create_dataset(data, "valid", 50), ProcessGroup(), "valid"
         )
         if roc_auc(labels, probabilities) > 0.55:
@@ -151,7 +196,7 @@ def evaluate(dataset, checkpoint, tmp_path, capsys):
 
 def predictions_of(checkpoint, data, split):
     predictor = DeepFMPredict(checkpoint.load_network())
-    return predict(predictor, create_dataset(data, split, 50), ProcessGroup(), split)
+    return predict(predictor, create_dataset(data, split, 50), ProcessGroup(), split)[:2]
 
 
 def without_time(result):
@@ -226,6 +271,28 @@ def test_predictions_are_those_of_the_records_in_their_order(data, checkpoint, e
         assert f"\npredictions  {path}\n" in printed
         lines = [f"{row},{label:.0f},{float(each):.8f}" for row, (label, each) in enumerate(zip(labels, expected), 1)]
         assert path.read_text() == "\n".join(["row,label,probability", *lines, ""])
+
+
+def test_eval_says_that_metrics_are_weighted(weighted, weighted_dataset, tmp_path, capsys):
+    network = make_network(weighted)
+    folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(weighted))
+    folder.save(network, 1, 20, {}, {})
+    files = {name: tmp_path / name for name in ("report.html", "predictions.csv", "auc.log")}
+    eval_script.main(
+        [f"--dataset_path={weighted_dataset}", f"--checkpoint_path={folder.path}", "--batch_size=50", "--by_field=C3",
+         f"--report_path={files['report.html']}", f"--predictions_path={files['predictions.csv']}",
+         f"--eval_file_name={files['auc.log']}", "--device_target=CPU"]
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    columns = predict(DeepFMPredict(network), create_dataset(weighted, "test", 50), ProcessGroup(), "test")
+    weights = read_weights(weighted_dataset, "test")
+    assert f"\nweights      metrics count each row by its weight (sum {weights.sum():.4g})\nAUC " in printed
+    assert named(ast.literal_eval(printed.splitlines()[-1])["result"]) == compute_metrics(*columns)
+    header, *lines = files["predictions.csv"].read_text().splitlines()
+    assert header == "row,label,probability,weight"
+    assert [float(line.split(",")[3]) for line in lines] == weights.tolist()
+    report = files["report.html"].read_text()
+    assert f"sum of weights<strong>{weights.sum():.4g}</strong>" in report
 
 
 def test_metrics_that_cannot_be_stored_are_noted_but_a_recalibration_must_be(checkpoint, evaluate):

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
+from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
 from src.package import load_model
 from src.package.explanation import Explainer, field_names
@@ -28,10 +29,13 @@ def explainer_of(dense_count, sparse_count, hidden_sizes):
     weights = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     network.fold()
     folded = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
-    fields = tuple(f"F{number}" for number in range(dense_count + sparse_count))
+    identity = DataIdentity(
+        "", tuple(f"C{number}" for number in range(sparse_count)), tuple(f"I{number}" for number in range(dense_count)),
+        "log", (), network.config.vocabulary_size,
+    )  # fmt: skip
     sparse_ids, *others = (tensor.asnumpy() for tensor in inputs)
     dense_values = others[0] if others else np.empty((len(sparse_ids), 0), np.float32)
-    return Explainer(folded, fields, None), weights, sparse_ids, dense_values
+    return Explainer(folded, identity, None), weights, sparse_ids, dense_values
 
 
 def vectors_of(weights, sparse_ids, dense_values):

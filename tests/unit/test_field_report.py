@@ -10,6 +10,7 @@ from src.dataset_meta import DatasetMeta
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import IdCounter, describe_dataset, describe_estimate, report_fields
 from src.preprocessing.schema import FieldSchema
+from src.preprocessing.source import Source
 from src.preprocessing.value_counts import count_values
 from tests import oracles
 from tests.conftest import make_rows
@@ -19,13 +20,13 @@ from tests.records import read_rows
 
 def test_the_statistics_of_a_few_rows_by_hand():
     # C1 in train: a three times, b twice, c and the empty one once each; threshold 1 keeps a (id 1) and b (id 2).
-    schema = FieldSchema(1, 1)
+    schema = FieldSchema.criteo(1, 1)
     frame = parse_text("\n".join(f"1\t{row % 3}\t{value}" for row, value in enumerate([*"aaabbc", ""])), schema)
     counts = {name: count_values([frame[name]], 0, max_batch=100) for name in schema.counted_names}
-    encoder = FeatureEncoder.fit(schema, counts, 7, DenseEncoding.LOG, threshold=1)
+    encoder = FeatureEncoder.fit(schema, counts, DenseEncoding.LOG, threshold=1)
     counter = IdCounter(0, len(encoder.vocabulary))
     counter.add(np.array([[1], [1], [0], [0]], np.int32))  # test: a twice and two that are OOV
-    integer, category = report_fields(counts, encoder.vocabulary, counter.counts, train_rows=7, test_rows=4)
+    integer, category = report_fields(counts, encoder.vocabulary, counter.counts, train_rows=7)
     assert (integer.name, integer.distinct, integer.missing_rate, integer.kept) == ("I1", 3, 0.0, None)
     assert (category.distinct, category.kept) == (3, 2)
     assert category.missing_rate == pytest.approx(1 / 7)
@@ -60,18 +61,18 @@ def test_ids_before_the_first_one_are_not_counted_nor_are_any_without_a_vocabula
 
 
 def test_drift_is_the_distance_between_the_distributions():
-    schema = FieldSchema(0, 1)
+    schema = FieldSchema.criteo(0, 1)
     counts = {"C1": count_values([pl.Series(["a"] * 50 + ["b"] * 50)], 0, max_batch=100)}
-    encoder = FeatureEncoder.fit(schema, counts, 100, DenseEncoding.MAX, threshold=1)
+    encoder = FeatureEncoder.fit(schema, counts, DenseEncoding.MAX, threshold=1)
     for test_counts, drift in (([0, 50, 50], 0.0), ([0, 100, 0], 0.5), ([100, 0, 0], 1.0)):
-        (report,) = report_fields(counts, encoder.vocabulary, np.array(test_counts), 100, 100)
+        (report,) = report_fields(counts, encoder.vocabulary, np.array(test_counts), 100)
         assert report.drift == pytest.approx(drift)
 
 
 def test_estimate_comes_close_to_the_number_of_rows(tmp_path):
     path = tmp_path / "train.txt"
     path.write_text(make_rows(40_000, 3, 4, seed=1))
-    text = describe_estimate(path, path.stat().st_size, 10, 4.0, tmp_path)
+    text = describe_estimate(Source((path,)), FieldSchema.criteo(3, 4), 10, 4.0, tmp_path)
     assert max(map(len, text.splitlines())) <= 80
     line = text.replace("\n", " ")
     rows = int(re.match(r"about ([\d,]+) rows; preprocessing takes about \d+ s", line)[1].replace(",", ""))

@@ -148,3 +148,64 @@ def test_predictions_that_do_not_rank_the_rows_or_rank_them_perfectly_are_refuse
     labels = np.repeat(np.array([1, 0], np.float32), 40)
     with pytest.raises(UserError, match=f"has an AUC of {auc}; --fit_calibration=True needs one between 0.5 and 1"):
         fit_recalibration(labels, probabilities.astype(np.float32))
+
+
+def weights_for(labels, seed=1):
+    return np.random.default_rng(seed).exponential(size=len(labels)).astype(np.float32)
+
+
+def test_weights_of_1_give_the_fit_without_weights():
+    rows = planted(4, bend)
+    fit, expected = fit_recalibration(*rows, np.ones(20_000, np.float32)), fit_recalibration(*rows)
+    assert fit.losses == pytest.approx(expected.losses, abs=1e-9)
+    np.testing.assert_allclose(fit.recalibration.targets, expected.recalibration.targets, atol=1e-9)
+
+
+def test_weighted_platt_solves_the_equations_of_maximum_likelihood():
+    labels, probabilities = planted(2, line)
+    weights = weights_for(labels)
+    residuals = weights * (labels - sigmoid(fit_platt(labels, probabilities, weights).map_logits(logit(probabilities))))
+    assert abs(residuals.mean()) < 1e-7
+    assert abs((residuals * logit(probabilities)).mean()) < 1e-7
+
+
+def test_weighted_isotonic_blocks_worked_out_by_hand():
+    # 200 rows at each of four predictions, with 20, 80, 60 and 160 clicks; clicks weigh 2, and all rows of the third
+    # prediction three times that.  Rates 40/220, 160/280, 360/780, 320/360: the middle two violate the order and become
+    # 520/1060, at the mean of their logits by weight.
+    predictions = np.array([0.1, 0.3, 0.5, 0.8], np.float32)
+    labels = np.concatenate([np.arange(200) < clicks for clicks in (20, 80, 60, 160)]).astype(np.float32)
+    weights = np.where(labels == 1, 2, 1) * np.repeat([1, 1, 3, 1], 200).astype(np.float32)
+    fitted = fit_isotonic(labels, np.repeat(predictions, 200), weights)
+    first, second, third, last = logit(predictions)
+    center = (280 * second + 780 * third) / 1060
+    np.testing.assert_allclose(fitted.logits, [first, center, last], atol=1e-12)
+    np.testing.assert_allclose(fitted.targets, np.log([40 / 180, 520 / 540, 320 / 40]), atol=1e-12)
+
+
+def test_weights_bring_the_calibration_of_weighted_rows():
+    # Clicks are sampled twice as often as they occur; weights make up for it.
+    labels, probabilities = planted(5, lambda logits: logits)
+    weights = np.where(labels == 1, 0.5, 1).astype(np.float32)
+    fit = fit_recalibration(labels, probabilities, weights)
+    recalibrated = fit.recalibration.apply(probabilities)
+    assert calibration_error(labels, recalibrated, weights) < 0.02 < calibration_error(labels, probabilities, weights)
+    assert fit.losses[fit.recalibration.method] < fit.losses["none"]
+    assert fit.losses["none"] == pytest.approx(log_loss(labels, probabilities, weights))
+
+
+def test_rows_of_weight_0_do_not_count_in_a_fit():
+    labels, probabilities = planted(7, line, rows=3000)
+    weights = weights_for(labels)
+    weights[::4] = 0
+    kept = weights > 0
+    assert fit_recalibration(labels, probabilities, weights) == fit_recalibration(
+        labels[kept], probabilities[kept], weights[kept]
+    )
+
+
+def test_few_clicks_are_few_however_heavy_they_are():
+    labels = np.repeat(np.array([1, 0], np.float32), [29, 500])
+    weights = np.where(labels == 1, 100, 1).astype(np.float32)
+    with pytest.raises(UserError, match="529 rows with 29 clicks; --fit_calibration=True needs at least 30 clicks"):
+        fit_recalibration(labels, np.linspace(0.1, 0.9, 529, dtype=np.float32), weights)

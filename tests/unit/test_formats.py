@@ -10,43 +10,45 @@ from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2
 
 from src.common.errors import UserError
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.deepfm import DeepFMPredict
 from src.export.formats import ExportOptions, check_export_options, export_model, load_exported
 from src.export.mindir import convert_to_old_version
+from tests.networks import make_network
 from tests.odd_paths import ALL_IN_ONE
 
 pytestmark = pytest.mark.usefixtures("cpu")
 
 
 @functools.cache
-def make_model(dense_count=3):
+def make_model(dense_count=3, list_lengths=()):
     """Return a folded predictor, inputs of 8 rows, and the probabilities of the network before it was folded."""
-    network = DeepFM(DeepFMConfig(20, 4, dense_count, 4, (6, 5)))
-    random = np.random.default_rng(1)
-    for parameter in network.trainable_params():
-        parameter.set_data(Tensor(random.normal(0, 0.5, parameter.shape).astype(np.float32)))
-    inputs = [random.integers(0, 20, (8, 4)).astype(np.int32)]
-    if dense_count:
-        inputs.append(random.normal(0, 1, (8, dense_count)).astype(np.float32))
-    expected = DeepFMPredict(network)(*map(Tensor, inputs)).asnumpy()
+    network, inputs = make_network(dense_count, 4, (6, 5), list_lengths=list_lengths)
+    expected = DeepFMPredict(network)(*inputs).asnumpy()
     network.fold()
-    return DeepFMPredict(network), inputs, expected
+    return DeepFMPredict(network), [column.asnumpy() for column in inputs], expected
 
 
 @pytest.mark.parametrize(
-    ("file_format", "batch_size", "version", "dense_count"),
+    ("file_format", "batch_size", "version", "model"),
     [
-        ("MINDIR", 8, 3, 3),
-        ("MINDIR", 0, 3, 3),
-        ("MINDIR", 8, 1, 3),
-        ("MINDIR", 8, 1, 0),
-        ("ONNX", 8, 3, 3),
-        ("ONNX", 0, 3, 3),
-        ("ONNX", 0, 3, 0),
+        ("MINDIR", 8, 3, (3,)),
+        ("MINDIR", 0, 3, (3,)),
+        ("MINDIR", 8, 1, (3,)),
+        ("MINDIR", 8, 1, (0,)),
+        ("MINDIR", 8, 1, (3, (3, 2))),
+        ("MINDIR", 8, 1, (0, (1, 5, 2, 64))),
+        ("MINDIR", 8, 3, (3, (3, 2))),
+        ("MINDIR", 0, 3, (3, (3, 2))),
+        ("ONNX", 8, 3, (3,)),
+        ("ONNX", 0, 3, (3,)),
+        ("ONNX", 0, 3, (0,)),
+        ("ONNX", 8, 3, (3, (3, 2))),
+        ("ONNX", 0, 3, (3, (3, 2))),
+        ("ONNX", 0, 3, (0, (1, 1, 5, 2))),
     ],
 )
-def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_size, version, dense_count):
-    predictor, inputs, expected = make_model(dense_count)
+def test_an_exported_file_predicts_as_the_network(tmp_path, file_format, batch_size, version, model):
+    predictor, inputs, expected = make_model(*model)
     path = tmp_path / f"model.partial.{file_format.lower()}"
     export_model(predictor, path, ExportOptions(file_format, batch_size, version))
     run = load_exported(path, file_format)

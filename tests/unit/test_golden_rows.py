@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
 import pytest
 
+from src.common.dense_encoding import DenseEncoding
 from src.dataset_meta import DatasetMeta
 from src.export.golden_rows import generate_golden_rows
 from src.package.raw_encoding import RawEncoding
 from src.package.rows import read_lines
+from tests.unit.test_encoder_columns import fit, frame_of
 
 
 @pytest.mark.parametrize("encoding", ["max", "log+bucket"])
@@ -28,3 +33,14 @@ def test_of_categories_that_are_ids_all_are_within_the_table(make_dataset):
     encoder = RawEncoding.of_dataset(data).encoder()
     ids, _ = encoder.encode(read_lines(generate_golden_rows(encoder), encoder.schema))
     assert 900 < ids[:, 3:].max() <= 999 == encoder.schema.largest_id
+
+
+@pytest.mark.parametrize("encoding", DenseEncoding)
+@pytest.mark.parametrize("price", [[], [2.5] * 3, [-0.001, 0.25, 1e6], [1.7976931348623157e308, -1.7e308, 5e-324]])
+def test_golden_rows_of_any_column_of_floats_are_well_formed_and_tell_lists_apart(encoding, price):
+    encoder = fit([frame_of(price=[*price, math.nan], tags=["a|b"] * (len(price) + 1))], encoding, 0)
+    lines = generate_golden_rows(encoder)
+    frame = read_lines(lines, encoder.schema)
+    assert frame.height == 100 and np.isfinite(frame["price"].fill_nan(0).to_numpy()).all()
+    assert math.isnan(frame["price"][1]) and frame["price"].n_unique() > 5
+    assert {len(cell.split("|")) for cell in frame["tags"].to_list()} == {1, 2, 3}  # one more than the model uses

@@ -17,6 +17,7 @@ from tests.s3_server import for_a_while
 
 MINDRECORD = {"dataset_meta.json": b"{}", "train_input_part.mindrecord0": b"records", "vocabulary.tsv": b"C1"}
 RAW = {"train.txt": b"1\t2\n"}
+DAYS = {"day_1.csv": b"click\n1\n", "day_2.csv.gz": b"x"}
 
 
 def below(prefix, contents):
@@ -31,8 +32,9 @@ def below(prefix, contents):
         (below("criteo/mindrecord/", MINDRECORD) | {"readme.md": b"x", "train.txt": b"other"}, MINDRECORD),
         (RAW, RAW),
         (below("origin_data/", RAW) | {"notes": b"x"}, RAW),
+        (below("days/", DAYS) | {"schema.yaml": b"label: click", "README.txt": b"x"}, DAYS),
     ],
-    ids=["mindrecord", "mindrecord deeper", "raw", "raw deeper"],
+    ids=["mindrecord", "mindrecord deeper", "raw", "raw deeper", "days"],
 )
 @pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
 def test_mindrecord_zip_and_raw_rows_are_recognised(bucket, tmp_path, contents, expected, zipped, remote):
@@ -49,7 +51,7 @@ def test_mindrecord_zip_and_raw_rows_are_recognised(bucket, tmp_path, contents, 
     folder.mkdir()
     for _ in range(2):  # the second time as after a restart
         data = fetch_data(source, folder)
-        assert data.is_raw == (expected is RAW)
+        assert data.is_raw == (expected is not MINDRECORD)
         assert read_files(data.folder).items() >= expected.items()
     assert not data.is_raw or data.folder == folder / "origin_data"
 

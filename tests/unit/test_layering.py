@@ -18,7 +18,7 @@ def dotted_name(path):
 MODULES = {dotted_name(path): path for path in (ROOT / "src").rglob("*.py")}
 ENTRY_POINTS = {
     "src.preprocess_data", "src.criteo_like", "src.config_reference", "src.report.quickstart", "src.distributed.launch",
-    "src.self_test.__main__",
+    "src.self_test.__main__", "src.synthetic_logs.__main__", "src.infer_schema",
 }  # fmt: skip
 SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf", "predict", "serve"}
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
@@ -35,11 +35,17 @@ LAYERS = [
         "src.distributed",
     },
     {"src.dataset", "src.preprocessing"},
-    {"src.evaluation", "src.checkpoint", "src.checkpoint_parts", "src.click_model"},
+    {
+        "src.evaluation",
+        "src.checkpoint",
+        "src.checkpoint_parts",
+        "src.click_model",
+        "src.random_columns",
+    },
     {"src.package"},
-    {"src.export", "src.training", "src.callback", "src.criteo_like", "src.scoring"},
+    {"src.export", "src.training", "src.callback", "src.criteo_like", "src.synthetic_logs", "src.scoring"},
     {"src.report", "src.modelarts", "src.serving"},
-    {"src.preprocess_data", "src.config_reference", "src.self_test"},
+    {"src.preprocess_data", "src.infer_schema", "src.config_reference", "src.self_test"},
 ]
 LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 

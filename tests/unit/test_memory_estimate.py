@@ -42,11 +42,13 @@ def test_a_part_of_the_tables_has_its_columns_and_its_rows():
     assert training_bytes(sizes, 10, 0, 0, 0) > training_bytes(sizes, 10, 0, 0, 0, part_count=2)
 
 
-@pytest.mark.parametrize("sizes", [(50, 4, 3, 5, (7, 6)), (50, 4, 0, 5, (7,)), (9, 1, 2, 1, (3, 3, 3))])
+@pytest.mark.parametrize(
+    "sizes", [(50, 4, 3, 5, (7, 6)), (50, 4, 0, 5, (7,)), (9, 1, 2, 1, (3, 3, 3)), (50, 4, 3, 5, (7, 6), (9, 2))]
+)
 def test_the_parameter_count_is_that_of_the_network(cpu, sizes):
     from src.deepfm import DeepFM, DeepFMConfig
 
-    network = DeepFM(DeepFMConfig(*sizes))
+    network = DeepFM(DeepFMConfig(*sizes[:5], list_lengths=sizes[5] if len(sizes) > 5 else ()))
     assert parameter_count(network.config) == sum(weight.size for weight in network.trainable_params())
     assert parameter_count(NetworkSizes(*sizes)) == parameter_count(network.config)
 
@@ -81,6 +83,16 @@ def test_more_ids_dimensions_units_rows_and_options_take_more_memory():
     by_options = [training_bytes(sizes[0], 10, *options) for options in ((0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 0.9))]
     assert all(more > less for less, more in itertools.pairwise(by_options))
     assert training_bytes(sizes[0], 11, 0, 0, 0) > least
+
+
+def test_each_column_of_a_multi_valued_field_takes_the_memory_of_an_embedding():
+    # 10,000 rows: 19 more columns of ids of 16 dimensions.  Five such values are held in training, three in prediction.
+    base = (1000, 4, 3, 16, (8,))
+    one, many = NetworkSizes(*base, list_lengths=(1,)), NetworkSizes(*base, list_lengths=(20,))
+    values = 10_000 * 19 * 16
+    assert training_bytes(one, 10_000, 0, 0, 0) == training_bytes(NetworkSizes(*base), 10_000, 0, 0, 0)
+    assert training_bytes(many, 10_000, 0, 0, 0) - training_bytes(one, 10_000, 0, 0, 0) == 4 * 5 * values
+    assert prediction_bytes(many, 10_000) - prediction_bytes(one, 10_000) == 4 * 3 * values
 
 
 def test_a_table_of_hashed_ids_takes_the_memory_worked_out_by_hand():

@@ -18,6 +18,15 @@ def test_probabilities_are_rounded_as_printf_rounds_them(tmp_path):
     assert (tmp_path / "predictions.csv").read_text() == "".join(["row,label,probability\n", *expected])
 
 
+def test_weights_have_all_their_digits(tmp_path):
+    columns = ([1, 0, 0], [0.5, 0.25, 0.1], [0.1, 1e-9, 83.5])
+    write_predictions(tmp_path / "predictions.csv", *(np.array(column, np.float32) for column in columns))
+    header, *lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert header == "row,label,probability,weight"
+    assert lines[0] == "1,1,0.50000000,0.1"
+    assert [np.float32(line.split(",")[3]) for line in lines] == [np.float32(each) for each in columns[2]]
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     path = tmp_path / "none" / "predictions.csv"
     with pytest.raises(OSError, match="No such file") as refused:

@@ -8,6 +8,7 @@ import pytest
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.package.raw_encoding import FieldRates, RawEncoding
+from src.preprocessing.schema import FieldSchema
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_a_saved_encoding_is_read_as_it_was(data, saved):
     found = RawEncoding.load(saved, encoding.identity)
     assert found == dataclasses.replace(encoding, vocabulary_path=saved / "vocabulary.tsv")
     assert (saved / "vocabulary.tsv").read_bytes() == (data.path / "vocabulary.tsv").read_bytes()
-    assert found.schema.dense_dim == 3 and found.schema.slot_dim == 4 and not found.schema.categories_are_ids
+    assert found.schema == FieldSchema.criteo(3, 4)
 
 
 def test_it_knows_how_often_training_rows_have_no_value_and_an_unseen_one(data):

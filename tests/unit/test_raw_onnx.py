@@ -53,7 +53,7 @@ def encode_in_onnx(encoding, lines):
     )
     joined = [node.output[0] for node in model.graph.node if node.op_type == "Concat" and node.input[-1] in
               ("sparse_ids", "dense_values")]  # fmt: skip
-    inputs = raw_inputs(lines, schema.dense_dim, schema.slot_dim, schema.categories_are_ids)
+    inputs = raw_inputs(lines, len(schema.integer_names), len(schema.category_names), schema.categories_are_ids)
     sparse_ids, *dense_values = session(model, *joined).run(joined, inputs)
     return sparse_ids, dense_values[0] if dense_values else np.empty((len(lines), 0), np.float32)
 

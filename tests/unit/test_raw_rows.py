@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import math
 import random
+import re
 from collections import Counter
 
 import polars as pl
@@ -10,12 +12,12 @@ from hypothesis import strategies as st
 
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.raw_rows import parse_chunk
-from src.preprocessing.schema import LINE_NUMBER, FieldSchema
+from src.preprocessing.schema import LABEL, LINE_NUMBER, FieldSchema, TextFormat
 from tests import oracles
 from tests.conftest import make_rows
 from tests.raw_data import parse_file
 
-SCHEMA = FieldSchema(2, 2)
+SCHEMA = FieldSchema.criteo(2, 2)
 
 
 def parse(content, schema=SCHEMA, chunk_bytes=1 << 20, tmp_path=None):
@@ -32,7 +34,7 @@ def as_oracle(frame, schema):
     categories = [values_of(frame[name], missing="") for name in schema.category_names]
     return [
         {"label": row[0], "integers": list(row[1 : 1 + len(integers)]), "categories": list(row[1 + len(integers) :])}
-        for row in zip(frame["label"].to_list(), *integers, *categories)
+        for row in zip(frame[LABEL].to_list(), *integers, *categories)
     ]
 
 
@@ -98,7 +100,7 @@ def test_each_kind_of_line_alone_and_between_good_ones(tmp_path, line, reason):
         expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
         rows, bad_lines, _ = parse(content, tmp_path=tmp_path)
         assert rows == expected_rows
-        assert [tuple(item) for item in bad_lines.first] == expected_bad
+        assert [item[:2] for item in bad_lines.first] == expected_bad
         assert [kind for _, kind in expected_bad] == ([reason] if reason else [])
 
 
@@ -151,18 +153,21 @@ LINES = st.one_of(GOOD_LINES, CODE_LINES, st.lists(CELLS, min_size=0, max_size=7
     ending=st.sampled_from([b"\n", b"\r\n"]),
     last=st.booleans(),
     chunk_bytes=st.integers(1, 200),
-    schema=st.builds(
-        FieldSchema, st.sampled_from([2, 4, 0]), st.just(2), st.sampled_from([False, True]), st.sampled_from([0, -1])
-    ),
+    dense_dim=st.sampled_from([2, 4, 0]),
+    categories_are_ids=st.booleans(),
+    negative_label=st.sampled_from([0, -1]),
 )
-def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, ending, last, chunk_bytes, schema):
+def test_any_text_agrees_with_the_row_by_row_reference(
+    tmp_path_factory, lines, ending, last, chunk_bytes, dense_dim, categories_are_ids, negative_label
+):
     content = ending.join(lines) + (ending if last else b"")
-    schema = dataclasses.replace(schema, slot_dim=4 - schema.dense_dim)  # the good lines have 5 columns
-    expected_rows, expected_bad = oracles.parse_file(content, *dataclasses.astuple(schema)[:4])
+    columns = dense_dim, 4 - dense_dim, categories_are_ids, negative_label  # the good lines have 5 columns
+    schema = FieldSchema.criteo(*columns)
+    expected_rows, expected_bad = oracles.parse_file(content, *columns)
     rows, bad_lines, line_count = parse(content, schema, chunk_bytes, tmp_path_factory.getbasetemp())
     assert rows == expected_rows
     assert bad_lines.count == len(expected_bad)
-    assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
+    assert [item[:2] for item in bad_lines.first] == expected_bad[:20]
     assert line_count == len(expected_rows) + len(expected_bad)
     if expected_bad:
         assert bad_lines.describe(line_count, [0, 1], schema.negative_label).isprintable()
@@ -175,11 +180,11 @@ def test_any_text_agrees_with_the_row_by_row_reference(tmp_path_factory, lines, 
     categories_are_ids=st.booleans(),
 )
 def test_rows_without_a_label_are_those_of_the_same_file_with_labels(lines, dense_dim, categories_are_ids):
-    schema = FieldSchema(dense_dim, 4 - dense_dim, categories_are_ids)
+    schema = FieldSchema.criteo(dense_dim, 4 - dense_dim, categories_are_ids)
     expected = parse_chunk(b"".join(b"0\t" + line + b"\n" for line in lines), 7, schema)
     unlabelled = dataclasses.replace(schema, has_label=False)
     found = parse_chunk(b"".join(line + b"\n" for line in lines), 7, unlabelled)
-    assert "label" not in found.frame.columns
+    assert LABEL not in found.frame.columns
     assert found.frame[LINE_NUMBER].to_list() == expected.frame[LINE_NUMBER].to_list()
     assert cells_of(found.frame, schema) == cells_of(expected.frame, schema)
     assert (found.bad_lines.counts, found.bad_lines.first) == (expected.bad_lines.counts, expected.bad_lines.first)
@@ -197,23 +202,23 @@ def test_codes_are_read_as_they_are_written(tmp_path_factory, lines):
     expected_rows, expected_bad = oracles.parse_file(content, 2, 2)
     rows, bad_lines, _ = parse(content, tmp_path=tmp_path_factory.getbasetemp())
     assert rows == expected_rows
-    assert [tuple(item) for item in bad_lines.first] == expected_bad
+    assert [item[:2] for item in bad_lines.first] == expected_bad
 
 
 def test_categories_that_are_ids(tmp_path):
-    schema = FieldSchema(1, 2, categories_are_ids=True)
+    schema = FieldSchema.criteo(1, 2, categories_are_ids=True)
     content = b"1\t3\t0\t2147483647\n0\t\t1\t\n0\t\t1\t-1\n0\t\tx\t1\n0\t\t1\t2147483648\n0\t\t12.0\t7\n"
     rows, bad_lines, _ = parse(content, schema, tmp_path=tmp_path)
     expected_rows, expected_bad = oracles.parse_file(content, 1, 2, categories_are_ids=True)
     assert rows == expected_rows
     assert [row["categories"] for _, row in rows] == [[0, 2147483647], [12, 7]]
-    assert [tuple(item) for item in bad_lines.first] == expected_bad
+    assert [item[:2] for item in bad_lines.first] == expected_bad
 
 
 def test_only_the_first_bad_lines_are_listed_but_all_are_counted(tmp_path):
     _, bad_lines, _ = parse(b"x\n" * 30 + b"2\t\t\t\t\n", chunk_bytes=7, tmp_path=tmp_path)
     assert bad_lines.counts == {"columns": 30, "label": 1}
-    assert [number for number, _ in bad_lines.first] == list(range(1, 21))
+    assert [line.number for line in bad_lines.first] == list(range(1, 21))
 
 
 def mutate(line, dice):
@@ -258,4 +263,67 @@ def test_of_tens_of_thousands_of_mutated_lines_only_the_bad_are_lost(tmp_path, c
     assert rows == expected_rows
     assert bad_lines.counts == Counter(reason for _, reason in expected_bad)
     assert set(bad_lines.counts) == {"columns", "label", "encoding", "integer"}
-    assert [tuple(item) for item in bad_lines.first] == expected_bad[:20]
+    assert [item[:2] for item in bad_lines.first] == expected_bad[:20]
+
+
+COMMAS = FieldSchema(("I1",), (), float_names=("price",), text=TextFormat(","))
+
+
+@pytest.mark.parametrize("first", [b"1,2,0.5\n", b"1,x,0.5\n"])  # alone it is read at once, with the other by line
+@pytest.mark.parametrize("cells", [b'1," 2",0.5', b"1,\t2,0.5", b'1,2," 0.5"', b'1,2,"\t0.5"', b"1,2, 0.5"])
+def test_a_blank_before_a_number_is_malformed_in_quotes_too(first, cells):
+    parsed = parse_chunk(first + cells + b"\n", 0, COMMAS)
+    assert parsed.frame[LINE_NUMBER].to_list() == ([0] if b"x" not in first else [])
+    assert parsed.bad_lines.count == (1 if b"x" not in first else 2)
+
+
+@pytest.mark.parametrize("line", [b" 2,1,0.5", b'" 2",1,0.5', b"\t2,1,0.5", b'"\t2",1,0.5'])
+def test_a_blank_at_the_begin_of_a_line_is_malformed_if_a_number_is_there(line):
+    schema = dataclasses.replace(COMMAS, file_columns=("I1", "label", "price"))
+    for content in (line + b"\n", b"2,1,0.5\n" + line + b"\n"):
+        parsed = parse_chunk(content, 0, schema)
+        assert parsed.bad_lines.count == 1
+
+
+def test_an_empty_label_in_quotes_is_none():
+    schema = dataclasses.replace(COMMAS, clicks=("yes",))
+    parsed = parse_chunk(b'"",1,0.5\nyes,1,0.5\n"yes",1,0.5\n', 0, schema)
+    assert parsed.frame[LABEL].to_list() == [1, 1] and parsed.bad_lines.count == 1
+
+
+FLOAT_CELLS = (
+    *(
+        "",
+        "0",
+        "-0",
+        "-0.0",
+        "0.1",
+        ".5",
+        "5.",
+        "+1.5",
+        "1e5",
+        "1E-3",
+        "1e300",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "4.9e-324",
+    ),
+    *("nan", "NaN", "inf", "-inf", "infinity", "1_0", "0x10", "1,5", "1f", "1d5", "e5", "1e", "-", ".", "\u0661", "x"),
+    *("123456789012345678901234567890", "0.1000000000000000055511151231257827", "9007199254740993", "1" * 400),
+)
+
+
+def test_each_form_of_a_float_is_read_alike_by_chunk_and_by_line():
+    schema = FieldSchema((), (), float_names=("price",))
+    good = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+    for cell in FLOAT_CELLS:
+        expected = float(cell) + 0.0 if good.fullmatch(cell) and math.isfinite(float(cell)) else None
+        for other in (b"", b"x\t1\n"):  # a line with another label than 0 and 1 lets each be judged on its own
+            parsed = parse_chunk(other + f"1\t{cell}\n".encode(), 0, schema)
+            found = parsed.frame["price"].to_list()
+            if cell == "":
+                assert len(found) == 1 and math.isnan(found[0])
+            else:
+                assert found == ([] if expected is None else [expected]), cell
+                assert all(math.copysign(1, number) == math.copysign(1, expected) for number in found), cell

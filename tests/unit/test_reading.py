@@ -12,8 +12,10 @@ from src.common.errors import UserError
 from src.preprocess_data import main
 from src.preprocessing import reading
 from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.chunks import Position
 from src.preprocessing.reading import ChunkStats, RowSummary, read_rows
 from src.preprocessing.schema import KEY, FieldSchema
+from src.preprocessing.source import Source
 from src.preprocessing.spill import Spill
 from src.preprocessing.splits import KeySplits
 from tests import oracles
@@ -25,14 +27,14 @@ def test_a_read_error_keeps_the_rows_read_so_far_and_the_next_run_resumes(tmp_pa
     content, expected = large
     (tmp_path / "train.txt").write_bytes(content)
     flags = [f"--data_path={tmp_path}", "--memory_limit=0.002", *LARGE_FLAGS]
-    read_all = reading.read_chunks
+    read_all = reading.read_source
 
     def read_some(*arguments, **options):
         chunks = read_all(*arguments, **options)
         yield from itertools.islice(chunks, 3)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reading, "read_chunks", read_some)
+    monkeypatch.setattr(reading, "read_source", read_some)
     with pytest.raises(OSError, match=r"Input/output error.*run the same command again to resume"):
         main(flags)
     assert not (tmp_path / "mindrecord").exists()
@@ -47,7 +49,7 @@ def test_a_read_error_keeps_the_rows_read_so_far_and_the_next_run_resumes(tmp_pa
 def test_an_unusable_file_is_not_read_to_its_end(tmp_path, monkeypatch):
     (tmp_path / "train.txt").write_text("0,1,2,3,a,b,c,d\n" * 200_000)
     chunks = 0
-    read_all = reading.read_chunks
+    read_all = reading.read_source
 
     def count_chunks(*arguments, **options):
         nonlocal chunks
@@ -55,7 +57,7 @@ def test_an_unusable_file_is_not_read_to_its_end(tmp_path, monkeypatch):
             chunks += 1
             yield chunk
 
-    monkeypatch.setattr(reading, "read_chunks", count_chunks)
+    monkeypatch.setattr(reading, "read_source", count_chunks)
     with pytest.raises(UserError, match=r"comma-separated .* of the first [0-9]+ lines"):
         main([f"--data_path={tmp_path}", "--dense_dim=3", "--slot_dim=4", "--memory_limit=0.0001"])
     assert chunks < 15  # of 49 chunks: 4 % of the file, and what is read ahead
@@ -83,7 +85,7 @@ def test_an_error_before_anything_was_kept_leaves_nothing(tmp_path, large, monke
     def read_nothing(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reading, "read_chunks", read_nothing)
+    monkeypatch.setattr(reading, "read_source", read_nothing)
     with pytest.raises(OSError, match="Input/output error") as caught:
         main([f"--data_path={tmp_path}", *LARGE_FLAGS])
     assert "kept" not in str(caught.value)
@@ -91,8 +93,9 @@ def test_an_error_before_anything_was_kept_leaves_nothing(tmp_path, large, monke
 
 
 def test_statistics_survive_the_journal():
-    bad_lines = BadLines.from_lines(np.array([3]), np.array([2]), [b"2\t1\ta"].__getitem__, FieldSchema(1, 1))
-    stats = ChunkStats(5, 100, 0.25, bad_lines, {"train": [1, 2], "valid": [0, 1], "test": [0, 0]}, largest_id=-1)
+    bad_lines = BadLines.from_lines(np.array([3]), np.array([2]), [b"2\t1\ta"].__getitem__, FieldSchema.criteo(1, 1))
+    labels = {"train": [1, 2], "valid": [0, 1], "test": [0, 0]}
+    stats = ChunkStats(5, Position(1, 100, 3, 2), 0.25, bad_lines, labels, largest_id=-1)
     assert ChunkStats.from_dict(json.loads(json.dumps(stats.to_dict()))) == stats
 
 
@@ -100,8 +103,8 @@ def test_a_summary_adds_up_its_chunks():
     summary = RowSummary()
     for train, largest_id in (([3, 4], 7), ([10, 0], 5)):
         labels = {"train": train, "valid": [1, 0], "test": [0, 0]}
-        summary.add(ChunkStats(20, 300, 0.5, BadLines(), labels, largest_id))
-    assert (summary.lines, summary.bytes, summary.good_lines, summary.largest_id) == (40, 600, 40, 7)
+        summary.add(ChunkStats(20, Position(0, 300, 20, 0), 0.5, BadLines(), labels, largest_id))
+    assert (summary.lines, summary.end, summary.good_lines, summary.largest_id) == (40, Position(0, 300, 20, 0), 40, 7)
     assert [summary.count(split) for split in ("train", "valid", "test")] == [17, 2, 0]
     assert summary.split_labels["train"] == {0: 13, 1: 4}
     assert summary.train_rows == [7, 10]
@@ -112,13 +115,13 @@ def test_the_rows_in_the_spill_and_their_summary_agree_with_the_reference(tmp_pa
     lines = [f"{row % 3 and 1}\t{row}\t{row % 50}\t{row % 7}" for row in range(3000)] + ["1\t2", "3\t1\t1\t1"]
     path = tmp_path / "train.txt"
     path.write_text("\n".join(lines))
-    schema, splits = FieldSchema(1, 2, categories_are_ids), KeySplits.from_ratios(5, 0.2, 0.1)
+    schema, splits = FieldSchema.criteo(1, 2, categories_are_ids), KeySplits.from_ratios(5, 0.2, 0.1)
     spill = Spill(tmp_path / "spill", {})
-    rows = read_rows(path, schema, splits, spill, chunk_bytes=4000, max_bad_line_ratio=0.01)
+    rows = read_rows(Source((path,)), schema, splits, spill, chunk_bytes=4000, max_bad_line_ratio=0.01)
     good, bad = oracles.parse_file(path.read_bytes(), 1, 2, categories_are_ids)
     expected = oracles.split_rows(good, 5, 0.2, 0.1)
     assert (rows.lines, rows.good_lines) == (3002, 3000)
-    assert rows.bad_lines.first == bad == [(3001, "columns"), (3002, "label")]
+    assert [line[:2] for line in rows.bad_lines.first] == bad == [(3001, "columns"), (3002, "label")]
     assert rows.largest_id == (49 if categories_are_ids else -1)
     assert len(rows.train_rows) > 5
     assert {split: rows.count(split) for split in expected} == {split: len(own) for split, own in expected.items()}

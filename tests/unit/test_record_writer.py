@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from mindspore.mindrecord import FileReader
 
 from src.dataset_meta import DatasetMeta, SplitMeta
 from src.preprocessing.record_writer import SplitWriter
+from tests.list_records import LENGTHS, draw_rows
 from tests.raw_data import digests
 from tests.records import read_rows
 
@@ -98,3 +100,50 @@ def test_many_shards_hold_the_same_rows_as_one(make_dataset, dataset, monkeypatc
     assert len(files) == -(-DatasetMeta.load(dataset).splits["train"].records // 3)
     for one, many in zip(read_rows(dataset, "train"), read_rows(folder, "train")):
         assert np.array_equal(one, many)
+
+
+def write_lists(folder, chunks, **options):
+    folder.mkdir()
+    writer = SplitWriter(folder, "train", 4, tuple(LENGTHS.values()), **options)
+    for chunk in chunks:
+        writer.add(chunk)
+    return writer.finish()
+
+
+def unpacked(packed, row_count):
+    """Return the rows of packed lists, value by value."""
+    counts, rest = packed[: row_count * len(LENGTHS)], np.frombuffer(packed[row_count * len(LENGTHS) :], np.int32)
+    rest, rows = iter(rest.tolist()), []
+    for row in range(row_count):
+        ids = []
+        for field, length in enumerate(LENGTHS.values()):
+            count = counts[row * len(LENGTHS) + field]
+            ids += [*(next(rest) for _ in range(count)), *[-1] * (length - count)]
+        rows.append(ids)
+    assert next(rest, None) is None
+    return rows
+
+
+def test_lists_and_weights_are_packed_in_order_and_padded(tmp_path):
+    meta = write_lists(tmp_path / "a", [draw_rows(0, 10)])
+    assert (meta.rows, meta.padded_rows, meta.records) == (10, 2, 3)
+    expected, records = draw_rows(0, 10), records_of(tmp_path / "a", meta)
+    lists = [row for record in records for row in unpacked(record["list_ids"], 4)]
+    assert lists == [*expected["list_ids"].tolist(), [-1] * 13, [-1] * 13]
+    weights = np.frombuffer(b"".join(record["weight"] for record in records), np.float32)
+    assert weights.tolist() == [*expected["weight"].tolist(), 0, 0]
+    is_click = expected["label"] == 1
+    assert meta.mean_weight == pytest.approx(expected["weight"].mean(), rel=1e-6)
+    assert meta.base_rate == pytest.approx(expected["weight"][is_click].sum() / expected["weight"].sum(), rel=1e-6)
+
+
+def test_the_bytes_of_lists_and_the_sums_of_weights_do_not_depend_on_the_calls(tmp_path, monkeypatch):
+    # A full shard then takes two calls of MindRecord.
+    monkeypatch.setattr("src.preprocessing.record_writer.PAGE_BYTES", 20_000)
+    options = {"shard_records": 100}
+    one = write_lists(tmp_path / "one", [draw_rows(0, 803)], **options)
+    cuts = [0, 1, 1, 57, 58, 460, 803]
+    many = write_lists(tmp_path / "many", [draw_rows(*cut) for cut in itertools.pairwise(cuts)], **options)
+    assert digests(tmp_path / "one") == digests(tmp_path / "many")
+    assert one == many
+    assert [file.records for file in one.files] == [100, 100, 1]

@@ -220,3 +220,13 @@ def test_without_a_split_or_a_run_json_the_page_has_the_rest(pages, run_record, 
     run_record = run_record | {"history": [{**VALIDATIONS[0], "valid": {}}]}
     page, messages, _ = open_page(pages(run_record, with_split=False))
     assert (page.locator("svg").count(), messages) == (2, [])
+
+
+def test_rows_that_all_weigh_0_have_no_plots(pages, run_record):
+    labels, probabilities = pages.evaluation.labels, pages.evaluation.probabilities
+    weights = np.zeros(len(labels), np.float32)
+    metrics = compute_metrics(labels, probabilities, weights)
+    text = pages(run_record, weights=weights, metrics=metrics, by_field={}).read_text()
+    assert "sum of weights<strong>0</strong>" in text
+    assert "<strong>nan</strong>" in text
+    assert 'id="metrics"' not in text

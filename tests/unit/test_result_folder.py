@@ -5,7 +5,8 @@ import pytest
 
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
-from src.preprocessing.result_folder import ResultFolder, identify
+from src.preprocessing.result_folder import ResultFolder
+from src.preprocessing.source import identify
 
 SOURCE, SETTINGS = {"name": "train.txt", "bytes": 7}, {"threshold": 3}
 

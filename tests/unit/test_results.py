@@ -82,7 +82,7 @@ def test_a_task_whose_files_were_taken_is_to_be_redone(storage, tmp_path):
 
 def test_a_plan_comes_back_from_its_file_and_a_missing_one_names_the_rule(tmp_path):
     splits = KeySplits.from_ratios(2020, 0, 0)  # whose starts have 65 bits
-    plan = Plan(str(tmp_path), FieldSchema(3, 4, has_label=False), splits, {"polars": "2"}, 0.5, 100, 7)
+    plan = Plan(str(tmp_path), FieldSchema.criteo(3, 4, has_label=False), splits, {"polars": "2"}, 0.5, 100, 7)
     name = plan.save()
     assert Plan.load(str(tmp_path), name) == plan
     with pytest.raises(OSError, match="all machines must reach the folders of --data_path and --spill_path"):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import datetime
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from src.package.rows import BadRowsError, read_frame, read_lines, rows_have_lab
 from src.preprocessing.raw_columns import MISSING
 from src.preprocessing.schema import FieldSchema
 
-SCHEMA = FieldSchema(2, 2)
+SCHEMA = FieldSchema.criteo(2, 2)
 
 
 def rows_of(frame):
@@ -74,7 +75,7 @@ def test_whole_numbers_stand_for_categories_of_their_digits():
         ("I2", [1.0, 2.0**63], "row 2: I2 is "),
         ("I1", ["7", "x"], "row 2: I1 is x; an integer"),
         ("I1", [-(2**63), 0], "row 1: I1 is -9223372036854775808; an integer"),
-        ("I1", [True, False], "column I1 has the type Boolean"),
+        ("I1", [datetime.date(2014, 10, 21)] * 2, "column I1 has the type Date"),
         ("C1", [0.5, 1.0], "column C1 has the type Float64; a category is text"),
         ("C1", [b"a", b"b"], "column C1 has the type Binary"),
         ("C1", [["a"], ["b"]], "column C1 has the type List"),
@@ -130,7 +131,7 @@ def test_a_column_that_is_missing_is_named():
 
 
 def test_categories_that_are_ids_have_a_largest_one():
-    schema = FieldSchema(0, 2, categories_are_ids=True, largest_id=9)
+    schema = FieldSchema.criteo(0, 2, categories_are_ids=True, largest_id=9)
     found = read_frame(pl.DataFrame({"C1": ["0", "9.0"], "C2": ["1", "2"]}), schema)
     assert found["C1"].to_list() == [0, 9] and found["C1"].dtype == pl.Int32
     for wrong in (10, -1, None):

@@ -3,7 +3,6 @@
 
 import pathlib
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -14,25 +13,12 @@ from ascend310_infer.write_bucket_starts import source_text
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
 from src.package.raw_encoding import RawEncoding
+from tests import click_log
 from tests.conftest import ROOT
 from tests.fuzzed_rows import encode_in_cpp, encode_in_python, fuzzed, joined, raw_lines
 
 SOURCE = ROOT / "ascend310_infer"
 SUBJECTS = sorted(path.name.removesuffix("_test.cc") for path in (SOURCE / "tests").glob("*_test.cc"))
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """The folder of the built test programs."""
-    missing = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
-    if missing:
-        pytest.fail(f"{' and '.join(missing)} missing; on Debian and Ubuntu: apt-get install cmake g++", pytrace=False)
-    folder = tmp_path_factory.mktemp("runner")
-    options = ("-DUNIT_TESTS=ON", "-DSANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug")
-    for command in (["cmake", "-S", SOURCE, "-B", folder, *options], ["cmake", "--build", folder, "--parallel", "2"]):
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-    return folder
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -120,6 +106,23 @@ def test_fuzzed_rows_are_encoded_as_in_python(programs, make_dataset, tmp_path, 
             *(["label"] if has_label else []),
             *(["id"] if kind[0] else []),
         }
+
+
+def without(*names):
+    return tuple(name for name in click_log.NAMES if name not in names)
+
+
+@pytest.mark.parametrize("columns", [click_log.NAMES, without("click"), (*without("click", "time"), "click")])
+def test_lines_of_a_click_log_are_encoded_as_in_python(programs, click_log_data, tmp_path, columns):
+    encoding = RawEncoding.of_dataset(DatasetMeta.load(click_log_data))
+    content = b"\n".join(click_log.fuzzed_lines(3, 6000, columns))
+    found = encode_in_cpp(programs, encoding, content, tmp_path / "package")
+    expected = encode_in_python(encoding, content)
+    lines = content.split(b"\n")
+    different = [case for case in zip(lines, found, expected, strict=True) if case[1] != case[2]]
+    assert different == []
+    assert set(found) > {"columns", "encoding", "integer", *(["label"] if "click" in columns else [])}
+    assert 0.4 < sum(line[-1] == " " for line in found) / len(found) < 0.9
 
 
 def test_texts_that_are_no_rows_are_encoded_as_in_python(programs, dataset, tmp_path):

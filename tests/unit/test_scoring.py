@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
+from src.dataset_meta import DatasetMeta
 from src.evaluation.metrics import compute_metrics
 from src.package import load_model
 from src.scoring import row_source
@@ -14,7 +15,8 @@ from src.scoring.options import OnBadRow, ScoringOptions
 from src.scoring.output_file import open_output
 from src.scoring.row_source import RowSource
 from src.scoring.scoring import score_rows
-from tests.conftest import make_rows
+from tests.conftest import make_rows, make_weighted_rows
+from tests.packages import write_random_package
 
 OPTIONS = ScoringOptions("", "", "", keep_columns="C1")
 BAD_LINES = (150, 700, 1201)
@@ -63,7 +65,7 @@ def score(model, source, path, options=OPTIONS):
 
 
 def good_lines(source):
-    lines = source.path.read_text().split("\n")
+    lines = source.source.files[0].read_text().split("\n")
     return {number: line for number, line in enumerate(lines, 1) if number not in BAD_LINES}
 
 
@@ -96,6 +98,23 @@ def test_an_interrupted_run_resumes_to_the_same_bytes_and_metrics(model, source,
     assert np.array_equal(resumed.tally.oov, expected.tally.oov)
 
 
+def test_weighted_rows_have_weighted_metrics_also_after_an_interruption(weighted_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(row_source, "CHUNK_BYTES", 2000)
+    write_random_package(tmp_path / "package", DatasetMeta.load(weighted_dataset))
+    model = load_model(tmp_path / "package", threads=1)
+    lines = make_weighted_rows(1203, seed=6).split("\n")
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    source, path = RowSource.find(str(tmp_path / "rows.txt")), tmp_path / "scores.csv"
+    with pytest.raises(Interrupted), open_output(str(path), {"rows": 1}) as output:
+        score_rows(model, source, InterruptedOutput(output, 5), OPTIONS, save_seconds=0)
+    metrics = score(model, source, path).metrics
+    labels, weights = (np.array([float(line.split("\t")[at]) for line in lines]) for at in (0, -1))
+    exact = compute_metrics(labels, model.predict(lines), weights)
+    assert metrics.weight == weights.sum()
+    assert metrics.compute()["auc"] == pytest.approx(exact["auc"], abs=1e-6)
+    assert metrics.compute()["log_loss"] == pytest.approx(exact["log_loss"], abs=1e-6)
+
+
 def test_a_resumed_run_says_so(model, source, tmp_path, capsys):
     with pytest.raises(Interrupted), open_output(str(tmp_path / "scores.csv"), {"rows": 1}) as output:
         score_rows(model, source, InterruptedOutput(output, 5), OPTIONS, save_seconds=0)
@@ -114,7 +133,7 @@ def test_a_malformed_row_fails_with_its_fault_and_leaves_nothing(model, source, 
 
 def test_rows_without_a_label_have_no_metrics(model, source, tmp_path):
     text = "\n".join(line.partition("\t")[2] for line in good_lines(source).values())
-    source.path.write_text(text)
+    source.source.files[0].write_text(text)
     rows = score(model, source, tmp_path / "scores.csv")
     assert rows.metrics is None and rows.tally.rows == 1200
 

@@ -34,8 +34,8 @@ def test_the_inputs_must_exist(folder):
     check()
     check(input_path="-", output_path="-")
     assert_refused("--model_path=none: no such file or folder", model_path="none")
-    assert_refused("--input_path=a.txt: no such file; name a file of raw rows, or - for stdin", input_path="a.txt")
-    assert_refused("--input_path=model is a folder; name a file in it", input_path="model")
+    assert_refused("--input_path=a.txt: no such file or folder", input_path="a.txt")
+    assert_refused("no train.txt, train.txt.gz, dac.tar.gz and no other file of rows in ", input_path="model")
 
 
 @pytest.mark.parametrize(("rows", "output"), [("rows", "rows"), ("a.partial", "a"), ("a.journal", "a")])

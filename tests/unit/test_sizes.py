@@ -2,6 +2,7 @@
 import pytest
 
 from src.preprocessing.sizes import bucket_bits, chunk_bytes, count_batch
+from src.preprocessing.source import Source
 
 GIB = 2**30
 
@@ -32,4 +33,4 @@ def test_the_values_that_are_counted_at_once_fit_the_memory():
 def test_a_bucket_fits_the_memory_and_a_column_of_it_the_cache(tmp_path, name, size, rows, memory_limit, bits):
     with open(tmp_path / name, "wb") as file:
         file.truncate(size)
-    assert bucket_bits(tmp_path / name, rows, memory_limit) == bits
+    assert bucket_bits(Source.find(str(tmp_path)).text_bytes, rows, memory_limit) == bits

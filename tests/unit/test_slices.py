@@ -118,5 +118,43 @@ def test_values_are_named_by_the_vocabulary(data, rows):
     assert {"<OOV>", "(missing)", "a"} <= set(found["C3"]["value"])
 
 
+def test_a_row_of_weight_k_tells_as_much_as_k_rows():
+    random = np.random.default_rng(2)
+    ids = random.integers(0, 15, 3000, dtype=np.int32)
+    labels = (random.random(3000) < (ids + 5) / 30).astype(np.float32)
+    repeats = random.integers(0, 5, 3000)
+    expected = mutual_info_score(np.repeat(labels, repeats), np.repeat(ids, repeats))
+    assert information_on_clicks(labels, ids, repeats.astype(np.float32)) == pytest.approx(expected)
+    assert information_on_clicks(labels, ids, np.ones(3000)) == information_on_clicks(labels, ids)
+
+
+def test_slices_of_weighted_rows_have_weighted_metrics(data, rows):
+    sparse_ids, labels = rows
+    random = np.random.default_rng(3)
+    probabilities, weights = random.random((2, len(labels)), np.float32)
+    weights[random.random(len(labels)) < 0.2] = 0
+    field_slices = FieldSlices(data, ProcessGroup(), by_field="C3", informative=True)
+    field_slices.add(sparse_ids, labels[:, np.newaxis], weights[:, np.newaxis])
+    found = field_slices.metrics(probabilities, weights)
+    columns = dict(zip(data.sparse_fields, sparse_ids.T))
+    assert set(found) == {"C3", *most_informative_fields(labels, columns, weights)}
+    ids = sparse_ids[:, 5]
+    for row in found["C3"].iter_rows(named=True):
+        own = (ids == row["id"]) & (weights > 0)
+        slice_ = labels[own], probabilities[own], weights[own]
+        assert row["rows"] == own.sum()
+        assert row["click_rate"] == pytest.approx(np.average(slice_[0], weights=slice_[2]))
+        assert row["mean_prediction"] == pytest.approx(np.average(slice_[1], weights=slice_[2]))
+        assert (row["auc"], row["log_loss"]) == pytest.approx((roc_auc(*slice_), log_loss(*slice_)), nan_ok=True)
+
+
+def test_rows_that_all_weigh_0_have_no_slices(data, rows):
+    sparse_ids, labels = rows
+    field_slices = FieldSlices(data, ProcessGroup(), by_field="C3")
+    field_slices.add(sparse_ids, labels[:, np.newaxis])
+    zeros = np.zeros(len(labels), np.float32)
+    assert field_slices.metrics(zeros, zeros)["C3"].height == 0
+
+
 def test_without_fields_there_are_no_slices(data, rows):
     assert collect(FieldSlices(data, ProcessGroup()), *rows).metrics(np.zeros(len(rows[1]), np.float32)) == {}

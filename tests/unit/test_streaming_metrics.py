@@ -38,7 +38,7 @@ def stream(labels, probabilities, cuts=()):
 def assert_close(actual, expected, auc_error):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        error = {"auc": auc_error, "auc_interval": 10 * auc_error}.get(name, 0)
+        error = {"auc": auc_error, "auc_interval": 10 * auc_error, "calibration_error": 1e-14}.get(name, 0)
         assert actual[name] == pytest.approx(value, rel=1e-12, abs=error, nan_ok=True), name
 
 
@@ -128,3 +128,87 @@ def test_what_is_not_a_float32_probability_is_refused(probabilities):
 def test_negative_zero_is_zero():
     labels, probabilities = np.array([1, 0, 0], np.float32), np.array([-0.0, 0.0, 0.1], np.float32)
     assert stream(labels, probabilities).compute()["auc"] == 0.25
+
+
+def weighted_sample(name, rows, seed=1):
+    """Return the rows of sample with weights, a tenth of which are 0."""
+    random = np.random.default_rng(seed)
+    weights = random.lognormal(sigma=1.5, size=rows).astype(np.float32)
+    weights[random.random(rows) < 0.1] = 0
+    return *sample(name, rows, seed), weights
+
+
+def stream_weighted(columns, cuts=()):
+    metrics = StreamingMetrics()
+    for chunk in zip(*(np.split(column, cuts) for column in columns)):
+        metrics.add(*chunk)
+    return metrics
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_weighted_rows_with_few_distinct_probabilities_give_the_metrics_of_all_rows(name):
+    columns = weighted_sample(name, 20_000)
+    metrics = stream_weighted(columns, cuts=(1, 1, 7000, 19_000))
+    assert metrics.auc_error_bound() == 0
+    assert_close(metrics.compute(), compute_metrics(*columns), auc_error=1e-12)
+    assert metrics.weight == pytest.approx(columns[2].sum(dtype=np.float64), rel=1e-12)
+    assert (metrics.rows, metrics.clicks) == (np.sum(columns[2] > 0), columns[0][columns[2] > 0].sum())
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_the_weighted_auc_is_never_off_by_more_than_its_bound(name, monkeypatch):
+    monkeypatch.setattr(streaming_metrics, "MOST_KEYS", 16)
+    columns = weighted_sample(name, 3000)
+    metrics = stream_weighted(columns)
+    assert abs(metrics.compute()["auc"] - compute_metrics(*columns)["auc"]) <= metrics.auc_error_bound() + 1e-12
+
+
+def test_the_division_of_weighted_rows_into_chunks_makes_no_difference_beyond_rounding(monkeypatch):
+    monkeypatch.setattr(streaming_metrics, "MOST_PENDING", 500)
+    monkeypatch.setattr(streaming_metrics, "MOST_KEYS", 300)
+    columns = weighted_sample("even", 5000)
+    expected = stream_weighted(columns)
+    for cuts in (range(1, 5000, 37), range(500, 5000, 1000), (0, 4999)):
+        found = stream_weighted(columns, cuts)
+        assert_close(found.compute(), expected.compute(), auc_error=1e-12)
+        assert np.array_equal(found.state()["keys"], expected.state()["keys"])
+
+
+def test_a_streamed_row_of_weight_k_counts_as_k_rows_and_weights_of_1_as_none():
+    labels, probabilities = sample("tied", 3000)
+    repeats = np.random.default_rng(2).integers(0, 4, 3000)
+    found = stream_weighted((labels, probabilities, repeats.astype(np.float32))).compute()
+    expected = stream(np.repeat(labels, repeats), np.repeat(probabilities, repeats)).compute()
+    del found["auc_interval"], expected["auc_interval"]  # repeated rows are more rows
+    assert_close(found, expected, auc_error=1e-12)
+    found = stream_weighted((labels, probabilities, np.ones(3000, np.float32)))
+    assert_close(found.compute(), stream(labels, probabilities).compute(), auc_error=1e-12)
+
+
+@pytest.mark.parametrize("row_count", [0, 1, 40_000, 90_000])
+def test_stored_and_continued_weighted_metrics_are_the_same_but_for_rounding(row_count, monkeypatch):
+    monkeypatch.setattr(streaming_metrics, "MOST_KEYS", 10_000)
+    columns = weighted_sample("like those of a network", 100_000)
+    file = io.BytesIO()
+    np.savez(file, **stream_weighted([column[:row_count] for column in columns]).state())
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as state:
+        resumed = StreamingMetrics.from_state(state)
+    assert resumed.has_weights
+    resumed.add(*(column[row_count:] for column in columns))
+    assert_close(resumed.compute(), stream_weighted(columns, [row_count]).compute(), auc_error=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_of_0_are_no_rows():
+    metrics = stream_weighted((*sample("even", 10), np.zeros(10, np.float32)))
+    assert all(np.isnan(value).all() for value in metrics.compute().values())
+    assert (metrics.weight, StreamingMetrics().weight) == (0, None)
+
+
+def test_rows_with_and_without_weights_do_not_mix():
+    for first, second in ((1, None), (None, 1)):
+        metrics = StreamingMetrics()
+        metrics.add(*sample("even", 10), first and np.ones(10, np.float32))
+        with pytest.raises(ValueError, match="either all rows have weights or none"):
+            metrics.add(*sample("even", 10), second and np.ones(10, np.float32))

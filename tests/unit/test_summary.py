@@ -25,7 +25,7 @@ def encoding(dataset):
 def tally_like_training(encoding, rows):
     missing = [round(rates.missing_rate * rows) for rates in encoding.field_rates]
     oov = [round(rates.oov_rate * rows) for rates in encoding.field_rates]
-    return FieldTally(rows, np.array(missing), np.array(oov))
+    return FieldTally(rows, np.array(missing), np.full(len(missing), rows), np.array(oov))
 
 
 def test_rates_are_next_to_those_of_the_training(encoding):
@@ -61,6 +61,14 @@ def test_labels_give_metrics_and_malformed_rows_their_reasons(encoding):
     malformed = next(line for line in lines if line.startswith("malformed"))
     assert malformed.startswith('malformed    2 of 6 lines (1 columns, 1 integer); the first: line 3 has 1 column, "x"')
     assert next(line for line in lines if line.startswith("AUC")).startswith("AUC          0.7500")
+
+
+def test_metrics_of_weighted_rows_say_so(encoding):
+    metrics = StreamingMetrics()
+    metrics.add(np.array([0, 1]), np.array([0.1, 0.9], np.float32), np.array([2, 1.5], np.float32))
+    lines = describe(ScoredRows(tally_like_training(encoding, 2), metrics), SOURCE, encoding, "scores.csv").splitlines()
+    at = lines.index("weights      metrics count each row by its weight (sum 3.5)")
+    assert lines[at + 1].startswith("AUC          1.0000")
 
 
 def test_an_auc_that_a_histogram_may_have_changed_has_its_error(encoding, monkeypatch):

@@ -58,6 +58,7 @@ def test_one_process_holds_whole_tables_and_says_so(capsys):
 
 # Two ranks train the same network with whole tables and with parts, by several recipes; D=5 and V=21 are odd.
 RANK_PROGRAM = """
+import dataclasses
 import json
 import numpy as np
 import mindspore as ms
@@ -73,14 +74,18 @@ from tests.graphs import compiled_graph, count_operators, result_shapes
 _, ranks = set_up("CPU", 0)
 HALF = Precision(ms.float16, 1024.0, checks_overflow=True)
 CONFIG = DeepFMConfig(21, 4, 3, 5, (6, 4), keep_prob=0.8, embedding_keep_prob=0.7)
+LISTS = dataclasses.replace(CONFIG, list_lengths=(3,))
 RECIPES = {
     "all": dict(l2_coef=1e-2, l2_on="batch", clip_norm=0.05, ema_decay=0.8),
     "half": dict(l2_coef=1e-2, clip_norm=0.02, precision=HALF),
+    "lists": dict(config=LISTS, l2_coef=1e-2, l2_on="batch"),
 }
 
-def batch(step):
+def batch(step, config=CONFIG):
     random = np.random.default_rng([step, ranks.rank])
-    ids = random.integers(0, 21, (8, 4)).astype(np.int32)
+    ids = random.integers(0, 21, (8, config.id_count)).astype(np.int32)
+    if config.list_lengths:
+        ids[:, 3:][np.arange(3) >= random.integers(0, 4, (8, 1))] = -1  # from none to three values
     values = random.normal(0, 1, (8, 3)).astype(np.float32)
     labels = (random.random((8, 1)) < 0.4).astype(np.float32)
     return [Tensor(column) for column in (ids, values, labels)]
@@ -88,9 +93,9 @@ def batch(step):
 def weights_of(parameters):
     return {each.name: each.asnumpy().tolist() for each in parameters}
 
-def create(part, l2_coef, precision=FLOAT32, **options):
+def create(part, l2_coef, precision=FLOAT32, config=CONFIG, **options):
     set_seed(1)
-    network = DeepFM(CONFIG, 3 + ranks.rank, precision.dense_dtype, part=part)
+    network = DeepFM(config, 3 + ranks.rank, precision.dense_dtype, part=part)
     start = weights_of(network.trainable_params())
     random = np.random.default_rng(7)
     for each in network.trainable_params():
@@ -107,7 +112,7 @@ def train(part, options):
     step, start = create(part, **options)
     losses = []
     for number in range(6):
-        columns = batch(number)
+        columns = batch(number, options.get("config", CONFIG))
         if options.get("precision") == HALF and number - 2 == ranks.rank:  # an overflow on each rank
             columns[1] = Tensor(np.where(np.arange(3) == 1, 1e30, columns[1].asnumpy()).astype(np.float32))
         losses.append(ranks.mean(step(*columns)))
@@ -164,7 +169,7 @@ def joined(two_ranks, recipe, key):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["all", "half"])
+@pytest.mark.parametrize("recipe", ["all", "half", "lists"])
 def test_two_ranks_with_parts_train_as_with_whole_tables(two_ranks, recipe):
     for each in two_ranks:
         whole, part = each[recipe]["whole"], each[recipe]["part"]

@@ -10,7 +10,7 @@ from src.preprocessing.cluster.blob_file import FrameFile, write_frames
 from src.preprocessing.cluster.storage import Directory
 from src.preprocessing.cluster.tally_files import add_files, add_partition, save_counts
 from src.preprocessing.value_counts import summarize
-from tests.unit.test_value_counts import CODES, INTEGERS, TEXTS, WIDE_INTEGERS, plain
+from tests.unit.test_value_counts import CODES, FLOATS, INTEGERS, TEXTS, WIDE_INTEGERS, plain
 
 
 def frame_file(path):
@@ -19,7 +19,9 @@ def frame_file(path):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    chunks=st.lists(st.one_of(INTEGERS, WIDE_INTEGERS), min_size=1) | st.lists(st.one_of(CODES, TEXTS), min_size=1),
+    chunks=st.one_of(
+        *(st.lists(st.one_of(*kinds), min_size=1) for kinds in ((INTEGERS, WIDE_INTEGERS), (CODES, TEXTS), (FLOATS,)))
+    ),
     threshold=st.integers(0, 3),
     partitions=st.integers(1, 4),
     fan_in=st.integers(2, 4),

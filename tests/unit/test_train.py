@@ -119,6 +119,8 @@ def test_the_summary_names_the_best_checkpoint(earlier, metrics, text):
         f"checkpoint   {earlier.folder.path}/deepfm-3_160.ckpt",
         "report       report.html",
     ]
+    weighted = train.describe(1480, 2000, best, None, has_weights=True).splitlines()[1]
+    assert weighted == f"best         epoch 3, step 160{text}{', by weight' if metrics else ''}"
     assert train.describe(1, 1, best, None).splitlines()[-1].startswith("checkpoint ")
 
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
+from src.deepfm import DeepFMPredict
 from src.training.precision import FLOAT32, LOSS_SCALE, Precision
 from src.training.train_step import LossNetwork, build_train_step, init_bias_to_base_rate
 from tests import oracles
 from tests.adam import Adam
 from tests.graphs import compiled_operators
 from tests.networks import make_network
+from tests.numpy_deepfm import NumpyDeepFM
 from tests.processes import results_of_two_ranks
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -235,6 +237,7 @@ from src.training.precision import Precision
 from src.training.train_step import build_train_step
 from tests.graphs import compiled_operators
 from tests.networks import make_network
+from tests.numpy_deepfm import NumpyDeepFM
 
 _, ranks = set_up("CPU", 0)
 network, inputs = make_network(3, 4, (6,), deviation=0.3)
@@ -323,8 +326,37 @@ def test_averaged_weights_are_the_moving_average_of_the_weights_and_do_not_chang
 
 def test_the_bias_starts_at_the_base_rate():
     network, inputs = make_network(3, 4, (6,), deviation=0.0)
-    init_bias_to_base_rate(network, positives=250, row_count=1000)
+    init_bias_to_base_rate(network, base_rate=0.25)
     for parameter in network.trainable_params():
         if parameter.name != "bias":
             parameter.set_data(parameter * 0)
     assert network(*inputs).sigmoid().asnumpy() == pytest.approx(0.25)
+
+
+def test_a_keep_rate_gives_the_gradients_of_the_sampled_rows_and_predictions_for_all():
+    # Plain training on the sampled rows, with a bias that is higher by log(1 / r), and then p = q / (q + (1 - q) / r).
+    keep_rate, l2_coef = 0.2, 0.01
+    network, inputs = make_network(3, 4, (6, 5), deviation=0.3)
+    weights, (ids, values) = weights_of(network), as_arrays(inputs)
+    parameters = network.trainable_params()
+    loss_network = LossNetwork(network, l2_coef, negative_keep_rate=keep_rate).set_train(False)
+    gradients = ms.grad(loss_network, grad_position=None, weights=parameters)(*inputs, Tensor(LABELS))
+    plain = NumpyDeepFM({**weights, "bias": weights["bias"] - np.log(keep_rate)}, 2, l2_coef)
+    loss, expected = plain.loss_and_gradients(ids, values, LABELS.ravel())
+    assert loss_network(*inputs, Tensor(LABELS)).asnumpy().item() == pytest.approx(loss, rel=1e-5)
+    for parameter, gradient in zip(parameters, gradients):
+        np.testing.assert_allclose(gradient.asnumpy(), expected[parameter.name], rtol=1e-4, atol=1e-6)
+    sampled = 1 / (1 + np.exp(-plain.logits(ids, values)))
+    corrected = sampled / (sampled + (1 - sampled) / keep_rate)
+    predictions = DeepFMPredict(network)(*inputs).asnumpy().ravel()
+    np.testing.assert_allclose(predictions, corrected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("base_rate", "keep_rate"), [(0.25, 1.0), (0.5, 0.25), (0.9, 0.001)])
+def test_the_first_prediction_is_the_click_rate_of_all_rows(base_rate, keep_rate):
+    # Of a rows with a click and b without, b * keep_rate are kept: base_rate = a / (a + b * keep_rate).
+    clicks, others = base_rate, (1 - base_rate) / keep_rate
+    network, _ = make_network(3, 4, (6,))
+    init_bias_to_base_rate(network, base_rate, keep_rate)
+    bias = network.bias.asnumpy().item()
+    assert 1 / (1 + np.exp(-bias)) == pytest.approx(clicks / (clicks + others), rel=1e-5)

@@ -17,13 +17,20 @@ import polars as pl
 from src.common.progress import Progress
 from src.dataset_meta import SPLITS, VOCABULARY_NAME, ShardFile, SplitMeta
 from src.preprocessing import sizes
+from src.preprocessing.boundaries import add_times
 from src.preprocessing.cluster.connection import Connection
 from src.preprocessing.cluster.count_tasks import FREQUENT_NAME, SUM_NAME, add_counts, count_column
 from src.preprocessing.cluster.encoder_files import digest_of_encoder, save_encoder
-from src.preprocessing.cluster.pieces import Piece, cut
 from src.preprocessing.cluster.plan import DIGEST_DIGITS, PARSED, Layout, Plan
 from src.preprocessing.cluster.results import files_of, find_results, take_files
-from src.preprocessing.cluster.row_tasks import COUNTS_SUFFIX, count_piece, parse_piece, run_size
+from src.preprocessing.cluster.row_tasks import (
+    COUNTS_SUFFIX,
+    TIMES_NAME,
+    count_piece,
+    count_piece_times,
+    parse_piece,
+    run_size,
+)
 from src.preprocessing.cluster.run_files import Run
 from src.preprocessing.cluster.shard_tasks import (
     FIRST_ROWS_NAME,
@@ -37,14 +44,16 @@ from src.preprocessing.cluster.shard_tasks import (
 from src.preprocessing.cluster.storage import is_address, storage_at
 from src.preprocessing.cluster.versions import own_versions
 from src.preprocessing.encoder import FeatureEncoder
-from src.preprocessing.raw_file import text_bytes
+from src.preprocessing.pieces import Piece, cut
 from src.preprocessing.reading import ChunkStats, RowSummary, check_is_hopeful, check_lines
 from src.preprocessing.result_folder import check_path_length
+from src.preprocessing.schema import FieldSchema
+from src.preprocessing.source import schema_of_file
 from src.preprocessing.stages import Job, WrittenSplits
-from src.preprocessing.value_counts import ValueCounts
+from src.preprocessing.value_counts import ValueCounts, concat_counts
 
 Item = TypeVar("Item")
-FORMAT_VERSION = 1  # of the files in the folder of parsed rows
+FORMAT_VERSION = 2  # of the files in the folder of parsed rows
 CUT_NAME, SHARDS = "cut.json", "shards"
 PIECES_PER_THREAD = 8  # so that all threads end at about the same time
 LONGEST_SHARD = f"{SHARDS}-{'0' * DIGEST_DIGITS}-100000/train-100000/{'0' * len(uuid.uuid4().hex)}"
@@ -73,26 +82,46 @@ class ClusterStages:
     def _cut(self) -> list[Piece]:
         """Return the pieces of the file: those of an earlier run with the same identity, whose results are kept."""
         identity = {"format_version": FORMAT_VERSION, **self._job.identity}
-        source = self._job.source.absolute()
+        own = self._job.source
+        source = dataclasses.replace(own, files=tuple(file.absolute() for file in own.files))
         (content,) = self._storage.read_existing([CUT_NAME])
         if content is not None and (stored := json.loads(content))["identity"] == identity:
-            return [Piece(str(source), *ends) for ends in stored["pieces"]]
+            return [Piece(*piece) for piece in stored["pieces"]]
         self._storage.remove()
-        piece_bytes = text_bytes(source) / (PIECES_PER_THREAD * self._connection.threads)
+        piece_bytes = source.text_bytes / (PIECES_PER_THREAD * self._connection.threads)
         piece_bytes = max(min(piece_bytes, run_size(self._job.memory_limit)), sizes.LEAST_CHUNK_BYTES)
-        pieces = cut([source], piece_bytes)
-        stored = {"identity": identity, "pieces": [[piece.start, piece.end] for piece in pieces]}
+        pieces = cut(source, piece_bytes)
+        stored = {"identity": identity, "pieces": [dataclasses.astuple(piece) for piece in pieces]}
         self._storage.write(CUT_NAME, json.dumps(stored).encode())
         return pieces
 
     def read(self) -> RowSummary:
         """Parse the rows that have not been parsed yet; UserError if the file is empty or has too many bad ones."""
-        targets = [f"lines/{number:06d}" for number in range(len(self._pieces))]
-        progress = _Work("lines", "pieces", [1] * len(targets), leave=False)
-        line_counts = self._run(count_piece, targets, [(piece,) for piece in self._pieces], progress)
+        line_counts = self._count_rows()
         self._layout = Layout.of(sum(line_counts), self._job.memory_limit)
         self._remove_others(PARSED, self._layout.folder)
         return self._parse(line_counts)
+
+    def _count_rows(self) -> list[int]:
+        """Return the number of rows of each piece; the plan gets the boundaries of a split by time."""
+        job = self._job
+        by_time = job.time_split is not None and job.schema.time_name is not None
+        targets = [f"{'times' if by_time else 'lines'}/{number:06d}" for number in range(len(self._pieces))]
+        progress = _Work("lines", "pieces", [1] * len(targets), leave=False)
+        count = count_piece_times if by_time else count_piece
+        line_counts = self._run(count, targets, [(piece,) for piece in self._pieces], progress)
+        if job.time_split is None:
+            return line_counts
+        ratios = job.time_split.valid_ratio, job.time_split.test_ratio
+        divided = [number for number, piece in enumerate(self._pieces) if piece.file_split == 0]
+        if by_time:
+            files = (self._storage.read(f"{files_of(targets[number])}/{TIMES_NAME}") for number in divided)
+            splits = job.splits.by_time(add_times(map(pl.read_ipc, files)), *ratios)
+        else:
+            splits = job.splits.by_row(sum(line_counts[number] for number in divided), *ratios)
+        self._plan = dataclasses.replace(self._plan, splits=splits)
+        self._plan_name = self._plan.save()
+        return line_counts
 
     def _parse(self, line_counts: list[int]) -> RowSummary:
         """Parse the pieces, of which the numbers of lines are known; return the RowSummary."""
@@ -106,8 +135,8 @@ class ClusterStages:
                 check_is_hopeful(job.source, rows, job.schema, job.max_bad_line_ratio, sum(line_counts))
 
         targets = [f"{self._layout.folder}/{number:06d}" for number in range(len(self._pieces))]
-        first_lines = itertools.accumulate(line_counts, initial=0)
-        calls = [(self._layout, piece, first_line) for piece, first_line in zip(self._pieces, first_lines)]
+        firsts = _first_numbers(self._pieces, line_counts, job.schema)
+        calls = [(self._layout, piece, *numbers) for piece, numbers in zip(self._pieces, firsts)]
         parsed = self._run(parse_piece, targets, calls, _Work("read", "rows", line_counts), take)
         rows.is_complete = True
         check_lines(job.source, rows, job.schema, job.max_bad_line_ratio)
@@ -123,23 +152,23 @@ class ClusterStages:
         inputs, partitions = self._add_up(names)
         parts = list(itertools.product(names, range(partitions)))
         prefix = f"{folder}/counts-{self._job.threshold}-{partitions}"
-        targets = [f"{prefix}/{name}-{partition}" for name, partition in parts]
+        targets = [f"{prefix}/{names.index(name)}-{partition}" for name, partition in parts]
         calls = [(inputs[name], name, partition, self._job.threshold_of(name)) for name, partition in parts]
         unit = "fields" if partitions == 1 else "parts of fields"
         results = self._run(count_column, targets, calls, _Work("count", unit, [1] * len(parts)))
         counts = {}
         for name, group in itertools.groupby(zip(parts, targets, results), key=lambda part: part[0][0]):
             _, parts_of_name, sums = zip(*group)
-            distinct, missing = map(sum, zip(*sums))
+            distinct, missing, total = map(sum, zip(*sums))
             frequent = [
                 pl.read_ipc(self._storage.read(f"{files_of(target)}/{FREQUENT_NAME}"))
                 for target, numbers in zip(parts_of_name, sums)
                 if any(numbers)
             ]
-            counts[name] = ValueCounts(pl.concat(frequent), distinct, missing)
+            counts[name] = ValueCounts(concat_counts(frequent), distinct, missing, total)
         return counts
 
-    def _add_up(self, names: list[str]) -> tuple[dict[str, list[str]], int]:
+    def _add_up(self, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
         """Add up the counts of all runs until few files are left; return those of each column and their partitions."""
         groups = [[run.path + COUNTS_SUFFIX for run in group] for group in self._run_groups()]
         if len(groups) == 1:
@@ -170,7 +199,8 @@ class ClusterStages:
         parts = [(name, number, paths) for name in groups for number, paths in enumerate(groups[name])]
         partitions = self._layout.partitions
         prefix = f"{self._layout.folder}/sums-{partitions}-{level}"
-        targets = [f"{prefix}/{name}-{number}" for name, number, _ in parts]
+        columns = list(groups)  # by their numbers, as a name may have any character
+        targets = [f"{prefix}/{columns.index(name)}-{number}" for name, number, _ in parts]
         calls = [(paths, name, input_partitions, partitions) for name, _, paths in parts]
         self._run(add_counts, targets, calls, _Work("sums", "sums", [1] * len(parts), leave=False))
         sums: dict[str, list[str]] = {name: [] for name in groups}
@@ -273,6 +303,17 @@ class _Work:
         return Progress(
             self.title, total, self.unit, leave=self.leave, done=total - sum(self.sizes[index] for index in pending)
         )
+
+
+def _first_numbers(pieces: list[Piece], row_counts: list[int], schema: FieldSchema) -> Iterator[tuple[int, int]]:
+    """Yield for each piece the number of its first row, from 0, and that of its first line in its file, from 1."""
+    first_row = 0
+    for file, group in itertools.groupby(zip(pieces, row_counts), key=lambda item: item[0].file):
+        first_line = 2 if schema_of_file(schema, file).text.has_header else 1
+        for _, count in group:
+            yield first_row, first_line
+            first_row += count
+            first_line += count
 
 
 def _batches(items: list[Item], size: int) -> list[list[Item]]:

@@ -27,15 +27,15 @@ def add_counts(
 def count_column(
     plan: Plan, folder: pathlib.Path, inputs: list[str], column: str, partition: int, threshold: int
 ) -> list[int]:
-    """Write the frequent values in a partition of a column; return the numbers of distinct and of missing values.
+    """Write the frequent values in a partition of a column; return the numbers of distinct, missing and all values.
 
     There is no file for a partition without a value.
     """
     files = [FrameFile(plan.storage, name) for name in inputs]
     counts = add_partition(files, column, partition, sizes.count_batch(plan.memory_limit))
     if not counts:
-        return [0, 0]
+        return [0, 0, 0]
     summary = summarize(counts, threshold)
     with open(folder / FREQUENT_NAME, "wb") as file:  # polars expands ~ and * in a path
         summary.frequent.write_ipc(file)
-    return [summary.distinct, summary.missing]
+    return [summary.distinct, summary.missing, summary.total]

@@ -29,9 +29,10 @@ def save_encoder(encoder: FeatureEncoder, vocabulary_path: pathlib.Path, storage
 def load_encoder(storage: Storage, folder: str, schema: FieldSchema) -> FeatureEncoder:
     """Return the encoder in a folder of the storage."""
     content = json.loads(storage.read(f"{folder}/{ENCODING_NAME}"))
-    scales = tuple(DenseScale(*scale) for scale in content["scales"])
+    content["dense_encoding"] = DenseEncoding(content["dense_encoding"])
+    content["dense_scales"] = tuple(DenseScale(**scale) for scale in content["dense_scales"])
     vocabulary = Vocabulary.read(io.BytesIO(storage.read(f"{folder}/{VOCABULARY_NAME}")))
-    return FeatureEncoder(schema, DenseEncoding(content["dense_encoding"]), scales, vocabulary)
+    return FeatureEncoder(schema=schema, vocabulary=vocabulary, **content)
 
 
 def digest_of_encoder(encoder: FeatureEncoder, vocabulary_path: pathlib.Path) -> str:
@@ -40,6 +41,10 @@ def digest_of_encoder(encoder: FeatureEncoder, vocabulary_path: pathlib.Path) ->
 
 
 def _encoding(encoder):
-    """Return the encoder without its vocabulary, content for JSON, which keeps each digit of a number."""
-    scales = [dataclasses.astuple(scale) for scale in encoder.dense_scales]
-    return {"dense_encoding": encoder.dense_encoding, "scales": scales}
+    """Return the encoder without its schema and vocabulary, content for JSON, which keeps each digit of a number."""
+    return {
+        "dense_encoding": encoder.dense_encoding,
+        "dense_scales": [dataclasses.asdict(scale) for scale in encoder.dense_scales],
+        "bucket_edges": encoder.bucket_edges,
+        "list_lengths": encoder.list_lengths,
+    }

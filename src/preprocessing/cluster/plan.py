@@ -58,7 +58,7 @@ class Plan:
                 f"there is no {address}/{name} here: all machines must reach the folders of --data_path and "
                 "--spill_path, under the same paths"
             ) from None
-        schema, splits = FieldSchema(**content.pop("schema")), KeySplits(**content.pop("splits"))
+        schema, splits = FieldSchema.from_dict(content.pop("schema")), KeySplits.from_dict(content.pop("splits"))
         return cls(schema=schema, splits=splits, **content)
 
 

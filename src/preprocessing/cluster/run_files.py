@@ -19,7 +19,7 @@ from src.preprocessing.cluster.array_files import read_rows
 from src.preprocessing.cluster.key_ranges import KeyRanges
 from src.preprocessing.cluster.storage import Storage
 from src.preprocessing.raw_columns import concat
-from src.preprocessing.schema import KEY, LABEL, FieldSchema
+from src.preprocessing.schema import KEY, LABEL, WEIGHT, FieldSchema
 
 SLICE_ROWS = 1 << 13  # whose columns and rows both fit the processor's cache while one becomes the other
 ROWS_SUFFIX, TEXTS_SUFFIX, TEXT_STARTS_SUFFIX, FIRST_ROWS_SUFFIX = ".rows", ".texts", ".texts.npy", ".npy"
@@ -43,8 +43,10 @@ class Run:
 def usual_types(schema: FieldSchema) -> dict[str, str]:
     """Return the type of each column of a run of ordinary rows, by name; the widest types come first."""
     categories = "Int32" if schema.categories_are_ids else "UInt32"
-    integers = dict.fromkeys(schema.integer_names, "Int32")
-    return {KEY: "UInt64", **integers, **dict.fromkeys(schema.category_names, categories), LABEL: "Int8"}
+    types = {KEY: "UInt64", **dict.fromkeys(schema.float_names, "Float64"), **dict.fromkeys(schema.list_names, TEXT)}
+    types |= dict.fromkeys(schema.integer_names, "Int32") | dict.fromkeys(schema.category_names, categories)
+    weight = {WEIGHT: "Float32"} if schema.weight_name else {}
+    return {**types, **weight, LABEL: "Int8"}
 
 
 def row_bytes(schema: FieldSchema) -> int:

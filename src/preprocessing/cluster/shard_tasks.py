@@ -22,7 +22,7 @@ from src.preprocessing.cluster.storage import Storage
 from src.preprocessing.cluster.task import task
 from src.preprocessing.field_report import IdCounter
 from src.preprocessing.schema import KEY
-from src.preprocessing.writing import encode_rows
+from src.preprocessing.writing import add_ids, encode_rows
 
 LEAST_READ_BYTES = 1 << 16  # on the average; smaller requests to a storage are no faster
 FIRST_ROWS_NAME, ROW_COUNTS_NAME, TEST_IDS_NAME = "first_rows.npy", "row_counts.npy", "test_ids.npy"
@@ -79,13 +79,18 @@ def write_shard(
     index = RunIndex.load(plan.storage, index_name)
     test_ids = IdCounter(first_id, len(encoder.vocabulary))
     writer = SplitWriter(
-        folder, shard.split, plan.rows_per_record, shard_records=plan.shard_records, first_shard=shard.number
+        folder,
+        shard.split,
+        plan.rows_per_record,
+        tuple(encoder.list_lengths.values()),
+        shard_records=plan.shard_records,
+        first_shard=shard.number,
     )
     for rows in _sorted_rows(plan, index, shard):
         columns = encode_rows(rows, encoder).columns
         writer.add(columns)
         if shard.split == "test":
-            test_ids.add(columns["sparse_ids"])
+            add_ids(test_ids, columns)
     if shard.split == "test":
         np.save(folder / TEST_IDS_NAME, test_ids.counts)
     return dataclasses.asdict(writer.finish())

@@ -12,7 +12,7 @@ import polars as pl
 from src.preprocessing.cluster.blob_file import FrameFile, write_frames
 from src.preprocessing.value_counts import COUNT, VALUE, Tally, add_tallies, tally
 
-TYPES = (pl.Int64, pl.UInt32, pl.String)
+TYPES = (pl.Int64, pl.Float64, pl.UInt32, pl.String)
 PARTITION = "partition"
 SAMPLE_FRACTION, MOST_DISTINCT = 1 / 8, 1 / 2  # of a column, and of such a sample of it
 
