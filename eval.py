@@ -101,8 +101,7 @@ def check_memory(checkpoint: Checkpoint, batch_size: int, device: str, ranks: Pr
 
 def fit_to_validation(predictor: DeepFMPredict, data: DatasetMeta, batch_size: int, ranks: ProcessGroup) -> Fit:
     """Return the recalibration of the validation rows; the first rank prints how the methods compare."""
-    labels, probabilities = predict(predictor, create_dataset(data, "valid", batch_size, ranks=ranks), ranks, "valid")
-    fit = fit_recalibration(labels, probabilities)
+    fit = fit_recalibration(*predict(predictor, create_dataset(data, "valid", batch_size, ranks=ranks), ranks, "valid"))
     if ranks.is_first:
         losses = ", ".join(f"{method} {loss:.5f}" for method, loss in fit.losses.items())
         print(f"cross-validated log loss: {losses}")
@@ -127,7 +126,8 @@ def write_results(
     """Append to auc.log, write the other files, and print the metrics; the last line is for other programs."""
     append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
     if config.predictions_path is not None:
-        write_predictions(config.predictions_path, evaluation.labels, evaluation.probabilities)
+        columns = evaluation.labels, evaluation.probabilities, evaluation.weights
+        write_predictions(config.predictions_path, *columns)
     if config.by_field is not None:
         print(describe_slices(config.by_field, evaluation.by_field[config.by_field]))
     if config.report_path is not None:
@@ -143,7 +143,7 @@ def describe(evaluation: Evaluation, record: EvaluationRecord, checkpoint_path: 
     rows, clicks = len(evaluation.labels), int(evaluation.labels.sum())
     lines = [
         f"{evaluation.split:12} {rows:,} rows, {clicks:,} clicks, {evaluation.seconds:.1f} s",
-        *describe_metrics(evaluation.metrics),
+        *describe_metrics(evaluation.metrics, evaluation.weight),
         *describe_recalibration(evaluation, record),
         f"checkpoint   {checkpoint_path}",
     ]
@@ -156,11 +156,12 @@ def describe_recalibration(evaluation: Evaluation, record: EvaluationRecord) -> 
     if record.recalibration is None or evaluation.before is None:
         return []
     before = evaluation.before
+    by_chance = chance_calibration_error(evaluation.probabilities, evaluation.weights)
     return [
         f"recalibration  {record.recalibration.method}, fitted on {record.fitted_rows:,} validation rows",
         f"before it    AUC {before['auc']:.4f}, log loss {before['log_loss']:.4f}, calibration "
         f"{before['calibration']:.4f} (error {before['calibration_error']:.4f})",
-        f"by chance    error {chance_calibration_error(evaluation.probabilities):.4f}, if each probability were exact",
+        f"by chance    error {by_chance:.4f}, if each probability were exact",
     ]
 
 

@@ -108,7 +108,8 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
         if config.report_path is not None:
             report(config.report_path, folder, predictor, validation_data, data, ranks)
         if ranks.is_first:
-            print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path))
+            has_weights = data.has_weights
+            print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path, has_weights=has_weights))
 
 
 def prepare_device(config: Config) -> tuple[Device, Precision, ProcessGroup]:
@@ -192,6 +193,7 @@ def network_config(config: Config, data: DatasetMeta) -> DeepFMConfig:
         hidden_sizes=config.hidden_sizes,
         keep_prob=config.keep_prob,
         embedding_keep_prob=config.embedding_keep_prob,
+        list_lengths=tuple(data.list_lengths.values()),
     )
 
 
@@ -206,10 +208,11 @@ def create_train_step(
     """Return the TrainStep of a new network; that of each rank differs in dropout and in its part of the tables."""
     dropout_seed = config.seed + ranks.rank
     network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target, part)
-    init_bias_to_base_rate(network, data.splits["train"].positives, data.splits["train"].rows)
+    train, keep_rate = data.splits["train"], data.settings.get("negative_keep_rate", 1.0)
+    init_bias_to_base_rate(network, train.base_rate, keep_rate)
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
-        precision=precision, block_size=config.block_size,
+        mean_weight=train.mean_weight, negative_keep_rate=keep_rate, precision=precision, block_size=config.block_size,
     )  # fmt: skip
 
 
@@ -314,9 +317,15 @@ def report(
     report_on(best, data, "valid", ranks, path, predictor=predictor, dataset=validation_data)
 
 
-def describe(step: int, rows_per_step: int, best: Checkpoint, report_path: str | None) -> str:
-    """Return the summary of a training of so many steps, of which `best` is the best Checkpoint."""
+def describe(
+    step: int, rows_per_step: int, best: Checkpoint, report_path: str | None, *, has_weights: bool = False
+) -> str:
+    """Return the summary of a training of so many steps, of which `best` is the best Checkpoint.
+
+    has_weights: whether its metrics are weighted.
+    """
     metrics = f": valid AUC {best.metrics['auc']:.4f}, log loss {best.metrics['log_loss']:.4f}" if best.metrics else ""
+    metrics += ", by weight" if best.metrics and has_weights else ""
     lines = [
         f"trained      {step:,} steps of {rows_per_step:,} rows",
         f"best         epoch {best.epoch}, step {best.step}{metrics}",

@@ -291,7 +291,7 @@ class ModelFolder:
         content = {
             "format_version": PARTS_VERSION if has_parts else FORMAT_VERSION,
             "network": dataclasses.asdict(self.network_config),
-            "data": dataclasses.asdict(self.data_identity),
+            "data": self.data_identity.to_dict(),
             "best": self.best.file,
             "checkpoints": [checkpoint.to_entry() for checkpoint in self.checkpoints],
         }

@@ -16,7 +16,10 @@ DeepFM.construct() computes this function without forming the vectors of the den
 products of matrices, and their part of the first layer of the MLP is folded (see MLP).  fold() precomputes more, for
 prediction.
 
-Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size.
+A multi-valued field has several ids, in columns of their own; its w_i and e_i are the means over those of a row.
+
+Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size;
+I columns of ids, which are S if no field is multi-valued.
 """
 
 import dataclasses
@@ -36,7 +39,10 @@ EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has t
 
 @dataclasses.dataclass(frozen=True)
 class DeepFMConfig:
-    """The sizes of the network.  Without hidden_sizes it is a factorization machine."""
+    """The sizes of the network.  Without hidden_sizes it is a factorization machine.
+
+    list_lengths: the columns of sparse_ids of each multi-valued field; those are the last of the sparse fields.
+    """
 
     vocabulary_size: int
     sparse_field_count: int
@@ -45,10 +51,16 @@ class DeepFMConfig:
     hidden_sizes: tuple
     keep_prob: float = 1.0  # dropout keep probability of the hidden units
     embedding_keep_prob: float = 1.0  # and of the embedding dimensions that enter the MLP
+    list_lengths: tuple[int, ...] = ()
+
+    @property
+    def id_count(self) -> int:
+        """The number I of columns of ids."""
+        return self.sparse_field_count - len(self.list_lengths) + sum(self.list_lengths)
 
 
 class DeepFM(nn.Cell):
-    """Maps sparse_ids int32 [B, S], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
+    """Maps sparse_ids int32 [B, I], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
     dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
     target: the device, "CPU", "GPU" or "Ascend", which decides how dropout draws its masks.
@@ -71,6 +83,9 @@ class DeepFM(nn.Cell):
         self.linear = create_table("linear", (config.vocabulary_size, 1), part)
         self.embedding = create_table("embedding", (config.vocabulary_size, config.embedding_size), part)
         self.look_up = create_look_up(config.vocabulary_size, config.embedding_size, part, target)
+        self.has_lists = len(config.list_lengths) > 0
+        if self.has_lists:
+            self.pool = Pooling(config.sparse_field_count - len(config.list_lengths), config.list_lengths)
         if self.has_dense_fields:
             self.dense_linear = _dense_table("dense_linear", config.dense_field_count, 1)
             self.dense_embedding = _dense_table("dense_embedding", config.dense_field_count, config.embedding_size)
@@ -87,8 +102,20 @@ class DeepFM(nn.Cell):
         return self.score(*self.rows_of(sparse_ids), dense_values)
 
     def rows_of(self, sparse_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows of both tables for ids: weights [B, S, 1] and embeddings [B, S, D]."""
-        return self.look_up(self.folded_linear if self.is_folded else self.linear, self.embedding, sparse_ids)
+        """Return the rows of both tables for each field: weights [B, S, 1] and embeddings [B, S, D]."""
+        linear = self.folded_linear if self.is_folded else self.linear
+        if not self.has_lists:
+            return self.look_up(linear, self.embedding, sparse_ids)
+        ids, fractions = self.pool.fractions(sparse_ids)
+        weights, embeddings = self.look_up(linear, self.embedding, ids)
+        if (
+            self.is_folded
+        ):  # the weights are less half of the squares, but the square of a mean is not that of its parts
+            weights = weights + self._half_squares(embeddings)
+        weights, embeddings = self.pool(weights, fractions), self.pool(embeddings, fractions)
+        if self.is_folded:
+            weights = weights - self._half_squares(embeddings)
+        return weights, embeddings
 
     def score(self, weights: Tensor, embeddings: Tensor, dense_values: Tensor | None = None) -> Tensor:
         """Return the logits [B, 1] of the rows of both tables, and of dense values if N > 0."""
@@ -127,6 +154,10 @@ class DeepFM(nn.Cell):
         second_order = self.mul(self.sum_keeping_dims(self._square(sum_of_vectors), 1), self.half)
         return self.bias + first_order + second_order
 
+    def _half_squares(self, embeddings):
+        """Return |e|^2 / 2 of vectors [.., D], [.., 1]."""
+        return self.mul(self.sum_keeping_dims(self._square(embeddings), 2), self.half)
+
     def _square(self, values):
         return self.mul(values, values)  # the gradient of ops.Square is a power, which takes longer
 
@@ -152,6 +183,50 @@ class DeepFM(nn.Cell):
     def dense_tables(self) -> list[Parameter]:
         """Return the tables with one row for each dense field."""
         return [self.dense_linear, self.dense_embedding] if self.has_dense_fields else []
+
+
+class Pooling(nn.Cell):
+    """Gives each multi-valued field the mean of what its ids have; the other fields come first, with one id each.
+
+    Its operators are ones that runtimes of version 1 of MindIR know.
+    """
+
+    def __init__(self, single_count: int, list_lengths: tuple[int, ...]):
+        super().__init__()
+        self.single_count = single_count
+        starts = itertools.accumulate(list_lengths, initial=single_count)
+        self.blocks = tuple(zip(starts, list_lengths))  # of columns
+        self.presence = Tensor([0, 1], ms.float32)
+        self.reciprocals = Tensor([0, *(1 / count for count in range(1, max(list_lengths) + 1))], ms.float32)
+        self.minimum = ops.Minimum()
+        self.maximum = ops.Maximum()
+        self.gather = ops.Gather()
+        self.mul = ops.Mul()
+        self.reshape = ops.Reshape()
+        self.concat = ops.Concat(1)
+        self.sum = ops.ReduceSum(keep_dims=True)
+
+    def fractions(self, sparse_ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return ids that are all rows of a table, int32 [B, I], and the fraction of a field's mean that each id is.
+
+        The fractions are [B, L, 1] for each block of columns, 0 for NO_VALUE.
+        """
+        is_value = self.minimum(sparse_ids + 1, 1)  # 0 or 1, as NO_VALUE is -1
+        fractions = []
+        for start, length in self.blocks:
+            block = is_value[:, start : start + length]
+            mean = self.gather(self.reciprocals, self.sum(block, 1), 0)  # [B, 1]
+            fractions.append(self.reshape(self.mul(self.gather(self.presence, block, 0), mean), (-1, length, 1)))
+        return self.maximum(sparse_ids, 0), fractions
+
+    def construct(self, rows: Tensor, fractions: list[Tensor]) -> Tensor:
+        """Return the rows of tables for ids, [B, I, X], as those of fields, [B, S, X]."""
+        fields = []
+        if self.single_count:
+            fields.append(rows[:, : self.single_count])
+        for (start, length), fraction in zip(self.blocks, fractions):
+            fields.append(self.sum(self.mul(rows[:, start : start + length], fraction), 1))
+        return self.concat(fields) if len(fields) > 1 else fields[0]
 
 
 class MLP(nn.Cell):

@@ -15,7 +15,7 @@ from src.common.progress import Progress
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
-from src.evaluation.metrics import Metrics, compute_metrics
+from src.evaluation.metrics import Metrics, compute_metrics, weighted_sum
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.slices import FieldSlices
 
@@ -24,9 +24,9 @@ from src.evaluation.slices import FieldSlices
 class Evaluation:
     """The predictions for all rows of a split, and how good they are.
 
-    labels, probabilities: float32 [n].  seconds: of predicting the rows and computing the metrics.
-    by_field: by the name of a sparse field the frame of FieldSlices.metrics.  before: the metrics before the
-    recalibration; None if there was none.
+    labels, probabilities, weights: float32 [n]; weights is None if rows have none, else the metrics are weighted.
+    seconds: of predicting the rows and computing the metrics.  by_field: by the name of a sparse field the frame of
+    FieldSlices.metrics.  before: the metrics before the recalibration; None if there was none.
     """
 
     split: str
@@ -36,6 +36,12 @@ class Evaluation:
     seconds: float
     by_field: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     before: Metrics | None = None
+    weights: np.ndarray | None = None
+
+    @property
+    def weight(self) -> float | None:
+        """The sum of the weights; None if rows have none."""
+        return None if self.weights is None else weighted_sum(self.weights)
 
     def log_text(self) -> str:
         """Return the text of a line of auc.log."""
@@ -60,15 +66,17 @@ def evaluate_split(
     """
     start = time.monotonic()
     add_ids = None if slices is None else slices.add
-    labels, probabilities = predict(predictor, dataset, ranks, split, between_batches=between_batches, add_ids=add_ids)
+    labels, probabilities, weights = predict(
+        predictor, dataset, ranks, split, between_batches=between_batches, add_ids=add_ids
+    )
     before = None
     if recalibration is not None:
-        before = compute_metrics(labels, probabilities)
+        before = compute_metrics(labels, probabilities, weights)
         probabilities = recalibration.apply(probabilities)
-    metrics = compute_metrics(labels, probabilities)
+    metrics = compute_metrics(labels, probabilities, weights)
     seconds = time.monotonic() - start
-    by_field = slices.metrics(probabilities) if slices else {}
-    return Evaluation(split, labels, probabilities, metrics, seconds, by_field, before)
+    by_field = slices.metrics(probabilities, weights) if slices else {}
+    return Evaluation(split, labels, probabilities, metrics, seconds, by_field, before, weights)
 
 
 def predict(
@@ -78,31 +86,35 @@ def predict(
     split: str,
     *,
     between_batches: Callable[[], None] | None = None,
-    add_ids: Callable[[np.ndarray, np.ndarray], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and click probabilities of all rows of `dataset`, both float32 [n].
+    add_ids: Callable[..., None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return labels, click probabilities and weights of all rows of `dataset`, float32 [n]; None if it has no weights.
 
-    dataset: its batches end with the labels.  ranks: divide the rows; all of them get the result for all rows.
+    dataset: of create_dataset.  ranks: divide the rows; all of them get the result for all rows.
     split: its name, for messages.  between_batches: called after each batch; an exception of it ends the work.
-    add_ids: called with the sparse_ids int32 [B, S] and the labels float32 [B, 1] of each batch.
+    add_ids: called with the sparse_ids int32 [B, S], the labels float32 [B, 1] and, if there are any, the weights
+    float32 [B, 1] of each batch.
     """
     was_training = predictor.network.training
     predictor.set_train(False)
     progress = Progress(split, dataset.get_dataset_size(), "batches", leave=False, disable=not ranks.is_first)
     rows = Columns(ranks)
+    config = predictor.network.config
+    input_count, list_width = 2 if config.dense_field_count else 1, sum(config.list_lengths)
     try:
         for batch, tensors in enumerate(dataset.create_tuple_iterator(num_epochs=1), 1):
-            *inputs, labels = (tensor.asnumpy() for tensor in tensors)
-            size, source = predictor.network.config.vocabulary_size, f"{split} split, batch {batch}"
-            check_rows(*inputs, vocabulary_size=size, source=source)
-            rows.add(labels, predictor(*tensors[:-1]).asnumpy())
+            columns = [tensor.asnumpy() for tensor in tensors]
+            inputs, (labels, *weights) = columns[:input_count], columns[input_count:]
+            source = f"{split} split, batch {batch}"
+            check_rows(*inputs, vocabulary_size=config.vocabulary_size, source=source, list_width=list_width)
+            rows.add(labels, predictor(*tensors[:input_count]).asnumpy(), *weights)
             if add_ids is not None:
-                add_ids(inputs[0], labels)
+                add_ids(inputs[0], labels, *weights)
             progress.advance(1)
             if between_batches is not None:
                 between_batches()
     finally:
         progress.close()
         predictor.network.set_train(was_training)
-    labels, probabilities = rows.gather()
-    return labels, probabilities
+    labels, probabilities, *weights = rows.gather()
+    return labels, probabilities, weights[0] if weights else None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from src.common.errors import UserError
-from src.evaluation.metrics import log_loss, roc_auc
+from src.evaluation.metrics import log_loss, roc_auc, sorted_rows
 from src.evaluation.recalibration import Method, Recalibration, logit
 
 FEWEST_OF_A_CLASS = 30  # clicks, and other rows, that the validation split must have
@@ -35,28 +35,29 @@ class Fit:
     losses: dict[str, float]
 
 
-def fit_recalibration(labels: np.ndarray, probabilities: np.ndarray) -> Fit:
+def fit_recalibration(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> Fit:
     """Return the Fit of the method with the lowest cross-validated log loss; it does not depend on the order of rows.
 
-    labels: [n] of 0 or 1.  probabilities: float32 [n], as the network gives them for validation rows.
+    labels: [n] of 0 or 1.  probabilities: float32 [n], as the network gives them for validation rows.  weights: [n], by
+    which rows count in the maps and in the log loss; those of weight 0 are left out.
     Raises UserError if the rows are too few or the network does not tell clicks from other rows.
     """
-    order = np.lexsort((labels, probabilities))  # so each fold has rows of every prediction, the same ones in each run
-    labels, probabilities = labels[order], probabilities[order]
-    _check(labels, probabilities)
-    losses = {NONE: log_loss(labels, probabilities)}
-    losses |= {str(method): _cross_validate(fitter, labels, probabilities) for method, fitter in FITTERS.items()}
+    # Sorted, so that each fold has rows of every prediction, the same ones in each run.
+    rows = sorted_rows(labels, probabilities, weights)
+    _check(*rows)
+    row_count, losses = len(rows[0]), {NONE: log_loss(*rows)}
+    losses |= {str(method): _cross_validate(fitter, *rows) for method, fitter in FITTERS.items()}
     method = min(FITTERS, key=lambda each: losses[each])
     if losses[NONE] <= losses[method]:
-        return Fit(None, len(labels), losses)
+        return Fit(None, row_count, losses)
     try:
-        return Fit(FITTERS[method](labels, probabilities), len(labels), losses)
+        return Fit(FITTERS[method](*rows), row_count, losses)
     except ValueError as error:
         raise UserError(f"the validation split has no increasing map ({error}); evaluate another checkpoint") from error
 
 
-def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Recalibration:
-    """Return the line slope * logit + intercept of the highest likelihood.
+def fit_platt(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> Recalibration:
+    """Return the line slope * logit + intercept of the highest likelihood, by weight if there are weights.
 
     Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999; here the score is the network's logit.
     Raises ValueError if the slope is not positive.
@@ -64,14 +65,16 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Recalibration:
     from sklearn.linear_model import LogisticRegression  # here, as importing it takes more than a second
 
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)  # C: without regularisation
-    model.fit(logit(probabilities)[:, None], labels)
+    model.fit(logit(probabilities)[:, None], labels, weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     ends = (-LAST_LOGIT, LAST_LOGIT)
     return Recalibration(Method.PLATT, ends, tuple(slope * end + intercept for end in ends))
 
 
-def fit_isotonic(labels: np.ndarray, probabilities: np.ndarray) -> Recalibration:
+def fit_isotonic(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> Recalibration:
     """Return the increasing map through the blocks of isotonic regression, each at its mean logit.
+
+    With weights the regression, the click rate and the mean logit of a block are weighted.
 
     Isotonic regression is constant on blocks of rows, which would make ties and change the AUC.  So each block becomes
     a knot at its centre, as in Oron & Flournoy, "Centered Isotonic Regression", 2017.  Neighbouring blocks are joined
@@ -81,17 +84,25 @@ def fit_isotonic(labels: np.ndarray, probabilities: np.ndarray) -> Recalibration
     """
     from sklearn.isotonic import isotonic_regression
 
+    if weights is None:
+        weights = np.ones(len(labels))
     logits, inverse = np.unique(logit(probabilities), return_inverse=True)
-    rows = np.bincount(inverse).astype(np.float64)
-    columns = np.stack([np.bincount(inverse, labels), rows, rows * logits])  # clicks, rows and sum of logits
-    rates = isotonic_regression(columns[0] / rows, sample_weight=rows)
+    click_weights, other_weights = np.bincount(inverse, labels * weights), np.bincount(inverse, (1 - labels) * weights)
+    rates = isotonic_regression(
+        click_weights / (click_weights + other_weights), sample_weight=click_weights + other_weights
+    )
+    logit_sums = (click_weights + other_weights) * logits
+    columns = np.stack([np.bincount(inverse, labels), np.bincount(inverse), click_weights, other_weights, logit_sums])
     blocks = np.add.reduceat(columns, [0, *np.flatnonzero(np.diff(rates)) + 1], axis=1)
-    clicks, rows, sums = np.add.reduceat(blocks, _join_blocks(*blocks[:2]), axis=1)
-    targets = np.log(clicks) - np.log(rows - clicks)
-    return Recalibration(Method.ISOTONIC, tuple((sums / rows).tolist()), tuple(targets.tolist()))
+    knots = np.add.reduceat(blocks, _join_blocks(*blocks[:2]), axis=1)
+    _, _, click_weights, other_weights, logit_sums = knots
+    centers = logit_sums / (click_weights + other_weights)
+    targets = np.log(click_weights) - np.log(other_weights)
+    return Recalibration(Method.ISOTONIC, tuple(centers.tolist()), tuple(targets.tolist()))
 
 
-FITTERS: dict[Method, Callable[[np.ndarray, np.ndarray], Recalibration]] = {
+Fitter = Callable[[np.ndarray, np.ndarray, np.ndarray | None], Recalibration]
+FITTERS: dict[Method, Fitter] = {
     Method.PLATT: fit_platt,  # the simpler one first: it wins a tie
     Method.ISOTONIC: fit_isotonic,
 }
@@ -110,27 +121,28 @@ def _join_blocks(clicks, rows):
     return groups
 
 
-def _cross_validate(fitter, labels, probabilities):
+def _cross_validate(fitter, labels, probabilities, weights):
     """Return the mean log loss of all rows, each recalibrated without its fold; infinite if a fold cannot be fitted."""
     recalibrated = np.empty(len(labels), np.float32)
     for fold in range(FOLDS):
         held_out = np.arange(len(labels)) % FOLDS == fold
+        fitted_weights = None if weights is None else weights[~held_out]
         try:
-            fitted = fitter(labels[~held_out], probabilities[~held_out])
+            fitted = fitter(labels[~held_out], probabilities[~held_out], fitted_weights)
         except ValueError:
             return float("inf")
         recalibrated[held_out] = fitted.apply(probabilities[held_out])
-    return log_loss(labels, recalibrated)
+    return log_loss(labels, recalibrated, weights)
 
 
-def _check(labels, probabilities):
+def _check(labels, probabilities, weights):
     clicks, rows = int(labels.sum()), len(labels)
     if min(clicks, rows - clicks) < FEWEST_OF_A_CLASS:
         raise UserError(
             f"the validation split has {rows:,} rows with {clicks:,} clicks; --fit_calibration=True needs at least "
             f"{FEWEST_OF_A_CLASS} clicks and as many other rows: preprocess with a larger --valid_ratio"
         )
-    auc = roc_auc(labels, probabilities)
+    auc = roc_auc(labels, probabilities, weights)
     if not 0.5 < auc < 1:
         raise UserError(
             f"the validation split has an AUC of {auc:.4f}; --fit_calibration=True needs one between 0.5 and 1: "

@@ -16,8 +16,10 @@ def read_batches(data: DatasetMeta, split: str, batch_size: int) -> Iterator[tup
     Raises UserError for ids outside the embedding table and for dense values that are not finite.
     """
     batches = create_dataset(data, split, batch_size).create_tuple_iterator(num_epochs=1, output_numpy=True)
-    for number, (*inputs, labels) in enumerate(batches, 1):
+    input_count = 2 if data.dense_fields else 1
+    for number, columns in enumerate(batches, 1):
+        inputs, labels = columns[:input_count], columns[input_count]
         source = f"{data.path}, split {split}, batch {number}"
-        check_rows(*inputs, vocabulary_size=data.vocabulary_size, source=source)
+        check_rows(*inputs, vocabulary_size=data.vocabulary_size, source=source, list_width=data.list_width)
         is_row = labels.ravel() != PADDING_LABEL
         yield [column[is_row] for column in inputs], labels[is_row]

@@ -54,13 +54,13 @@ def export_model(
 ) -> None:
     """Write a folded DeepFMPredict to `path`, whose suffix is that of the format and whose folder exists.
 
-    The inputs are sparse_ids int32 [B, S] and, if N > 0, dense_values float32 [B, N]; the output is probabilities
+    The inputs are sparse_ids int32 [B, I] and, if N > 0, dense_values float32 [B, N]; the output is probabilities
     float32 [B, 1].  metadata: for MindIR and ONNX; AIR cannot carry any.  MindSpore restricts the characters in the
     name of the file, but its folder may have any.
     """
     config = predictor.network.config
     widths = {
-        "sparse_ids": (config.sparse_field_count, ms.int32),
+        "sparse_ids": (config.id_count, ms.int32),
         "dense_values": (config.dense_field_count, ms.float32),
     }
     inputs = {name: width for name, width in widths.items() if width[0]}

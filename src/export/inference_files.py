@@ -51,7 +51,7 @@ class Manifest:
 
     def save(self, folder: pathlib.Path, data: DatasetMeta) -> None:
         """Write it to `folder`, with the types and widths of the inputs."""
-        widths = {"sparse_ids": len(data.sparse_fields), "dense_values": len(data.dense_fields), "labels": 1}
+        widths = {"sparse_ids": data.id_count, "dense_values": len(data.dense_fields), "labels": 1}
         dtypes = {"sparse_ids": "int32", "dense_values": "float32", "labels": "float32"}
         content = {
             "rows": self.rows,

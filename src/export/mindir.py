@@ -15,13 +15,15 @@ ATTRIBUTES = {
     "ReduceSum": ("keep_dims", "skip_mode"),
     "MatMul": ("transpose_a", "transpose_b"),
     "BiasAdd": ("format",),
+    "Concat": ("axis",),
+    "StridedSlice": ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"),
 }
-INPUT_COUNTS = {"Gather": 3, "ReduceSum": 2, "MatMul": 2, "BiasAdd": 2}
+INPUT_COUNTS = {"Gather": 3, "ReduceSum": 2, "MatMul": 2, "BiasAdd": 2, "Concat": 1, "StridedSlice": 4}
 BIAS_FORMAT = "NCHW"
 OLD_VERSION = 1
 OLD_OPERATORS = {
-    "Add", "BiasAdd", "Depend", "Gather", "Load", "MakeTuple", "MatMul", "Mul", "ReLU", "ReduceSum", "Reshape",
-    "Sigmoid", "Sub", "UpdateState",
+    "Add", "BiasAdd", "Concat", "Depend", "Gather", "Load", "MakeTuple", "MatMul", "Maximum", "Minimum", "Mul", "ReLU",
+    "ReduceSum", "Reshape", "Sigmoid", "StridedSlice", "Sub", "UpdateState",
 }  # fmt: skip
 
 

@@ -67,4 +67,5 @@ def tensor_input(name: str, dtype: int, rows: str, width: int) -> onnx.ValueInfo
     return helper.make_tensor_value_info(name, dtype, [rows, width])
 
 
-STRING, INT64, INT32, FLOAT = TensorProto.STRING, TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT
+STRING, INT64, INT32 = TensorProto.STRING, TensorProto.INT64, TensorProto.INT32
+FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE

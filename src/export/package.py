@@ -79,6 +79,7 @@ def write_package(
         len(identity.dense_fields),
         network.config.embedding_size,
         tuple(network.config.hidden_sizes),
+        tuple(network.config.list_lengths),
     )
     package = Package(
         path=folder,

@@ -37,8 +37,8 @@ class ParityRows:
         return cls(inputs, np.empty((0, 1), np.float32), len(inputs[0]))
 
     def with_validation_rows(self, data: DatasetMeta) -> "ParityRows":
-        """Return these rows followed by some rows of the validation split, or of the training set if that is empty."""
-        split = "valid" if data.splits["valid"].rows else "train"
+        """Return these rows followed by some rows of the validation split, or of another one if that is empty."""
+        split = next((name for name in ("valid", "train", "test") if data.splits[name].rows), "valid")
         batches, count = [], 0
         for inputs, labels in read_batches(data, split, data.rows_per_record):
             batches.append((*inputs, labels))

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from src.common.dense_encoding import DenseEncoding
-from src.common.encoded_rows import check_rows
+from src.common.encoded_rows import NO_VALUE, check_rows
 from src.common.files import replaced
 from src.data_identity import DataIdentity
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
@@ -62,7 +62,7 @@ def load_probe_rows(folder: str | os.PathLike, identity: DataIdentity) -> dict[s
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         print(f"note: {path} is not used ({' '.join(str(error).split())}); other probe rows are drawn")
     last = identity.vocabulary_size - 1
-    return draw_probe_rows([FieldIds(0, last, 0, last)] * len(identity.sparse_fields), identity)
+    return draw_probe_rows([FieldIds(0, last, 0, last)] * identity.id_count, identity)
 
 
 def _read(path, identity):
@@ -70,7 +70,7 @@ def _read(path, identity):
         if str(content["data_identity"]) != identity.digest():
             raise ValueError("its rows are of other data")
         types = {
-            "sparse_ids": (np.int32, len(identity.sparse_fields)),
+            "sparse_ids": (np.int32, identity.id_count),
             "dense_values": (np.float32, len(identity.dense_fields)),
         }
         inputs = {name: content[name] for name, (_, width) in types.items() if width}
@@ -79,19 +79,21 @@ def _read(path, identity):
         dtype, width = types[name]
         if column.dtype != dtype or column.shape != (row_count, width) or not row_count:
             raise ValueError(f"{name} is {column.dtype} {column.shape}")
-    check_rows(*inputs.values(), vocabulary_size=identity.vocabulary_size, source=path)
+    size, width = identity.vocabulary_size, identity.list_width
+    check_rows(*inputs.values(), vocabulary_size=size, source=path, list_width=width)
     return inputs
 
 
 def field_ids(vocabulary: Vocabulary, identity: DataIdentity) -> list[FieldIds]:
-    """Return the FieldIds of each sparse field.
+    """Return the FieldIds of each column of sparse_ids.
 
     A field that is not in the vocabulary has categories that already are ids, below those of the vocabulary.
     """
     table = vocabulary.table
     raw_ids = FieldIds(0, 0, 0, (table["id"].min() if table.height else identity.vocabulary_size) - 1)
     found = {field: _ids_of_field(rows) for (field,), rows in table.partition_by("field", as_dict=True).items()}
-    return [found.get(field, raw_ids) for field in identity.sparse_fields]
+    lengths = [identity.list_lengths.get(field, 1) for field in identity.sparse_fields]
+    return [found.get(field, raw_ids) for field, length in zip(identity.sparse_fields, lengths) for _ in range(length)]
 
 
 def _ids_of_field(rows):
@@ -102,16 +104,28 @@ def _ids_of_field(rows):
 
 
 def draw_probe_rows(fields: list[FieldIds], identity: DataIdentity) -> dict[str, np.ndarray]:
-    """Return ROW_COUNT rows by name of the input.  fields: of each sparse field.
+    """Return ROW_COUNT rows by name of the input.  fields: of each column of sparse_ids.
 
     The first row has the OOV id in each field, the second row a missing value.
     """
     random = np.random.default_rng(SEED)
     inputs = {"sparse_ids": np.stack([_draw_ids(field, random) for field in fields], axis=1)}
+    if identity.list_lengths:
+        _shorten_lists(inputs["sparse_ids"], tuple(identity.list_lengths.values()))
     if identity.dense_fields:
         columns = [_draw_values(identity.dense_encoding, random) for _ in identity.dense_fields]
         inputs["dense_values"] = np.stack(columns, axis=1)
     return inputs
+
+
+def _shorten_lists(sparse_ids, lengths):
+    """Let each multi-valued field, the last columns, have from one value to all of them, row by row."""
+    end = sparse_ids.shape[1]
+    for length in reversed(lengths):
+        counts = np.arange(len(sparse_ids)) % length + 1
+        block = sparse_ids[:, end - length : end]
+        block[np.arange(length) >= counts[:, None]] = NO_VALUE
+        end -= length
 
 
 def _draw_ids(field, random):

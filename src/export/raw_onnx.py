@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ONNX file of a model package: from raw values to the click probability, in one graph.
 
-Each integer column is an input int64 [rows, 1], where a missing value is -(2^63); each category column is an input
-string [rows, 1], or int64 where categories are ids.  The output is probability float32 [rows, 1].
+Each integer column is an input int64 [rows, 1], where a missing value is -(2^63); each float column double [rows, 1],
+where that is NaN; each category column string [rows, 1], or int64 where categories are ids; and each multi-valued one
+string [rows, L], the first L values of a row that are not empty, then empty texts.  The output is probability float32
+[rows, 1].
 
 Encoded rows are accepted, too, for programs that encode faster than a graph can: sparse_ids int32 [encoded_rows, S] and
 dense_values float32 [encoded_rows, N] are inputs with a default, no rows, and their probabilities follow those of the
@@ -14,13 +16,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 from src.common.dense_encoding import DenseEncoding
+from src.common.encoded_rows import NO_VALUE
 from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
-from src.export.onnx_graph import FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, tensor_input
+from src.export.onnx_graph import DOUBLE, FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, tensor_input
 from src.package.raw_encoding import RawEncoding
 from src.package.runtime import DENSE_VALUES, PROBABILITY, SPARSE_IDS
 from src.preprocessing.buckets import bucket_starts
-from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.encoder import LARGEST_OF_FLOATS, FeatureEncoder
 from src.preprocessing.raw_columns import MISSING_INTEGER
 from src.preprocessing.value_counts import VALUE
 
@@ -67,12 +70,14 @@ def _raw_inputs(encoder: FeatureEncoder) -> list[onnx.ValueInfoProto]:
     category_type = INT64 if schema.categories_are_ids else STRING
     return [
         *(tensor_input(name, INT64, ROWS, 1) for name in schema.integer_names),
+        *(tensor_input(name, DOUBLE, ROWS, 1) for name in schema.float_names),
         *(tensor_input(name, category_type, ROWS, 1) for name in schema.category_names),
+        *(tensor_input(name, STRING, ROWS, encoder.list_lengths[name]) for name in schema.list_names),
     ]
 
 
 def _encoded_inputs(identity):
-    inputs = [tensor_input(SPARSE_IDS, INT32, ENCODED_ROWS, len(identity.sparse_fields))]
+    inputs = [tensor_input(SPARSE_IDS, INT32, ENCODED_ROWS, identity.id_count)]
     if identity.dense_fields:
         inputs.append(tensor_input(DENSE_VALUES, FLOAT, ENCODED_ROWS, len(identity.dense_fields)))
     return inputs
@@ -80,7 +85,7 @@ def _encoded_inputs(identity):
 
 def _no_rows(identity):
     """Return the defaults of the encoded inputs."""
-    tensors = [numpy_helper.from_array(np.empty((0, len(identity.sparse_fields)), np.int32), SPARSE_IDS)]
+    tensors = [numpy_helper.from_array(np.empty((0, identity.id_count), np.int32), SPARSE_IDS)]
     if identity.dense_fields:
         empty = np.empty((0, len(identity.dense_fields)), np.float32)
         tensors.append(numpy_helper.from_array(empty, DENSE_VALUES))
@@ -96,8 +101,9 @@ def _with_inputs(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
 
 
 def _sparse_ids(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
-    """Add the ids of the raw values; return their name, int32 [rows, S]."""
-    ids = [*_bucket_ids(graph, encoder), *_category_ids(graph, encoder)]
+    """Add the ids of the raw values; return their name, int32 [rows, I]."""
+    lists = [_list_ids(graph, encoder, name) for name in encoder.schema.list_names]
+    ids = [*_bucket_ids(graph, encoder), *_category_ids(graph, encoder), *lists]
     return graph.cast(graph.add("Concat", *ids, axis=1), np.int32)
 
 
@@ -108,14 +114,37 @@ def _category_ids(graph, encoder):
     return [graph.encode_texts(name, *_ids_of(encoder, name)) for name in names]
 
 
+def _list_ids(graph, encoder, name):
+    """Add the ids of a multi-valued column; return their name, int64 [rows, L]."""
+    ids, oov = _ids_of(encoder, name)
+    missing = ids.pop("", oov)
+    found = graph.encode_texts(name, {**ids, "": NO_VALUE}, oov)
+    first_column = np.arange(encoder.list_lengths[name])[None] == 0
+    is_without_values = graph.add(
+        "Less", graph.add("ReduceMax", found, axes=[1], keepdims=1), graph.constant(0, np.int64)
+    )
+    is_missing = graph.add("And", is_without_values, graph.constant(first_column, bool))
+    return graph.add("Where", is_missing, graph.constant(missing, np.int64), found)
+
+
 def _bucket_ids(graph, encoder):
-    """Add the ids of the buckets of all integers; return their names, each int64 [rows, 1]."""
+    """Add the ids of the buckets of all numbers; return their names, each int64 [rows, 1]."""
     names = encoder.bucket_names
-    if not names:
-        return []
-    buckets = _buckets(graph, graph.add("Concat", *names, axis=1))
-    columns = graph.add_all("Split", [buckets], len(names), axis=1) if len(names) > 1 else [buckets]
+    integers = [name for name in names if name in encoder.schema.integer_names]
+    columns = []
+    if integers:
+        buckets = _buckets(graph, graph.add("Concat", *integers, axis=1))
+        columns = graph.add_all("Split", [buckets], len(integers), axis=1) if len(integers) > 1 else [buckets]
+    columns += [_quantiles(graph, encoder, name) for name in names[len(integers) :]]
     return [_bucket_ids_of(graph, encoder, name, column) for name, column in zip(names, columns)]
+
+
+def _quantiles(graph, encoder, name):
+    """Add the buckets of a column of floats; return their name, int64 [rows, 1], MISSING_INTEGER for a missing one."""
+    edges = np.array(encoder.bucket_edges[name], np.float64)[None]
+    is_reached = graph.add("Not", graph.add("Less", name, graph.constant(edges, np.float64)))  # [rows, edges]
+    buckets = graph.add("ReduceSum", graph.cast(is_reached, np.int64), axes=[1], keepdims=1)
+    return graph.add("Where", graph.add("IsNaN", name), graph.constant(MISSING_INTEGER, np.int64), buckets)
 
 
 def _bucket_ids_of(graph, encoder, name, buckets):
@@ -151,17 +180,48 @@ def _buckets(graph: GraphBuilder, integers: str) -> str:
 
 
 def _dense_values(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
-    """Add the dense values of the integers; return their name, float32 [rows, N]."""
-    integers = graph.add("Concat", *encoder.dense_names, axis=1)
-    values = graph.cast(integers, np.float64)
+    """Add the dense values of the numbers, those of floats clipped; return their name, float32 [rows, N]."""
+    integers = [name for name in encoder.dense_names if name in encoder.schema.integer_names]
+    floats = encoder.dense_names[len(integers) :]
+    columns, is_missing = [], []
+    if integers:
+        joined = graph.add("Concat", *integers, axis=1)
+        columns.append(graph.cast(joined, np.float64))
+        is_missing.append(graph.add("Equal", joined, graph.constant(MISSING_INTEGER, np.int64)))
+    if floats:
+        columns.append(graph.add("Concat", *floats, axis=1))
+        is_missing.append(graph.add("IsNaN", columns[-1]))
+    values = _concat(graph, columns)
     if encoder.dense_encoding is not DenseEncoding.MAX:
-        magnitudes = graph.add("Add", graph.add("Abs", values), graph.constant(1, np.float64))
-        values = graph.add("Mul", graph.add("Sign", values), graph.add("Log", magnitudes))
+        values = graph.add("Mul", graph.add("Sign", values), _log1p(graph, graph.add("Abs", values)))
     centers, divisors = zip(*((scale.center, scale.divisor) for scale in encoder.dense_scales))
     centred = graph.add("Sub", values, graph.constant(centers, np.float64))
     scaled = graph.add("Div", centred, graph.constant(divisors, np.float64))
-    is_missing = graph.add("Equal", integers, graph.constant(MISSING_INTEGER, np.int64))
-    return graph.cast(graph.add("Where", is_missing, graph.constant(0, np.float64), scaled), np.float32)
+    if floats:
+        limits = np.repeat([np.inf, LARGEST_OF_FLOATS], [len(integers), len(floats)])
+        scaled = graph.add("Min", scaled, graph.constant(limits, np.float64))
+        scaled = graph.add("Max", scaled, graph.constant(-limits, np.float64))
+    zero = graph.constant(0, np.float64)
+    return graph.cast(graph.add("Where", _concat(graph, is_missing), zero, scaled), np.float32)
+
+
+def _concat(graph, columns):
+    return graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+
+
+def _log1p(graph, values):
+    """Add log(1 + x) of values that are not negative, exact for small ones, too.
+
+    With u = 1 + x in float64 it is x * log(u) / (u - 1), as the errors of u cancel out, or x where u is 1.
+    Source: Kahan; Goldberg, "What Every Computer Scientist Should Know About Floating-Point Arithmetic", 1991.
+    """
+    one = graph.constant(1, np.float64)
+    above = graph.add("Add", values, one)
+    difference = graph.add("Sub", above, one)
+    is_tiny = graph.add("Equal", difference, graph.constant(0, np.float64))
+    divisor = graph.add("Where", is_tiny, one, difference)
+    exact = graph.add("Mul", values, graph.add("Div", graph.add("Log", above), divisor))
+    return graph.add("Where", is_tiny, values, exact)
 
 
 def _recalibrate(graph: GraphBuilder, probabilities: str, recalibration: Recalibration) -> str:

@@ -11,7 +11,7 @@ from src.common.errors import UserError
 from src.deepfm import DeepFMPredict
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.record import EvaluationRecord
-from src.package.explanation import Explainer, field_names
+from src.package.explanation import Explainer
 from src.package.package import MINDIR_BATCH_ROWS
 from src.package.raw_encoding import RAW_ROWS_NAME, RawEncoding
 from src.package.runtime import FixedBatches, Network
@@ -31,7 +31,7 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()
-    explainer = Explainer(parameters, field_names(encoding.identity), recalibration)
+    explainer = Explainer(parameters, encoding.identity, recalibration)
     return encoding, as_network(DeepFMPredict(network), recalibration), explainer, digest
 
 

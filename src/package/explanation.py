@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from src.common.encoded_rows import batches_of
+from src.common.encoded_rows import NO_VALUE, batches_of
 from src.data_identity import DataIdentity
 from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
@@ -81,15 +81,13 @@ class Explanation:
 
 
 class Explainer:
-    """Explains encoded rows with the parameters of a folded network, float32 arrays by name.
-
-    fields: the names of the F fields.
-    """
+    """Explains encoded rows with the parameters of a folded network, float32 arrays by name."""
 
     def __init__(
-        self, parameters: Mapping[str, np.ndarray], fields: tuple[str, ...], recalibration: Recalibration | None
+        self, parameters: Mapping[str, np.ndarray], identity: DataIdentity, recalibration: Recalibration | None
     ):
-        self._parameters, self._fields, self._recalibration = parameters, fields, recalibration
+        self._parameters, self._recalibration = parameters, recalibration
+        self._fields, self._list_lengths = field_names(identity), tuple(identity.list_lengths.values())
 
     @classmethod
     def of_package(cls, package: Package) -> "Explainer":
@@ -98,10 +96,10 @@ class Explainer:
         for name, shape in parameter_shapes(package.network).items():
             place = package.parameters[name]
             parameters[name] = np.memmap(package.path / place.file, "<f4", "r", place.offset, shape)
-        return cls(parameters, field_names(package.encoding.identity), package.recalibration)
+        return cls(parameters, package.encoding.identity, package.recalibration)
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> Explanation:
-        """Explain rows.  sparse_ids: int32 [n, S].  dense_values: float32 [n, N]."""
+        """Explain rows.  sparse_ids: int32 [n, I].  dense_values: float32 [n, N]."""
         columns = [sparse_ids, dense_values]
         parts = [self._explain(*batch) for batch in batches_of(columns, BATCH_ROWS)] or [self._explain(*columns)]
         first_order, pairs, pair_values, other_pairs, mlp = map(np.concatenate, zip(*parts))
@@ -118,9 +116,13 @@ class Explainer:
     def _explain(self, sparse_ids, dense_values):
         """Return first_order, pairs, pair_values, other_pairs and mlp of a batch."""
         values = dense_values.astype(np.float64)
-        sparse_vectors = self._parameters["embedding"][sparse_ids].astype(np.float64)  # [n, S, D]
+        sparse_vectors = self._parameters["embedding"][sparse_ids].astype(np.float64)  # [n, I, D]
         folded = self._parameters["folded_linear"][sparse_ids][:, :, 0].astype(np.float64)
-        first_order = folded + (sparse_vectors**2).sum(2) / 2  # [n, S]
+        first_order = folded + (sparse_vectors**2).sum(2) / 2  # [n, I]
+        if self._list_lengths:
+            fractions = _fractions(sparse_ids, self._list_lengths)
+            sparse_vectors = fractions @ sparse_vectors  # [n, S, D]
+            first_order = (fractions @ first_order[:, :, None])[:, :, 0]
         vectors = sparse_vectors
         if values.shape[1]:
             first_order = np.hstack([values * self._in_float64["dense_linear"][:, 0], first_order])
@@ -154,6 +156,20 @@ def field_names(identity: DataIdentity) -> tuple[str, ...]:
     """Return the names of the fields of a network, of the dense ones first."""
     dense = identity.dense_fields
     return (*dense, *(f"{name} bucket" if name in dense else name for name in identity.sparse_fields))
+
+
+def _fractions(sparse_ids, list_lengths):
+    """Return the fraction of a field's mean that each column of ids is, float64 [n, S, I]."""
+    single = sparse_ids.shape[1] - sum(list_lengths)
+    fractions = np.zeros((len(sparse_ids), single + len(list_lengths), sparse_ids.shape[1]))
+    fractions[:, range(single), range(single)] = 1
+    start = single
+    for field, length in enumerate(list_lengths, single):
+        block = slice(start, start + length)
+        is_value = sparse_ids[:, block] != NO_VALUE
+        fractions[:, field, block] = is_value / np.maximum(is_value.sum(axis=1, keepdims=True), 1)
+        start += length
+    return fractions
 
 
 def _strongest_pairs(vectors):

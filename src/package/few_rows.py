@@ -5,23 +5,27 @@ polars, which reads and encodes many rows, takes milliseconds for a call even of
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 from src.package.rows import LISTED_ROWS, BadRowsError, rows_have_label, to_bytes
 from src.package.runtime import PROBABILITY, OnnxNetwork
-from src.preprocessing.diagnosis import COLUMNS, ENCODING, ID, INTEGER, LABEL_VALUE, diagnose
-from src.preprocessing.raw_cells import read_integer, read_label
+from src.preprocessing.diagnosis import COLUMNS, ENCODING, FLOAT, ID, INTEGER, LABEL_VALUE, diagnose
+from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.line_by_line import plain_format, without_quotes
+from src.preprocessing.raw_cells import label_of, read_floats, read_integer
 from src.preprocessing.raw_columns import MISSING_INTEGER
-from src.preprocessing.schema import FieldSchema
+from src.preprocessing.schema import LABEL, FieldSchema
 
 FEW_ROWS = 2000  # up to here plain Python takes less time than polars
 PLAIN_DIGITS = 18  # an integer of so many is within 64 bits
 
 
 def read_columns(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) -> list[list]:
-    """Return the raw columns of lines: integers, missing ones -2^63, then categories, missing ones empty.
+    """Return the raw columns of lines: integers, floats and texts; missing ones are -2^63, NaN and empty.
 
     lines: with or without a label, as src.package.rows reads them.  schema: of rows with a label.
     Raises BadRowsError for malformed ones.
@@ -34,23 +38,34 @@ def read_columns(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) ->
 
 def _read_well_formed(lines, schema):
     """Return the columns of lines, without the label; None if one of the lines is malformed."""
-    width = schema.column_count
-    if any(line.count(b"\t") != width - 1 for line in lines):
+    width, separator = schema.column_count, schema.text.separator
+    if schema.text.has_quotes:
+        text = plain_format(b"".join(lines))
+        lines, separator = [without_quotes(line, schema, text) for line in lines], text.separator
+    if any(line.count(separator.encode()) != width - 1 for line in lines):
         return None
-    joined = b"\t".join(lines)
+    joined = separator.encode().join(lines)
     try:
-        cells = joined.decode().split("\t")
+        cells = joined.decode().split(separator)
     except UnicodeDecodeError:
         return None
-    if schema.has_label and any(read_label(cell.encode(), schema.negative_label) is None for cell in cells[::width]):
+    columns = {name: cells[start::width] for start, name in enumerate(schema.column_names)}
+    if schema.has_label and any(label_of(cell.encode(), schema) is None for cell in columns[LABEL]):
         return None
-    if b"\r" in joined:
-        cells = [cell.rstrip("\r") for cell in cells]
-    columns = [cells[start::width] for start in range(int(schema.has_label), width)]
-    columns[: schema.dense_dim] = [_read_integers(column) for column in columns[: schema.dense_dim]]
-    if schema.categories_are_ids:
-        columns[schema.dense_dim :] = [_read_ids(column, schema) for column in columns[schema.dense_dim :]]
-    return None if any(None in column for column in columns) else columns
+    values = [_read_values(name, columns[name], schema) for name in schema.value_names]
+    return None if any(None in column for column in values) else values
+
+
+def _read_values(name, cells, schema):
+    """Return the values of a column, None for a cell that is malformed."""
+    texts = [cell.rstrip("\r") for cell in cells]
+    if schema.text.missing:
+        texts = ["" if text in schema.text.missing else text for text in texts]
+    if name in schema.integer_names:
+        return _read_integers(texts)
+    if name in schema.float_names:
+        return _read_floats(texts)
+    return _read_ids(texts, schema) if schema.categories_are_ids else texts
 
 
 def _read_integers(cells):
@@ -63,6 +78,12 @@ def _read_integers(cells):
 
 def _read_other(cell):
     return read_integer(cell) if cell else MISSING_INTEGER
+
+
+def _read_floats(cells):
+    """Return the floats of a column, NaN for a missing one and None for a cell that is malformed."""
+    numbers = read_floats(pl.Series(cells, dtype=pl.String)).to_list()
+    return [math.nan if not cell else number for cell, number in zip(cells, numbers)]
 
 
 def _read_ids(cells, schema):
@@ -80,23 +101,40 @@ def _refuse(lines, schema):
 
 def _reason(line, schema):
     """Return the code of the reason why a line is malformed, 0 for a well-formed one."""
-    if line.count(b"\t") != schema.column_count - 1:  # before the line is split: it may hold millions of tabs
+    separator = schema.text.separator.encode()
+    if schema.text.has_quotes:
+        text = plain_format(line)
+        line, separator = without_quotes(line, schema, text), text.separator.encode()
+    if line.count(separator) != schema.column_count - 1:  # before the line is split: it may hold millions of separators
         return COLUMNS
-    cells = line.split(b"\t")
-    if schema.has_label and read_label(cells[0], schema.negative_label) is None:
+    cells = dict(zip(schema.column_names, line.split(separator)))
+    if schema.has_label and label_of(cells.pop(LABEL), schema) is None:
         return LABEL_VALUE
     try:
-        texts = [cell.rstrip(b"\r").decode() for cell in cells[int(schema.has_label) :]]
+        texts = {name: cell.decode() for name, cell in cells.items()}
     except UnicodeDecodeError:
         return ENCODING
-    if None in _read_integers(texts[: schema.dense_dim]):
-        return INTEGER
-    return ID if schema.categories_are_ids and None in _read_ids(texts[schema.dense_dim :], schema) else 0
+    for names, reason in ((schema.integer_names, INTEGER), (schema.float_names, FLOAT), (schema.category_names, ID)):
+        if any(None in _read_values(name, [texts[name]], schema) for name in names):
+            return reason
+    return 0
 
 
-def score_columns(network: OnnxNetwork, columns: list[list], schema: FieldSchema) -> np.ndarray:
+def score_columns(network: OnnxNetwork, columns: list[list], encoder: FeatureEncoder) -> np.ndarray:
     """Return the probabilities, float32 [n], of the columns of n rows that read_columns has returned."""
-    types = [np.int64] * schema.dense_dim + [np.int64 if schema.categories_are_ids else object] * schema.slot_dim
-    names = [*schema.integer_names, *schema.category_names]
-    inputs = {name: np.array(column, kind)[:, None] for name, kind, column in zip(names, types, columns)}
+    schema = encoder.schema
+    types = dict.fromkeys(schema.value_names, np.int64 if schema.categories_are_ids else object)
+    types |= {**dict.fromkeys(schema.integer_names, np.int64), **dict.fromkeys(schema.float_names, np.float64)}
+    inputs = {name: np.array(column, types[name])[:, None] for name, column in zip(schema.value_names, columns)}
+    for name, separator in schema.separators.items():
+        inputs[name] = _split_cells(inputs[name].ravel(), separator, encoder.list_lengths[name])
     return network.session.run([PROBABILITY], inputs)[0].ravel()
+
+
+def _split_cells(cells, separator, length):
+    """Return the first values of multi-valued cells, texts [n, length], empty behind the last one."""
+    values = np.full((len(cells), length), "", object)
+    for row, cell in enumerate(cells):
+        found = [value for value in cell.split(separator) if value][:length]
+        values[row, : len(found)] = found
+    return values

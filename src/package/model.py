@@ -41,7 +41,7 @@ class ClickModel:
         """
         if isinstance(self.network, OnnxNetwork) and _are_lines(rows) and 0 < len(rows) <= FEW_ROWS:
             schema = self.encoder.schema
-            return score_columns(self.network, read_columns(rows, schema), schema)
+            return score_columns(self.network, read_columns(rows, schema), self.encoder)
         return self.score(self.read(rows))
 
     def explain(self, rows: Rows) -> Explanation:
@@ -67,8 +67,14 @@ class ClickModel:
     def encode(self, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return sparse_ids int32 [n, S] and dense_values float32 [n, N] of raw columns."""
         sparse_ids, dense_values = self.encoder.encode(frame)
-        size = self.encoding.identity.vocabulary_size
-        check_rows(sparse_ids, dense_values, vocabulary_size=size, source="the rows")
+        identity = self.encoding.identity
+        check_rows(
+            sparse_ids,
+            dense_values,
+            vocabulary_size=identity.vocabulary_size,
+            source="the rows",
+            list_width=identity.list_width,
+        )
         return sparse_ids, dense_values
 
 

@@ -69,7 +69,7 @@ class Package:
         content = {
             "format_version": FORMAT_VERSION,
             "network": dataclasses.asdict(self.network),
-            "data": dataclasses.asdict(identity),
+            "data": identity.to_dict(),
             DIGEST_KEY: identity.digest(),
             **self.encoding.to_dict(),
             "recalibration": self.recalibration.to_dict() if self.recalibration else None,
@@ -158,6 +158,8 @@ def _check_sizes(network, identity):
     sizes = (network.vocabulary_size, network.sparse_field_count, network.dense_field_count)
     if sizes != (identity.vocabulary_size, len(identity.sparse_fields), len(identity.dense_fields)):
         raise ValueError("the network has other sizes than the data")
+    if network.list_lengths != tuple(identity.list_lengths.values()):
+        raise ValueError("the network and the data have different multi-valued fields")
     widths = (network.embedding_size, *network.hidden_sizes)
     if not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"the sizes of embedding and hidden layers are {widths}, which are not all positive integers")

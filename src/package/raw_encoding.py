@@ -18,11 +18,12 @@ from src.data_identity import DIGEST_KEY, DataIdentity
 from src.dataset_meta import VOCABULARY_NAME, DatasetMeta
 from src.preprocessing.encoder import DenseScale, FeatureEncoder
 from src.preprocessing.schema import FieldSchema
+from src.preprocessing.schema_file import describe_schema, parse_schema
 from src.preprocessing.vocabulary import Vocabulary
 
 RAW_ROWS_NAME = "raw_rows.json"
 FORMAT_VERSION = 1
-SCHEMA_KEYS = ("dense_dim", "slot_dim", "categories_are_ids", "negative_label")
+CRITEO_KEYS = ("dense_dim", "slot_dim", "categories_are_ids", "negative_label")
 MOST_COLUMNS = 1000  # of integers, and of categories
 
 
@@ -53,32 +54,28 @@ class RawEncoding:
     @classmethod
     def of_dataset(cls, data: DatasetMeta) -> "RawEncoding":
         """Take it from a MindRecord folder."""
-        settings = data.settings
-        schema = FieldSchema(
-            settings["dense_dim"], settings["slot_dim"], settings["skip_id_convert"], settings.get("negative_label", 0)
-        )
         rates = tuple(
             FieldRates(field["name"], field["missing_rate"], field["oov_rate_train"]) for field in data.fields
         )
+        schema = schema_of_settings(data.settings)
         return cls(schema, DataIdentity.of_dataset(data), rates, data.path / VOCABULARY_NAME)
 
     @classmethod
     def from_dict(cls, content: dict, identity: DataIdentity, vocabulary_path: pathlib.Path) -> "RawEncoding":
         """Return the encoding of which to_dict made `content`; KeyError, TypeError or ValueError if it is damaged."""
-        values = {key: content["rows"][key] for key in SCHEMA_KEYS}
-        if wrong := [key for key, value in values.items() if not _is_allowed(key, value)]:
-            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
-        schema = FieldSchema(**values)
+        schema = _parse_rows(content["rows"])
         rates = tuple(FieldRates(**rates) for rates in content["fields"])
-        columns = {*schema.integer_names, *schema.category_names}
+        columns = {*schema.value_names}
         if {*identity.dense_fields, *identity.sparse_fields} != columns or {each.name for each in rates} - columns:
             raise ValueError("the rows, the data and the fields have different columns")
+        if identity.list_lengths.keys() != {*schema.list_names}:
+            raise ValueError("the rows and the data have different multi-valued columns")
         return cls(schema, identity, rates, vocabulary_path)
 
     def to_dict(self) -> dict:
         """Return the content, without the identity and the vocabulary, as a dict for JSON."""
         return {
-            "rows": {key: getattr(self.schema, key) for key in SCHEMA_KEYS},
+            "rows": _describe_rows(self.schema),
             "fields": [dataclasses.asdict(rates) for rates in self.field_rates],
         }
 
@@ -126,13 +123,42 @@ class RawEncoding:
         """
         scales = tuple(DenseScale(*scale) for scale in self.identity.dense_scales)
         vocabulary = Vocabulary.load(self.vocabulary_path)
-        largest_id = self.identity.vocabulary_size - len(vocabulary) - 1
-        schema = dataclasses.replace(self.schema, largest_id=largest_id, is_label_optional=True)
-        return FeatureEncoder(schema, DenseEncoding(self.identity.dense_encoding), scales, vocabulary)
+        identity = self.identity
+        schema = self.schema.to_score(identity.vocabulary_size - len(vocabulary) - 1)
+        encoding = DenseEncoding(identity.dense_encoding)
+        return FeatureEncoder(schema, encoding, scales, vocabulary, identity.bucket_edges, identity.list_lengths)
+
+
+def schema_of_settings(settings: dict) -> FieldSchema:
+    """Return the schema of the rows that were preprocessed with these settings."""
+    ids = settings["skip_id_convert"]
+    if "schema" in settings:
+        return dataclasses.replace(parse_schema(settings["schema"]), categories_are_ids=ids)
+    return FieldSchema.criteo(settings["dense_dim"], settings["slot_dim"], ids, settings.get("negative_label", 0))
+
+
+def _describe_rows(schema):
+    """Return the content for JSON of which _parse_rows makes the schema: numbers if it is Criteo's."""
+    numbers = len(schema.integer_names), len(schema.category_names), schema.categories_are_ids, schema.negative_label
+    if schema == FieldSchema.criteo(*numbers):
+        return dict(zip(CRITEO_KEYS, numbers))
+    return {**describe_schema(schema), "categories_are_ids": schema.categories_are_ids}
+
+
+def _parse_rows(content):
+    if "dense_dim" not in content:
+        described = {key: value for key, value in content.items() if key != "categories_are_ids"}
+        if type(content["categories_are_ids"]) is not bool:
+            raise ValueError(f"categories_are_ids is {content['categories_are_ids']!r}")
+        return dataclasses.replace(parse_schema(described), categories_are_ids=content["categories_are_ids"])
+    values = {key: content[key] for key in CRITEO_KEYS}
+    if wrong := [key for key, value in values.items() if not _is_allowed(key, value)]:
+        raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
+    return FieldSchema.criteo(**values)
 
 
 def _is_allowed(key, value):
-    """Tell whether a parsed value of one of SCHEMA_KEYS is of its type and within its range."""
+    """Tell whether a parsed value of one of CRITEO_KEYS is of its type and within its range."""
     if key == "categories_are_ids":
         return type(value) is bool
     return type(value) is int and value in (range(-1, 1) if key == "negative_label" else range(MOST_COLUMNS + 1))

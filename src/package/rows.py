@@ -3,6 +3,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Union
 
@@ -12,15 +13,16 @@ import polars as pl
 from src.common.errors import UserError
 from src.preprocessing.bad_lines import BadLine
 from src.preprocessing.diagnosis import REASONS, diagnose
-from src.preprocessing.raw_cells import read_integers
-from src.preprocessing.raw_columns import MISSING_INTEGER, to_codes, to_integers
+from src.preprocessing.raw_cells import count_cells
+from src.preprocessing.raw_columns import to_codes, to_integers
 from src.preprocessing.raw_rows import parse_chunk
 from src.preprocessing.schema import FieldSchema
+from src.preprocessing.typed_columns import typed_categories, typed_floats, typed_integers, typed_lists
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TAB, NEWLINE = b"\t", b"\n"
+NEWLINE = b"\n"
 LABEL_LINES = 1000  # from which it is told whether rows have a label
 LISTED_ROWS = 20  # of those that cannot be scored, in an error
 Rows = Union[pl.DataFrame, "pd.DataFrame", Sequence[str], Sequence[bytes]]
@@ -41,8 +43,8 @@ def rows_have_label(data: bytes, schema: FieldSchema) -> bool:
     schema: of rows with a label.
     """
     lines = itertools.islice(data.split(NEWLINE, LABEL_LINES), LABEL_LINES)
-    tabs = np.array([line.count(TAB) for line in lines])
-    labelled, unlabelled = (np.count_nonzero(tabs == schema.column_count - width) for width in (1, 2))
+    counts = np.array([count_cells(line, schema.text) for line in lines])
+    labelled, unlabelled = (np.count_nonzero(counts == schema.column_count - width) for width in (0, 1))
     return bool(labelled >= unlabelled)
 
 
@@ -84,21 +86,26 @@ def _fault(bad: BadLine, line: bytes, schema: FieldSchema) -> str:
 def read_frame(frame: "pl.DataFrame | pd.DataFrame", schema: FieldSchema) -> pl.DataFrame:
     """Return the raw columns of a data frame that has them by name; other columns are left out.
 
-    Integers may be of any integer type, floats without a fraction, or text; categories are text, or whole numbers whose
-    digits are the text.  Null, NaN and empty text stand for a missing value.  UserError for a column that is missing or
-    of another type, BadRowsError for values.
+    Integers may be of any integer type, floats without a fraction, or text; floats numbers or text; categories are
+    text, or whole numbers whose digits are the text; multi-valued ones such text with separators, or lists of polars.
+    Null, NaN and empty text stand for a missing value.  UserError for a column that is missing or of another type,
+    BadRowsError for values.
     """
-    names = [*schema.integer_names, *schema.category_names]
+    names = schema.value_names
     if missing := [name for name in names if name not in frame.columns]:
         raise UserError(f"the data frame has no column {missing[0]}; a row has {names[0]} to {names[-1]}")
     if repeated := [name for name in names if list(frame.columns).count(name) > 1]:
         raise UserError(f"the data frame has several columns {repeated[0]}; leave all but one out")
     columns = pl.DataFrame({name: _to_polars(name, frame[name]) for name in names})
     integers = [to_integers(_integers(columns[name])) for name in schema.integer_names]
+    floats = [_floats(columns[name]) for name in schema.float_names]
     categories = [columns[name] for name in schema.category_names]
+    lists = [typed_lists(columns[name], separator) for name, separator in schema.separators.items()]
     if schema.categories_are_ids:
-        return pl.DataFrame([*integers, *(_category_ids(column, schema.largest_id) for column in categories)])
-    return pl.DataFrame([*integers, *map(_categories, categories)])
+        categories = [_category_ids(column, schema.largest_id) for column in categories]
+    else:
+        categories = list(map(_categories, categories))
+    return pl.DataFrame([*integers, *floats, *categories, *lists])
 
 
 def _to_polars(name, column):
@@ -117,32 +124,20 @@ def _to_polars(name, column):
 
 def _integers(column: pl.Series) -> pl.Series:
     """Return a column as Int64, null where a value is missing."""
-    if column.dtype == pl.Null:
-        return column.cast(pl.Int64)
-    if column.dtype.is_integer():
-        numbers = column.cast(pl.Int64, strict=False)
-        numbers = numbers.set(numbers == MISSING_INTEGER, None)
-        is_missing = column.is_null()
-    elif column.dtype.is_float():
-        is_missing = column.is_null() | column.is_nan()
-        whole = (column == column.floor()) & (column.abs() < 2.0**63)
-        numbers = column.set(~whole.fill_null(False), None).cast(pl.Int64)
-    elif column.dtype == pl.String:
-        is_missing = column.is_null() | (column == "")
-        numbers = read_integers(column.set(column == "", None))
-    else:
-        raise UserError(f"column {column.name} has the type {column.dtype}; integers, floats or text are expected")
-    _refuse(column, numbers.is_null() & ~is_missing, "an integer lies between -2^63 and 2^63")
+    numbers, is_wrong = typed_integers(column)
+    _refuse(column, is_wrong, "an integer lies between -2^63 and 2^63")
     return numbers
 
 
+def _floats(column: pl.Series) -> pl.Series:
+    """Return a column as Float64, NaN where a value is missing."""
+    numbers, is_wrong = typed_floats(column)
+    _refuse(column, is_wrong, "a float is a finite number")
+    return numbers.fill_null(math.nan)
+
+
 def _categories(column: pl.Series) -> pl.Series:
-    if column.dtype.is_float() and column.fill_nan(None).null_count() == len(column):
-        column = pl.Series(column.name, [None] * len(column), pl.String)  # as a reader of CSV leaves an empty column
-    if not (column.dtype in (pl.String, pl.Null) or column.dtype.is_integer()):
-        raise UserError(f"column {column.name} has the type {column.dtype}; a category is text")
-    texts = column.cast(pl.String)
-    return to_codes(texts.set(texts == "", None).to_frame())[0]
+    return to_codes(typed_categories(column).to_frame())[0]
 
 
 def _category_ids(column: pl.Series, largest: int) -> pl.Series:

@@ -17,7 +17,7 @@ PROBABILITY = "probability"  # the output of model.onnx
 SPARSE_IDS, DENSE_VALUES = "sparse_ids", "dense_values"
 ONNX_BATCH_ROWS = 2000  # of one call: more of them take as much time per row, and more memory
 ERRORS_ONLY = 3  # the exporter states a wrong shape of an output, as is known
-EMPTY = {"tensor(string)": np.empty((0, 1), object), "tensor(int64)": np.empty((0, 1), np.int64)}
+TYPES = {"tensor(string)": object, "tensor(int64)": np.int64, "tensor(double)": np.float64}
 # From sparse_ids int32 [n, S] and dense_values float32 [n, N], N may be 0, to click probabilities float32 [n].  Several
 # threads may call it.
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -45,7 +45,9 @@ class OnnxNetwork:
         except Exception as error:  # onnxruntime has an exception of its own for each kind of damage, without a base
             raise UserError(f"{path}: onnxruntime refuses it: {error}") from error
         self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
-        self._no_raw_rows = {column.name: EMPTY[column.type] for column in self.session.get_inputs()}
+        self._no_raw_rows = {
+            column.name: np.empty((0, column.shape[1]), TYPES[column.type]) for column in self.session.get_inputs()
+        }
         self._takes_dense_values = DENSE_VALUES in {each.name for each in self.session.get_overridable_initializers()}
 
     def __call__(self, sparse_ids: np.ndarray, dense_values: np.ndarray) -> np.ndarray:

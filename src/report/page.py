@@ -18,7 +18,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
-from src.evaluation.metrics import CALIBRATION_BINS
+from src.evaluation.metrics import CALIBRATION_BINS, format_weight, mean
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
 from src.report.curves import calibration_groups, prediction_histogram, roc_points
@@ -77,6 +77,7 @@ def write_report(
 ) -> None:
     """Write report.html on a checkpoint atomically; its folders are made."""
     run = read_run(checkpoint.folder.path)
+    plotted = evaluation if evaluation and evaluation.weight != 0 else None  # rows that all weigh 0 have no plots
     page = {
         "titles": SPLIT_TITLES,
         "split": evaluation and evaluation.split,
@@ -85,8 +86,8 @@ def write_report(
         "command": this_command(),
         "tiles": _tiles(evaluation) if evaluation else [],
         "training": _training_pictures(TrainingHistory.of_run(run)),
-        "metrics": _metric_pictures(evaluation) if evaluation else [],
-        "slices": [_slice_picture(*item) for item in evaluation.by_field.items()] if evaluation else [],
+        "metrics": _metric_pictures(plotted) if plotted else [],
+        "slices": [_slice_picture(*item) for item in plotted.by_field.items()] if plotted else [],
         "value_count": MOST_FREQUENT_VALUES,
         "data": _describe_data(data),
         "run": _describe_run(run, checkpoint, data),
@@ -107,11 +108,16 @@ def _tiles(evaluation):
         ("calibration", f"{metrics['calibration']:.4f}", "predicted / actual clicks"),
         ("calibration error", f"{metrics['calibration_error']:.4f}", f"expected, {CALIBRATION_BINS} bins"),
         ("rows", f"{len(evaluation.labels):,}", "the complete split"),
+        *_weight_tiles(evaluation.weight),
     )
     return [
         {"name": name, "value": value, "note": note + _before_recalibration(evaluation, name)}
         for name, value, note in tiles
     ]
+
+
+def _weight_tiles(weight):
+    return [] if weight is None else [("sum of weights", format_weight(weight), "metrics count each row by its weight")]
 
 
 def _before_recalibration(evaluation, name):
@@ -161,7 +167,7 @@ def _learning_rate_picture(losses):
 
 
 def _metric_pictures(evaluation):
-    columns = evaluation.labels, evaluation.probabilities
+    columns = evaluation.labels, evaluation.probabilities, evaluation.weights
     return [
         _roc_picture(roc_points(*columns), evaluation.metrics["auc"]),
         _calibration_picture(calibration_groups(*columns)),
@@ -190,8 +196,9 @@ def _calibration_picture(groups):
     return Picture.of("Calibration", figures.calibration_plot(groups), text, header, rows)
 
 
-def _distribution_picture(histogram, labels, probabilities):
-    clicked, other = (probabilities[labels == label].mean(dtype=np.float64) for label in (1, 0))
+def _distribution_picture(histogram, labels, probabilities, weights):
+    classes = [labels == label for label in (1, 0)]
+    clicked, other = (mean(probabilities[each], None if weights is None else weights[each]) for each in classes)
     text = f"The mean prediction is {clicked:.4f} for clicks and {other:.4f} for other rows."
     edges, *fractions = histogram
     rows = [

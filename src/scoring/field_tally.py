@@ -7,10 +7,11 @@ import math
 import numpy as np
 import polars as pl
 
+from src.common.encoded_rows import NO_VALUE
 from src.package.raw_encoding import FieldRates, RawEncoding
 from src.preprocessing.encoder import FeatureEncoder
+from src.preprocessing.lists import split_lists
 from src.preprocessing.raw_columns import MISSING
-from src.preprocessing.schema import FieldSchema
 
 DRIFT = 0.05  # difference of a fraction from that of the training rows from which it is worth a warning,
 CHANCE = 1e-5  # if chance explains it with less than this probability: then not one of 78 fractions warns by chance
@@ -19,20 +20,26 @@ RAREST = 1e-3  # fraction that counts as expected where the training rows have n
 
 @dataclasses.dataclass
 class FieldTally:
-    """Counts of the rows so far.  missing, oov: by raw column, int64 [columns]; oov is 0 without a vocabulary."""
+    """Counts of the rows so far, by raw column int64 [columns].
+
+    missing: rows without a value.  values: the rows, or the values of a multi-valued column.  oov: of them those that
+    are OOV; 0 without a vocabulary.
+    """
 
     rows: int
     missing: np.ndarray
+    values: np.ndarray
     oov: np.ndarray
 
     @classmethod
     def empty(cls, column_count: int) -> "FieldTally":
-        return cls(0, np.zeros(column_count, np.int64), np.zeros(column_count, np.int64))
+        return cls(0, *(np.zeros(column_count, np.int64) for _ in range(3)))
 
     def add(self, later: "FieldTally") -> None:
         """Take in the counts of later rows."""
         self.rows += later.rows
         self.missing += later.missing
+        self.values += later.values
         self.oov += later.oov
 
 
@@ -41,38 +48,59 @@ class FieldCounter:
 
     def __init__(self, encoder: FeatureEncoder):
         schema, vocabulary = encoder.schema, encoder.vocabulary
-        self.names = raw_columns(schema)
-        self._fields = [(at, name) for at, name in enumerate(encoder.sparse_names) if name in vocabulary.fields]
-        self._oov_ids = np.array([vocabulary.oov_id(name) for _, name in self._fields], np.int32)
+        self.names = list(schema.value_names)
+        self._separators = schema.separators
+        self._fields = {}  # by name the columns of sparse_ids, and the OOV id
+        start = 0
+        for name in encoder.sparse_names:
+            end = start + encoder.list_lengths.get(name, 1)
+            if name in vocabulary.fields:
+                self._fields[name] = slice(start, end), vocabulary.oov_id(name)
+            start = end
 
     def count(self, frame: pl.DataFrame, sparse_ids: np.ndarray) -> FieldTally:
         """Return the counts of rows.  frame: their raw columns.  sparse_ids: int32 [n, S]."""
         tally = FieldTally.empty(len(self.names))
         tally.rows = frame.height
-        tally.missing[:] = [(frame[name] == MISSING[frame.schema[name]]).sum() for name in self.names]
-        for (at, name), oov_id in zip(self._fields, self._oov_ids):
-            tally.oov[self.names.index(name)] = np.count_nonzero(sparse_ids[:, at] == oov_id)
+        tally.values[:] = frame.height
+        for column, name in enumerate(self.names):
+            tally.missing[column] = self._count_missing(frame[name])
+            if name in self._fields:
+                columns, oov_id = self._fields[name]
+                ids = sparse_ids[:, columns]
+                tally.oov[column] = np.count_nonzero(ids == oov_id)
+                tally.values[column] = np.count_nonzero(ids != NO_VALUE)
         return tally
+
+    def _count_missing(self, column):
+        if column.name in self._separators:
+            rows, _ = split_lists(column, self._separators[column.name])
+            return len(column) - len(np.unique(rows))
+        return (column == MISSING[column.dtype]).sum()
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldComparison:
-    """The fractions of a column's values that are missing or OOV among the scored rows, and among the training rows."""
+    """The fractions of a column that are missing or OOV among the scored rows, and among the training rows.
+
+    values: as FieldTally has them.
+    """
 
     training: FieldRates
     rows: int
+    values: int
     missing_rate: float
     oov_rate: float
 
     def drifts(self) -> list[str]:
         """Return a clause for each fraction that differs from that of the training rows by more than chance."""
-        rates = {"missing": (self.missing_rate, self.training.missing_rate)}
+        rates = {"missing": (self.missing_rate, self.training.missing_rate, self.rows)}
         if self.training.oov_rate is not None:
-            rates["OOV"] = (self.oov_rate, self.training.oov_rate)
+            rates["OOV"] = (self.oov_rate, self.training.oov_rate, self.values)
         return [
             f"{rate:.1%} {name}, {expected:.1%} in training"
-            for name, (rate, expected) in rates.items()
-            if is_drift(rate, expected, self.rows)
+            for name, (rate, expected, count) in rates.items()
+            if is_drift(rate, expected, count)
         ]
 
 
@@ -93,11 +121,10 @@ def compare_fields(tally: FieldTally, encoding: RawEncoding) -> list[FieldCompar
     """Return a FieldComparison for each column of the training rows that was counted; none if there are no rows."""
     if not tally.rows:
         return []
-    names = raw_columns(encoding.schema)
-    missing, oov = (dict(zip(names, (counts / tally.rows).tolist())) for counts in (tally.missing, tally.oov))
-    return [FieldComparison(rates, tally.rows, missing[rates.name], oov[rates.name]) for rates in encoding.field_rates]
-
-
-def raw_columns(schema: FieldSchema) -> list[str]:
-    """Return the columns of a tally."""
-    return [*schema.integer_names, *schema.category_names]
+    comparisons = []
+    for rates in encoding.field_rates:
+        column = encoding.schema.value_names.index(rates.name)
+        missing_rate = float(tally.missing[column] / tally.rows)
+        values = int(tally.values[column])
+        comparisons.append(FieldComparison(rates, tally.rows, values, missing_rate, float(tally.oov[column] / values)))
+    return comparisons

@@ -7,6 +7,7 @@ import pathlib
 from src.common.errors import UserError
 from src.common.files import is_special, partial_path, resolved
 from src.scoring.options import STANDARD_STREAM, ScoringOptions
+from src.scoring.row_source import RowSource
 
 
 def journal_path(path: pathlib.Path) -> pathlib.Path:
@@ -28,20 +29,13 @@ def check_paths(options: ScoringOptions) -> None:
         raise UserError(
             f"--model_path={options.model_path}: no such file or folder; export.py --file_format=PACKAGE writes one"
         )
-    if options.input_path != STANDARD_STREAM:
-        _check_rows(options.input_path)
+    source = RowSource.find(options.input_path).source
+    inputs = {pathlib.Path(os.path.realpath(file)) for file in source.files} if source is not None else set()
     for file in written_files(options.output_path):
         if _is_of_model(file, options.model_path):
             raise UserError(f"--output_path={options.output_path}: {file} is where the model is; name another path")
-        if options.input_path != STANDARD_STREAM and file == pathlib.Path(os.path.realpath(options.input_path)):
+        if file in inputs:
             raise UserError(f"--output_path={options.output_path}: {file} is the file of the rows; name another path")
-
-
-def _check_rows(path):
-    if not os.path.exists(path):
-        raise UserError(f"--input_path={path}: no such file; name a file of raw rows, or - for stdin")
-    if os.path.isdir(path):
-        raise UserError(f"--input_path={path} is a folder; name a file in it")
 
 
 def _is_of_model(file, model_path):

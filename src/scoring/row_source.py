@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The raw rows to score: a file, plain or packed, or stdin."""
+"""The raw rows to score: files of any form that preprocessing reads, or a stream of text."""
 
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
 
-from src.preprocessing.raw_file import ARCHIVE_SUFFIX, TEXT_NAME, RawChunk, find_member, read_chunks, read_lines
+from src.preprocessing.schema import FieldSchema
+from src.preprocessing.source import Source
+from src.preprocessing.streams import TEXT_NAME
 from src.scoring.options import STANDARD_STREAM
+
+if TYPE_CHECKING:
+    from src.preprocessing.chunks import Position, RawChunk
 
 MEMBERS = ("test.txt", TEXT_NAME)  # of an archive; Criteo's has both, and the rows without a label are to be scored
 CHUNK_BYTES = 8 << 20
@@ -16,41 +22,41 @@ STDIN = 0
 
 @dataclasses.dataclass(frozen=True)
 class RowSource:
-    """Raw rows.  path: None for stdin.  member: the file in an archive, "" elsewhere."""
+    """Raw rows.  source: their files.  stream: the path of a pipe or the like; both are None for stdin."""
 
-    path: pathlib.Path | None
-    member: str = ""
+    source: Source | None = None
+    stream: pathlib.Path | None = None
 
     @classmethod
     def find(cls, input_path: str) -> "RowSource":
-        """Return the source that --input_path names; UserError for an archive without rows."""
+        """Return the source that --input_path names; UserError if there is none."""
         if input_path == STANDARD_STREAM:
-            return cls(None)
+            return cls()
         path = pathlib.Path(input_path)
-        return cls(path, find_member(path, MEMBERS) if path.name.endswith(ARCHIVE_SUFFIX) else "")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return cls(stream=path)
+        return cls(Source.find(input_path, "input_path", MEMBERS))
 
     def __str__(self):
-        if self.path is None:
-            return "stdin"
-        return f"{self.member} in {self.path}" if self.member else str(self.path)
+        return str(self.source or self.stream or "stdin")
 
     @property
     def is_file(self) -> bool:
         """Whether the rows can be read again."""
-        return self.path is not None and self.path.is_file()
+        return self.source is not None
 
     def identity(self) -> dict | None:
         """Return what tells the rows apart from others, a dict for JSON; None if they can be read only once."""
-        if self.path is None or not self.is_file:
+        if self.source is None:
             return None
-        status = self.path.stat()
-        return {"path": os.path.realpath(self.path), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        return {"paths": [os.path.realpath(file) for file in self.source.files], **self.source.identity()}
 
-    def chunks(self, skip_bytes: int = 0) -> Iterator[RawChunk]:
-        """Yield the rows as chunks of complete lines.  skip_bytes: of the text, to leave out at its beginning."""
-        if self.path is not None and self.is_file:
-            yield from read_chunks(self.path, CHUNK_BYTES, skip_bytes, self.member)
+    def chunks(self, schema: FieldSchema, start: Optional["Position"] = None) -> Iterator["RawChunk"]:
+        """Yield the rows from a position on as chunks; of a stream, all."""
+        from src.preprocessing import chunks  # here, as it imports polars, which takes long
+
+        if self.source is not None:
+            yield from chunks.read_source(self.source, schema, CHUNK_BYTES, start or chunks.START)
             return
-        with open(STDIN if self.path is None else self.path, "rb", closefd=self.path is not None) as stream:
-            for data in read_lines(stream, CHUNK_BYTES):
-                yield RawChunk(data, 0.0)
+        with open(STDIN if self.stream is None else self.stream, "rb", closefd=self.stream is not None) as stream:
+            yield from chunks.read_stream(stream, str(self), schema, CHUNK_BYTES)

@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.evaluation.streaming_metrics import StreamingMetrics
 from src.preprocessing.bad_lines import BadLines
+from src.preprocessing.chunks import START, Position
 from src.scoring.chunk_scorer import ScoredChunk
 from src.scoring.field_tally import FieldTally
 from src.scoring.output_file import Arrays
@@ -19,34 +21,43 @@ METRICS_PREFIX = "metrics."
 class ScoredRows:
     """The sum of all ScoredChunks so far.
 
-    lines, bytes: of the input, well-formed or malformed.  metrics: None if the rows have no label.
+    lines: of the input, well-formed or malformed.  end: their end in the source.
+    metrics: None if the rows have no label.  members: the names of the texts that were in archives.
     """
 
     tally: FieldTally
     metrics: StreamingMetrics | None
     bad_lines: BadLines = dataclasses.field(default_factory=BadLines)
     lines: int = 0
-    bytes: int = 0
+    end: Position = START
+    members: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def has_label(self) -> bool:
         return self.metrics is not None
 
     def add(self, scored: ScoredChunk) -> None:
-        """Take in the next chunk."""
+        """Take in the next chunk; UserError if its rows have weights and earlier ones have none, or the reverse."""
         self.lines += scored.lines
-        self.bytes += scored.bytes
+        self.end = scored.end
         self.bad_lines.merge(scored.bad_lines)
         self.tally.add(scored.tally)
+        if scored.member and scored.member not in self.members:
+            self.members.append(scored.member)
         if self.metrics is not None and scored.labels is not None:
-            self.metrics.add(scored.labels, scored.probabilities)
+            if self.metrics.rows and self.metrics.has_weights != (scored.weights is not None):
+                raise UserError("of the files to score, all must have the column of the weight, or none")
+            self.metrics.add(scored.labels, scored.probabilities, scored.weights)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the content as arrays, for a journal."""
-        numbers = {"lines": self.lines, "bytes": self.bytes, "rows": self.tally.rows}
-        text = json.dumps({**numbers, "bad_lines": self.bad_lines.to_dict(), "has_label": self.has_label})
+        numbers = {"lines": self.lines, "end": dataclasses.astuple(self.end), "rows": self.tally.rows}
+        text = json.dumps(
+            {**numbers, "members": self.members, "bad_lines": self.bad_lines.to_dict(), "has_label": self.has_label}
+        )
         metrics = {} if self.metrics is None else self.metrics.state()
-        fields = {"json": np.frombuffer(text.encode(), np.uint8), "missing": self.tally.missing, "oov": self.tally.oov}
+        fields = {"json": np.frombuffer(text.encode(), np.uint8), "missing": self.tally.missing}
+        fields |= {"values": self.tally.values, "oov": self.tally.oov}
         return {**fields, **{f"{METRICS_PREFIX}{name}": array for name, array in metrics.items()}}
 
     @classmethod
@@ -56,9 +67,10 @@ class ScoredRows:
         prefix = METRICS_PREFIX
         state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         return cls(
-            FieldTally(content["rows"], arrays["missing"], arrays["oov"]),
+            FieldTally(content["rows"], arrays["missing"], arrays["values"], arrays["oov"]),
             StreamingMetrics.from_state(state) if content["has_label"] else None,
             BadLines.from_dict(content["bad_lines"]),
             content["lines"],
-            content["bytes"],
+            Position(*content["end"]),
+            content["members"],
         )

@@ -4,18 +4,16 @@
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from src.common.errors import UserError
 from src.common.progress import Progress
 from src.evaluation.streaming_metrics import StreamingMetrics
 from src.package.model import ClickModel
 from src.package.rows import rows_have_label
+from src.preprocessing.chunks import RawChunk
 from src.preprocessing.parallel import parallel_map, prefetch
-from src.preprocessing.raw_file import RawChunk
-from src.preprocessing.raw_rows import count_lines
-from src.preprocessing.schema import FieldSchema
-from src.scoring.chunk_scorer import ChunkScorer, NumberedChunk
+from src.scoring.chunk_scorer import ChunkScorer, schema_to_read
 from src.scoring.field_tally import FieldTally
 from src.scoring.options import OnBadRow, ScoringOptions
 from src.scoring.output_file import Output
@@ -35,17 +33,17 @@ def score_rows(
     """
     if output.earlier is not None:
         rows = ScoredRows.from_arrays(output.earlier)
-        chunks = source.chunks(rows.bytes)
+        chunks = source.chunks(schema_to_read(model, options), rows.end)
         scorer = ChunkScorer(model, options, has_label=rows.has_label)
     else:
-        has_label, chunks = detect_label(source.chunks(), model.encoder.schema)
+        has_label, chunks = detect_label(source.chunks(schema_to_read(model, options)))
         scorer = ChunkScorer(model, options, has_label=has_label)
         rows = ScoredRows(FieldTally.empty(len(scorer.counter.names)), StreamingMetrics() if has_label else None)
         output.write(scorer.header())
     progress = Progress("score", 0, done=rows.lines)
     last_save = time.monotonic()
     ahead = prefetch(chunks) if source.is_file else chunks  # a thread that reads a pipe could not be stopped
-    for scored in parallel_map(scorer, _numbered(ahead, rows.lines), WORKERS):
+    for scored in parallel_map(scorer, ahead, WORKERS):
         if scored.bad_lines.count and options.on_bad_row is OnBadRow.FAIL:
             raise UserError(f"{source}: {scored.bad_lines.diagnoses[0].fault}; --on_bad_row=skip leaves such rows out")
         output.write(scored.text)
@@ -58,18 +56,11 @@ def score_rows(
     return rows
 
 
-def detect_label(chunks: Iterator[RawChunk], schema: FieldSchema) -> tuple[bool, Iterator[RawChunk]]:
-    """Tell whether rows begin with a label, from the first chunk; return that and the same chunks.
-
-    schema: of rows with a label.
-    """
+def detect_label(chunks: Iterator[RawChunk]) -> tuple[bool, Iterator[RawChunk]]:
+    """Tell whether rows have a label, from the first chunk; return that and the same chunks."""
     first = next(chunks, None)
     if first is None:
         return False, iter(())
-    return rows_have_label(first.data, schema), itertools.chain([first], chunks)
-
-
-def _numbered(chunks: Iterable[RawChunk], first_line: int) -> Iterator[NumberedChunk]:
-    for chunk in chunks:
-        yield NumberedChunk(chunk, first_line)
-        first_line += count_lines(chunk.data)
+    if isinstance(first.rows, bytes) and not first.names_columns:
+        return rows_have_label(first.rows, first.schema), itertools.chain([first], chunks)
+    return first.schema.has_label, itertools.chain([first], chunks)

@@ -28,6 +28,7 @@ from src.serving.service import MODEL_NAME
 
 PROTO = "src/serving/open_inference_grpc.proto"  # below the folder of serve.py
 CONTENTS = {BYTES: "bytes_contents", INT64: "int64_contents", FP32: "fp32_contents", FP64: "fp64_contents"}
+FORMATS = {INT64: "q", FP64: "d"}  # of raw numbers
 LENGTH = struct.Struct("<I")
 
 
@@ -65,7 +66,7 @@ def _read_tensor(message, raw, max_rows):
     elif message.datatype == BYTES:
         data = _split_texts(where, raw, max_rows)
     else:
-        data = _split_integers(where, raw, max_rows)
+        data = _split_numbers(where, raw, max_rows, FORMATS[message.datatype])
     check_shape(where, message.shape, len(data))
     return Tensor(message.name, message.datatype, data)
 
@@ -84,12 +85,13 @@ def _split_texts(where, raw, max_rows):
     return elements
 
 
-def _split_integers(where, raw, max_rows):
+def _split_numbers(where, raw, max_rows, form):
+    """Return the elements of raw numbers of 8 bytes.  form: as struct has it."""
     if len(raw) % 8:
         raise RequestError(f"{where}: its raw contents end within an element")
     count = len(raw) // 8
     check_count(where, count, max_rows)
-    return list(struct.unpack(f"<{count}q", raw))
+    return list(struct.unpack(f"<{count}{form}", raw))
 
 
 def write_response(messages: Any, response: InferResponse, raw: bool) -> Any:

@@ -17,7 +17,8 @@ SMALLEST_INT64, LARGEST_INT64 = -(2**63), 2**63 - 1
 class Tensor:
     """An input or output of n rows, one element each.
 
-    data: BYTES and INT64 as lists of bytes and int, FP32 and FP64 as arrays of numpy.
+    data: BYTES and INT64 as lists of bytes and int, FP64 of an input as a list of float; FP32 and FP64 of an output as
+    arrays of numpy.
     """
 
     name: str
@@ -58,9 +59,9 @@ def check_shape(where: str, shape: Sequence[object], count: int) -> None:
 
 
 def check_datatype(where: str, datatype: str) -> None:
-    """Raise RequestError unless an input has one of the two types that rows are made of."""
-    if datatype not in (BYTES, INT64):
-        raise RequestError(f"{where}: its datatype must be {BYTES} or {INT64}")
+    """Raise RequestError unless an input has one of the types that rows are made of."""
+    if datatype not in (BYTES, INT64, FP64):
+        raise RequestError(f"{where}: its datatype must be {BYTES} or {INT64}, or {FP64} for floats")
 
 
 def check_outputs(names: Sequence[object]) -> None:

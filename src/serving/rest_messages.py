@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON of the Open Inference Protocol: requests and responses."""
 
+import math
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import orjson
 from src.serving.infer_request import (
     BYTES,
     EXPLAIN,
+    FP64,
     INT64,
     LARGEST_INT64,
     SMALLEST_INT64,
@@ -53,6 +55,10 @@ def _read_tensor(content, max_rows):
         if any(type(each) is not int or not SMALLEST_INT64 <= each <= LARGEST_INT64 for each in data):
             raise RequestError(f"{where}: its data must be whole numbers of 64 bits")
         return Tensor(name, INT64, data)
+    if datatype == FP64:
+        if any(type(each) not in (int, float, type(None)) for each in data):
+            raise RequestError(f"{where}: its data must be numbers, or null for a missing one")
+        return Tensor(name, FP64, [math.nan if each is None else float(each) for each in data])
     if any(type(each) is not str for each in data):
         raise RequestError(f"{where}: its data must be texts")
     return Tensor(name, BYTES, [each.encode() for each in data])

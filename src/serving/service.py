@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from src.serving.admission import Admission
 from src.serving.batching import Batcher
-from src.serving.infer_request import BYTES, FP32, INT64, PROBABILITY, InferRequest, InferResponse, Tensor
+from src.serving.infer_request import BYTES, FP32, FP64, INT64, PROBABILITY, InferRequest, InferResponse, Tensor
 from src.serving.live_model import LiveModel, ServedModel
 from src.serving.metrics import Metrics
 from src.serving.panics import without_panics
@@ -126,8 +126,12 @@ class Service:
     def inputs(self, served: ServedModel) -> list[TensorInfo]:
         """Return the metadata of all inputs: "rows", which takes the place of all others, and the columns."""
         schema = served.model.encoder.schema
-        integers = [TensorInfo(name, INT64) for name in schema.integer_names]
-        return [TensorInfo(ROWS, BYTES), *integers, *(TensorInfo(name, BYTES) for name in schema.category_names)]
+        return [
+            TensorInfo(ROWS, BYTES),
+            *(TensorInfo(name, INT64) for name in schema.integer_names),
+            *(TensorInfo(name, FP64) for name in schema.float_names),
+            *(TensorInfo(name, BYTES) for name in schema.sparse_names),
+        ]
 
     def outputs(self) -> list[TensorInfo]:
         """Return the metadata of the output that every response has."""
@@ -137,7 +141,7 @@ class Service:
 def _read_lines(read, body, max_rows, schema):
     """Return a request and its rows as lines."""
     request = read(body, max_rows)
-    return request, to_lines(request.tensors, schema.integer_names, schema.category_names)
+    return request, to_lines(request.tensors, schema)
 
 
 def check_size(byte_count: int, max_bytes: int) -> None:

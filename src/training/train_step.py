@@ -17,10 +17,14 @@ EMA_START = 10  # steps; in the first ones the average is nearly the plain mean 
 
 
 class LossNetwork(nn.Cell):
-    """From a batch (sparse_ids, dense_values, labels) to its loss.
+    """From a batch (sparse_ids, dense_values, labels, weights) to its loss.
 
     loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embedding tables
 
+    mean_weight: of the training set; each row counts as its weight divided by this.  None if batches have no weights.
+    negative_keep_rate: fraction of the rows without a click that the training set has.  The odds of a click in it are
+    those of all rows divided by this, so the network, which is to predict for all rows, is compared with the labels at
+    a logit that is higher by the logarithm.  Source: King & Zeng, "Logistic Regression in Rare Events Data", 2001.
     l2_on: "tables", or "batch": of the tables of sparse fields only the rows of the batch's ids count, each as often as
     its id occurs, divided by the number of rows of the batch.
 
@@ -32,9 +36,19 @@ class LossNetwork(nn.Cell):
     batch has padding, which is in one step of an epoch at most: there the real rows of that batch count more.
     """
 
-    def __init__(self, network: DeepFM, l2_coef: float, l2_on: str = "tables"):
+    def __init__(
+        self,
+        network: DeepFM,
+        l2_coef: float,
+        l2_on: str = "tables",
+        mean_weight: float | None = None,
+        negative_keep_rate: float = 1.0,
+    ):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.has_weights = mean_weight is not None
+        self.weight_scale = 1 / mean_weight if mean_weight else 1.0
+        self.logit_offset = -math.log(negative_keep_rate)
         self.half_l2_coef = l2_coef / 2
         self.is_l2_on_batch = l2_on == "batch"
         self.sparse_tables, self.dense_tables = network.sparse_tables(), network.dense_tables()
@@ -43,11 +57,15 @@ class LossNetwork(nn.Cell):
 
     def construct(self, *batch: Tensor) -> Tensor:
         table_squares = self._table_squares()  # first: after dropout has counted the step, tables would be copied
-        labels = batch[-1]  # [B, 1]
-        rows = self.network.rows_of(batch[0])
-        logits = self.network.score(*rows, *batch[1:-1])  # [B, 1]
+        inputs = batch[:-2] if self.has_weights else batch[:-1]
+        labels = batch[len(inputs)]  # [B, 1]
+        rows = self.network.rows_of(inputs[0])
+        logits = self.network.score(*rows, *inputs[1:])  # [B, 1]
+        if self.logit_offset:
+            logits = logits + self.logit_offset
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
-        total = self.log_loss(logits, labels, real, ops.ones_like(real))
+        counted = real * batch[-1] * self.weight_scale if self.has_weights else real
+        total = self.log_loss(logits, labels, counted, ops.ones_like(real))
         row_count = ops.maximum(real.sum(), 1.0)
         loss = total / row_count
         for squares in table_squares:
@@ -211,20 +229,27 @@ def build_train_step(
     clip_norm: float = 0.0,
     ema_decay: float = 0.0,
     *,
+    mean_weight: float | None = None,
+    negative_keep_rate: float = 1.0,
     precision: Precision = FLOAT32,
     block_size: int = 1,
 ) -> TrainStep:
     """Return a cell that takes a batch, updates `network` with Adam and returns the loss; see TrainStep.
 
     In a job of several ranks each passes batches of its own, and all update their networks by the mean gradients.
+    mean_weight, negative_keep_rate: of the training set; see LossNetwork.
     block_size: the number of steps that the host starts together.
     """
-    loss_network = LossNetwork(network, l2_coef, l2_on)
+    loss_network = LossNetwork(network, l2_coef, l2_on, mean_weight, negative_keep_rate)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
         optimizer = Adam(loss_network.trainable_params(), learning_rate, epsilon, block_size)
     return TrainStep(loss_network, optimizer, clip_norm, ema_decay, precision).set_train()
 
 
-def init_bias_to_base_rate(network: DeepFM, positives: int, row_count: int) -> None:
-    """Set the bias of `network` so that, all else being 0, it predicts the click rate of the training set."""
-    network.bias.set_data(Tensor([math.log(positives / (row_count - positives))], ms.float32))
+def init_bias_to_base_rate(network: DeepFM, base_rate: float, negative_keep_rate: float = 1.0) -> None:
+    """Set the bias of `network` so that, all else being 0, it predicts the click rate.
+
+    base_rate: of the training set, of whose rows without a click the fraction negative_keep_rate was kept.
+    """
+    logit = math.log(base_rate / (1 - base_rate)) + math.log(negative_keep_rate)
+    network.bias.set_data(Tensor([logit], ms.float32))
