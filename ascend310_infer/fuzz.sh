@@ -51,8 +51,8 @@ main() {
   for target in "${TARGETS[@]}"; do
     fuzz "${target}" "${seconds}"
   done
-  report_coverage rows src/{buckets,cells,encoder,line_buffer,raw_rows,row_reader,value_ids}.cc
-  report_coverage manifest src/{manifest,recalibration,value_ids,vocabulary}.cc
+  report_coverage rows src/{buckets,cells,diagnosis,encoder,line_buffer,line_form,raw_rows,row_reader,split_cells,value_ids}.cc
+  report_coverage manifest src/{json_value,manifest,recalibration,schema_json,value_ids,vocabulary}.cc
 }
 
 main "$@"

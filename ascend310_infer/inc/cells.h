@@ -13,6 +13,10 @@ bool IsLabel(std::string_view cell, int negative_label);
 // Returns the integer n that a text such as "-5", "3.0" or "1e+16" writes; nothing unless -(2^63) < n < 2^63.
 std::optional<int64_t> ReadInteger(std::string_view text);
 
+// Returns the number, correctly rounded, that a text such as "-.5" or "1e-3" writes, 0 for "-0"; nothing for another
+// text and for a number that is too large.
+std::optional<double> ReadFloat(std::string_view text);
+
 // Tells whether bytes are UTF-8: the shortest form of each character, no surrogates.
 bool IsUtf8(std::string_view bytes);
 

@@ -29,7 +29,7 @@ struct Manifest {
   RowSchema rows;
   DenseEncoding encoding;
   std::vector<DenseScale> scales;
-  std::vector<std::string> sparse_fields;  // I1, I2 ... if they have buckets, then C1, C2 ...
+  std::vector<std::string> sparse_fields;  // the numbers if they have buckets, then the other columns
   int64_t vocabulary_size = 0;
   std::string vocabulary_sha256;
   std::string data_identity;                // a SHA-256

@@ -20,14 +20,15 @@ struct Tally {
   std::string fault;                                 // of that line, in words
   std::vector<uint64_t> missing;                     // by column
   std::vector<uint64_t> oov;                         // by column
+  std::vector<uint64_t> value_counts;                // by column: of which oov are OOV
 
   uint64_t MalformedCount() const;
   void Add(const EncodedLines &lines);
   void Add(const Tally &other);
 };
 
-// Tells whether a rate of so many rows is far from that of the training rows, and not by chance, whose probability is at
-// most exp(-rows * divergence) (Chernoff's bound).
+// Tells whether a rate of so many rows, or values, is far from that of the training rows, and not by chance, whose
+// probability is at most exp(-rows * divergence) (Chernoff's bound).
 bool IsDrift(double rate, double expected, uint64_t rows);
 
 // Returns the summary for the user, in lines.  seconds: of all rows; have_labels: nothing if there was no row.

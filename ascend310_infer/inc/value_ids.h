@@ -27,6 +27,7 @@ class CategoryIds {
   Query Prepare(std::string_view value) const;
   // Returns the id of a value, that of OOV if it is unseen.
   int32_t Find(std::string_view value, const Query &query) const { return FindEntry(value, query).id; }
+  int32_t Find(std::string_view value) const { return Find(value, Prepare(value)); }
 
  private:
   struct Entry {
@@ -47,8 +48,8 @@ class BucketIds {
   // Throws Error if a value is not an integer, or there twice.
   explicit BucketIds(const FieldVocabulary &field);
 
-  // Returns the id of the bucket of an integer, that of OOV if it is unseen.
-  int32_t Find(int64_t integer) const;
+  // Returns the id of a bucket, that of OOV if it is unseen.
+  int32_t Find(int64_t bucket) const;
   int32_t MissingId() const { return missing_id_; }
 
  private:

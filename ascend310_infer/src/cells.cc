@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -102,6 +104,25 @@ std::optional<int64_t> ReadAnyInteger(std::string_view text) {
   return is_negative ? -number : number;
 }
 
+// Tells whether a text is a number in the form of ReadFloat.
+bool IsFloat(std::string_view text) {
+  TakeSign(&text);
+  size_t digits = TakeDigits(&text).size();
+  if (!text.empty() && text.front() == '.') {
+    text.remove_prefix(1);
+    digits += TakeDigits(&text).size();
+  }
+  if (digits == 0 || text.empty()) {
+    return digits > 0;
+  }
+  if (text.front() != 'e' && text.front() != 'E') {
+    return false;
+  }
+  text.remove_prefix(1);
+  TakeSign(&text);
+  return !TakeDigits(&text).empty() && text.empty();
+}
+
 // Returns the bytes of the UTF-8 character at the beginning of a text that is not empty; 0 if there is none.
 size_t CharacterBytes(std::string_view text) {
   const auto byte = [&](size_t index) {
@@ -162,6 +183,18 @@ std::optional<int64_t> ReadInteger(std::string_view text) {
     number = number * 10 + (digit - '0');
   }
   return is_negative ? -number : number;
+}
+
+std::optional<double> ReadFloat(std::string_view text) {
+  if (!IsFloat(text)) {
+    return std::nullopt;
+  }
+  text.remove_prefix(text.front() == '+' ? 1 : 0);  // which from_chars does not read
+  double number = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc()) {
+    number = std::strtod(std::string(text).c_str(), nullptr);  // tells numbers that are too large from tiny ones
+  }
+  return std::isfinite(number) ? std::optional(number + 0.0) : std::nullopt;  // -0.0 + 0.0 is 0.0
 }
 
 bool IsUtf8(std::string_view bytes) {

@@ -21,6 +21,7 @@ constexpr size_t kLongestLine = size_t{1} << 30;
 constexpr size_t kChunkBytes = size_t{4} << 20;  // a chunk that has so many ends with that line
 // The lines at the beginning of a file that tell whether its rows have labels.
 constexpr LineBuffer::Limit kLabelLines = {1000, size_t{64} << 20};
+constexpr LineBuffer::Limit kHeaderLine = {1, kLongestLine};
 
 bool IsStream(int descriptor) {
   struct stat status = {};
@@ -36,7 +37,8 @@ RowReader::RowReader(int descriptor, std::string name, const RowSchema &schema, 
       schema_(schema),
       chunk_limit_{chunk_lines, kChunkBytes},
       max_delay_(max_delay),
-      is_stream_(IsStream(descriptor)) {
+      is_stream_(IsStream(descriptor)),
+      labelled_(std::make_shared<LineForm>(FormOf(schema, true))) {
   if (pipe2(stop_pipe_, O_CLOEXEC) != 0) {
     throw Error(Text("no pipe can be made: ", std::strerror(errno)));
   }
@@ -72,7 +74,8 @@ bool RowReader::Wait(std::optional<Clock::time_point> deadline) {
 
 void RowReader::ReadMore() {
   if (buffer_.LineCount() == 0 && buffer_.All().size() > kLongestLine) {
-    throw Error(Text(name_, " line ", lines_ + 1, " is longer than ", kLongestLine, " bytes; is this a text of rows?"));
+    throw Error(Text(name_, " line ", header_lines_ + rows_ + 1, " is longer than ", kLongestLine,
+                     " bytes; is this a text of rows?"));
   }
   ssize_t count = 0;
   do {
@@ -85,7 +88,7 @@ void RowReader::ReadMore() {
   is_at_end_ = count == 0;
 }
 
-void RowReader::FillFromFile(const LineBuffer::Limit &limit) {
+void RowReader::Fill(const LineBuffer::Limit &limit) {
   while (!buffer_.Find(limit) && !is_at_end_ && Wait({})) {
     ReadMore();
   }
@@ -105,44 +108,66 @@ void RowReader::FillFromStream() {
   }
 }
 
+void RowReader::TakeHeader() {
+  Fill(kHeaderLine);
+  if (is_stopped_) {
+    return;
+  }
+  const std::string_view line = buffer_.LineCount() > 0 ? buffer_.Lines() : buffer_.All();
+  const bool has_end = buffer_.LineCount() > 0;
+  form_ = std::make_shared<LineForm>(ReadHeader(line.substr(0, line.size() - (has_end ? 1 : 0)), schema_, name_));
+  header_lines_ = 1;
+  buffer_.Drop(line.size());
+}
+
+void RowReader::DetectLabels(std::string_view lines) {
+  if (const std::optional<bool> have_labels = ::HaveLabels(lines, *labelled_)) {
+    form_ = *have_labels ? labelled_ : std::make_shared<LineForm>(FormOf(schema_, false));
+  }
+}
+
 void RowReader::DetectLabelsOfFile() {
-  FillFromFile(kLabelLines);
+  Fill(kLabelLines);
   const bool are_all = is_at_end_ && buffer_.LineCount() < kLabelLines.lines;
-  have_labels_ = ::HaveLabels(are_all ? buffer_.All() : buffer_.Lines(), schema_);
+  DetectLabels(are_all ? buffer_.All() : buffer_.Lines());
   buffer_.Rewind();
 }
 
 void RowReader::DetectLabelsOfStream(std::string_view lines) {
   ForEachLine(lines, [&](std::string_view line) {
-    if (!have_labels_) {
-      have_labels_ = ::HaveLabels(line, schema_);
+    if (!form_) {
+      DetectLabels(line);
     }
   });
 }
 
 bool RowReader::Read(Chunk *chunk) {
   chunk->number = chunks_;
+  if (schema_.text.has_header && !form_) {
+    TakeHeader();
+  }
   if (is_stream_) {
     FillFromStream();
   } else {
-    if (chunks_ == 0) {
+    if (chunks_ == 0 && !form_) {
       DetectLabelsOfFile();
     }
-    FillFromFile(chunk_limit_);
+    Fill(chunk_limit_);
   }
   const bool is_last = is_at_end_ && !buffer_.Find(chunk_limit_);  // it may lack the newline of its last line
   const std::string_view lines = is_last ? buffer_.All() : buffer_.Lines();
   if (lines.empty() || is_stopped_) {
     return false;
   }
-  if (is_stream_ && !have_labels_) {
+  if (is_stream_ && !form_) {
     DetectLabelsOfStream(lines);
   }
   chunk->text = lines;
   ++chunks_;
-  chunk->first_line = lines_ + 1;
-  chunk->have_labels = have_labels_.value_or(true);
-  lines_ += buffer_.LineCount();
+  chunk->first_row = rows_ + 1;
+  chunk->first_line = header_lines_ + rows_ + 1;
+  chunk->form = form_ ? form_ : labelled_;
+  rows_ += buffer_.LineCount();
   buffer_.Drop(lines.size());
   return true;
 }

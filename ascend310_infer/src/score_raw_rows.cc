@@ -73,7 +73,10 @@ void ScoreRawRows(const Options &options) {
                          [&](const EncodedLines &rows) { return models.Predict(rows); }};
   const std::string golden = options.model_path + "/golden_rows.tsv";
   CheckGoldenScores(package.golden_scores, ScoreText(scorer, package.golden_rows, golden), options.model_path);
-  RowReader reader(input.Descriptor(), input.Name(), package.encoder.Schema(), package.manifest.batch_rows,
+  const bool is_file = std::filesystem::is_regular_file(options.input_path);
+  const RowSchema &own = package.encoder.Schema();
+  const RowSchema schema = is_file ? SchemaOfFile(own, options.input_path) : own;
+  RowReader reader(input.Descriptor(), input.Name(), schema, package.manifest.batch_rows,
                    std::chrono::milliseconds(options.max_delay_ms));
   const auto begin = Clock::now();
   const Tally tally =

@@ -39,7 +39,7 @@ double ReadScore(std::string_view line, size_t row, const std::string &where) {
 
 void AppendScore(size_t row, float probability, std::string *text) {
   if (!(probability >= 0 && probability <= 1)) {
-    throw Error(Text("line ", row, ": the model's output is ", probability, ", which is no probability"));
+    throw Error(Text("row ", row, ": the model's output is ", probability, ", which is no probability"));
   }
   // A float32 has 24 bits and the odd part of 1e8, 5^8, has 19: the product is exact, and so is the rounding, half to
   // even, to the decimals that printf prints.

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "diagnosis.h"
 #include "error.h"
 #include "ordered_writer.h"
 #include "scores.h"
@@ -87,34 +88,34 @@ class Workers {
 
   // Appends the scores of a chunk to a text; throws behind those of the lines before an error.
   void Score(const Chunk &chunk, EncodedLines *lines, Tally *tally, std::string *text) const {
-    scorer_.encoder.Encode(chunk.text, chunk.have_labels, lines);
+    scorer_.encoder.Encode(chunk.text, *chunk.form, lines);
     tally->Add(*lines);
     const size_t malformed = FindMalformed(lines->reasons);
     const bool is_malformed = malformed < lines->reasons.size();
     if (is_malformed && tally->first_malformed == 0) {
       tally->first_malformed = chunk.first_line + malformed;
       tally->fault = Diagnose(tally->first_malformed, LineAt(chunk.text, malformed), lines->reasons[malformed],
-                              scorer_.encoder.Schema(), chunk.have_labels);
+                              scorer_.encoder.Schema(), *chunk.form);
     }
     const bool fails = is_malformed && on_bad_row_ == OnBadRow::kFail;
     if (fails) {
       lines->reasons.resize(malformed);
       lines->rows = malformed;
     }
-    AppendScores(chunk.first_line, *lines, text);
+    AppendScores(chunk.first_row, *lines, text);
     if (fails) {
       throw Error(Text(name_, " ", tally->fault, "; --on_bad_row=skip leaves such lines out"));
     }
   }
 
-  void AppendScores(size_t first_line, const EncodedLines &lines, std::string *text) const {
+  void AppendScores(size_t first_row, const EncodedLines &lines, std::string *text) const {
     const std::vector<float> probabilities = lines.rows > 0 ? scorer_.predict(lines) : std::vector<float>();
     auto probability = probabilities.begin();
     for (size_t index = 0; index < lines.reasons.size(); ++index) {
       if (lines.reasons[index] == Reason::kNone) {
-        AppendScore(first_line + index, scorer_.recalibration.Apply(*probability++), text);
+        AppendScore(first_row + index, scorer_.recalibration.Apply(*probability++), text);
       } else if (on_bad_row_ == OnBadRow::kEmpty) {
-        AppendEmptyScore(first_line + index, text);
+        AppendEmptyScore(first_row + index, text);
       }
     }
   }
@@ -134,7 +135,7 @@ class Workers {
 
 std::vector<float> ScoreText(const Scorer &scorer, std::string_view text, const std::string &where) {
   EncodedLines lines;
-  scorer.encoder.Encode(text, false, &lines);
+  scorer.encoder.Encode(text, FormOf(scorer.encoder.Schema(), false), &lines);
   if (lines.rows != lines.reasons.size()) {
     throw Error(Text(where, " line ", FindMalformed(lines.reasons) + 1, ": is malformed; write the package again"));
   }

@@ -37,18 +37,18 @@ double DivergenceTerm(double rate, double expected) { return rate > 0 ? rate * s
 // Returns the largest differences that are drift.
 std::vector<Difference> FindDifferences(const Tally &tally, const Manifest &manifest) {
   std::vector<Difference> differences;
-  const auto add = [&](const std::string &name, uint64_t count, double expected) {
-    const Difference difference = {name, static_cast<double>(count) / static_cast<double>(tally.rows), expected};
-    if (IsDrift(difference.found, expected, tally.rows)) {
+  const auto add = [&](const std::string &name, uint64_t count, uint64_t all, double expected) {
+    const Difference difference = {name, static_cast<double>(count) / static_cast<double>(all), expected};
+    if (IsDrift(difference.found, expected, all)) {
       differences.push_back(difference);
     }
   };
   for (size_t column = 0; column < tally.missing.size() && tally.rows > 0; ++column) {
-    const std::string name = manifest.rows.ColumnName(column);
+    const std::string &name = manifest.rows.columns[column].name;
     if (const auto rates = manifest.training_rates.find(name); rates != manifest.training_rates.end()) {
-      add(name + " missing", tally.missing[column], rates->second.missing);
+      add(name + " missing", tally.missing[column], tally.rows, rates->second.missing);
       if (rates->second.oov) {
-        add(name + " OOV", tally.oov[column], *rates->second.oov);
+        add(name + " OOV", tally.oov[column], tally.value_counts[column], *rates->second.oov);
       }
     }
   }
@@ -84,6 +84,7 @@ void Tally::Add(const EncodedLines &lines) {
   }
   AddCounts(lines.missing, &missing);
   AddCounts(lines.oov, &oov);
+  AddCounts(lines.value_counts, &value_counts);
 }
 
 void Tally::Add(const Tally &other) {
@@ -97,6 +98,7 @@ void Tally::Add(const Tally &other) {
   }
   AddCounts(other.missing, &missing);
   AddCounts(other.oov, &oov);
+  AddCounts(other.value_counts, &value_counts);
 }
 
 std::string DescribeTally(const Tally &tally, const Manifest &manifest, double seconds,

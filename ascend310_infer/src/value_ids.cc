@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 
-#include "buckets.h"
 #include "error.h"
 
 namespace {
@@ -105,8 +104,7 @@ BucketIds::BucketIds(const FieldVocabulary &field) : oov_id_(field.oov_id), miss
   }
 }
 
-int32_t BucketIds::Find(int64_t integer) const {
-  const int64_t bucket = BucketOf(integer);
+int32_t BucketIds::Find(int64_t bucket) const {
   const auto is_before = [](const auto &pair, int64_t wanted) { return pair.first < wanted; };
   const auto found = std::lower_bound(ids_.begin(), ids_.end(), bucket, is_before);
   return found != ids_.end() && found->first == bucket ? found->second : oov_id_;

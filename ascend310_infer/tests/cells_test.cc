@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cells.h"
 
+#include <cmath>
 #include <utility>
 
 #include "harness.h"
@@ -43,6 +44,30 @@ TEST(cells, other_texts_are_no_integers) {
     CHECK_EQUAL(ReadInteger(text).has_value(), false);
   }
   CHECK_EQUAL(ReadInteger(std::string("1\0", 2)).has_value(), false);
+}
+
+TEST(cells, floats_are_rounded_correctly) {
+  const std::vector<std::pair<std::string, double>> texts = {
+      {"0", 0}, {"+1.5", 1.5}, {"-.5", -.5}, {"5.", 5}, {"007", 7}, {"1e3", 1e3}, {"1.E+3", 1e3}, {"1e-3", 1e-3},
+      {"0.1", 0.1}, {"1.7976931348623157e308", 1.7976931348623157e308}, {"1e-320", 1e-320}, {"1e-400", 0},
+      {"-1e-999999999999999999999", 0}, {"0e999999999999999999999", 0},
+      {"9007199254740993", 9007199254740992.0}, {"9007199254740993.0000000000000000000000000001", 9007199254740994.0},
+      {"0." + std::string(400, '0') + "1e401", 1}, {std::string(1000, '9') + "e-1000", 1}};
+  for (const auto &[text, number] : texts) {
+    CHECK_EQUAL(ReadFloat(text).has_value(), true);
+    CHECK_EQUAL(*ReadFloat(text), number);
+  }
+  for (const std::string text : {"-0", "-0.0", "-0e5", "-1e-400"}) {
+    CHECK_EQUAL(std::signbit(ReadFloat(text).value()), false);
+  }
+}
+
+TEST(cells, other_texts_are_no_floats) {
+  for (const std::string text : {"", "+", "-", ".", "e5", "1e", "1e+", "1 ", " 1", "1,5", "nan", "inf", "-inf", "0x10", "--1",
+                                 "+-1", "1e1e1", "1.0.0", "1e999", "-1e309", "1.7976931348623159e308", "1f", "1_0"}) {
+    CHECK_EQUAL(ReadFloat(text).has_value(), false);
+  }
+  CHECK_EQUAL(ReadFloat(std::string("1\0", 2)).has_value(), false);
 }
 
 TEST(cells, text_is_utf8_in_its_shortest_form) {

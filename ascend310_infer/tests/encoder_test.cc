@@ -7,14 +7,19 @@
 
 namespace {
 
-const RowSchema kEncodedSchema = {1, 1, false, 0, 0};
+const RowSchema kEncodedSchema = RowSchema::Criteo(1, 1);
 const std::vector<FieldVocabulary> kBoth = {{"I1", 0, {{"47", 2}, {"", 3}}}, {"C1", 1, {{"a", 4}}}};
 const std::vector<FieldVocabulary> kCategory = {{"C1", 0, {{"a", 1}}}};
 
 EncodedLines Encode(const RowEncoder &encoder, const std::string &text) {
   EncodedLines lines;
-  encoder.Encode(text, false, &lines);
+  encoder.Encode(text, FormOf(encoder.Schema(), false), &lines);
   return lines;
+}
+
+// Returns the ids of the rows.
+std::vector<int32_t> IdsOf(const RowEncoder &encoder, const EncodedLines &lines) {
+  return {lines.ids.begin(), lines.ids.begin() + static_cast<std::ptrdiff_t>(lines.rows * encoder.IdCount())};
 }
 
 }  // namespace
@@ -58,10 +63,49 @@ TEST(encoder, buckets_alone_have_no_dense_values) {
 }
 
 TEST(encoder, categories_that_are_ids_come_after_the_buckets) {
-  const RowEncoder encoder({1, 2, true, 10, 0}, {false, false, true}, {}, {{"I1", 10, {{"47", 11}}}});
+  RowSchema schema = RowSchema::Criteo(1, 2);
+  schema.categories_are_ids = true;
+  schema.category_ids = 10;
+  const RowEncoder encoder(schema, {false, false, true}, {}, {{"I1", 10, {{"47", 11}}}});
   const EncodedLines lines = Encode(encoder, "1000\t3\t9.0\n5\t0\t10\n");
   CHECK_EQUAL(lines.rows, 1U);
   const std::vector<int32_t> ids(lines.ids.begin(), lines.ids.begin() + 3);
   CHECK_EQUAL((ids == std::vector<int32_t>{11, 3, 9}), true);
   CHECK_EQUAL(lines.reasons[1] == Reason::kId, true);
+}
+
+TEST(encoder, floats_become_dense_values_and_the_number_of_edges_that_are_not_above_them) {
+  RowSchema schema = RowSchema::Criteo(1, 0);
+  schema.columns.push_back({"price", Kind::kFloat, {-0.5, 0.0, 1e300}, 0, 1});
+  const std::vector<FieldVocabulary> fields = {{"I1", 0, {}},
+                                               {"price", 1, {{"0", 2}, {"1", 3}, {"2", 4}, {"3", 5}, {"", 6}}}};
+  const RowEncoder encoder(schema, {true, true, true}, {{0.0, 1.0}, {2.0, 0.5}}, fields);
+  const EncodedLines lines = Encode(encoder, "\t-1\n\t-.5\n\t-0.0\n\t-1e-320\n\t1e300\r\n\t\n\tnan\n");
+  CHECK_EQUAL((IdsOf(encoder, lines) == std::vector<int32_t>{0, 2, 0, 3, 0, 4, 0, 3, 0, 5, 0, 6}), true);
+  CHECK_EQUAL(lines.values[1], static_cast<float>((-std::log1p(1.0) - 2.0) / 0.5));
+  CHECK_EQUAL(lines.values[5], -4.0F);
+  CHECK_EQUAL(lines.values[11], 0.0F);
+  CHECK_EQUAL(lines.reasons[6] == Reason::kFloat, true);
+  const RowEncoder plain(schema, {true, false, false}, {{0.0, 1.0}, {1.0, 2.0}}, {});
+  CHECK_EQUAL(Encode(plain, "\t0.25\n").values[1], -0.375F);
+  CHECK_EQUAL(Encode(plain, "\t1e300\n").values[1], 1e3F);  // of a float it is clipped, of an integer not
+  CHECK_EQUAL(Encode(plain, "\t-1e300\n").values[1], -1e3F);
+  CHECK_EQUAL(Encode(plain, "1000000000000\t\n").values[0], 1e12F);
+}
+
+TEST(encoder, the_first_values_of_a_multi_valued_cell_become_ids) {
+  RowSchema schema = RowSchema::Criteo(0, 1);
+  schema.columns.push_back({"tags", Kind::kMultiValued, {}, '|', 3});
+  schema.columns.push_back({"ads", Kind::kMultiValued, {}, ' ', 1});
+  schema.text.missing = {"-"};
+  const std::vector<FieldVocabulary> fields = {
+      {"C1", 0, {}}, {"tags", 1, {{"a", 3}, {"b", 4}, {"", 5}}}, {"ads", 2, {{"a", 6}}}};
+  const RowEncoder encoder(schema, {true, false, false}, {}, fields);
+  const EncodedLines lines = Encode(encoder, "x\t|b||x|a|b\r\ta b\nx\ta\t \nx\t-\t-\nx\t||\t\nx\t-|a\tb\n");
+  CHECK_EQUAL((IdsOf(encoder, lines) == std::vector<int32_t>{0, 4, 1, 3, 6, 0, 3, -1, -1, 2, 0, 5, -1, -1, 2,  //
+                                                             0, 5, -1, -1, 2, 0, 1, 3, -1, 2}),
+              true);
+  CHECK_EQUAL((lines.missing == std::vector<uint32_t>{0, 2, 3}), true);
+  CHECK_EQUAL((lines.oov == std::vector<uint32_t>{5, 2, 4}), true);
+  CHECK_EQUAL((lines.value_counts == std::vector<uint32_t>{5, 8, 5}), true);
 }

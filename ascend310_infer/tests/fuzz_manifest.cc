@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (const float probability = manifest.recalibration.Apply(0.25F); !(probability >= 0 && probability <= 1)) {
       std::abort();
     }
-    if (end != std::string_view::npos && manifest.rows.dense_dim < 8) {  // the tables of more integers take long
+    if (end != std::string_view::npos && manifest.rows.Count(Kind::kInteger) < 8) {  // the tables of more integers take long
       MakeEncoder(manifest, input.substr(end + 1), "vocabulary.tsv");
     }
   } catch (const Error &) {  // any other exception is a fault

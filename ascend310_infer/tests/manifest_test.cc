@@ -19,8 +19,8 @@ void Refuse(const std::string &part, const std::string &other, const std::string
 
 TEST(manifest, everything_that_the_program_needs_is_read) {
   const Manifest manifest = ParseText(kExample);
-  CHECK_EQUAL(manifest.rows.dense_dim, 1U);
-  CHECK_EQUAL(manifest.rows.slot_dim, 1U);
+  CHECK_EQUAL(manifest.rows.Count(Kind::kInteger), 1U);
+  CHECK_EQUAL(manifest.rows.Count(Kind::kCategory), 1U);
   CHECK_EQUAL(manifest.encoding.has_values && manifest.encoding.is_logarithmic && manifest.encoding.has_buckets, true);
   CHECK_EQUAL(manifest.scales[0].center, 2.0);
   CHECK_EQUAL(manifest.scales[0].divisor, 0.5);

@@ -97,7 +97,7 @@ TEST(package, a_package_is_read) {
   CHECK_EQUAL(package.golden_rows, "3\ta\n\t\n");
   CHECK_EQUAL((package.golden_scores == std::vector<double>{0.25, 0.5}), true);
   EncodedLines lines;
-  package.encoder.Encode("1000\tb\n", false, &lines);
+  package.encoder.Encode("1000\tb\n", FormOf(package.encoder.Schema(), false), &lines);
   CHECK_EQUAL(lines.ids[0], 2);
   CHECK_EQUAL(lines.ids[1], 4);
 }

@@ -42,9 +42,9 @@ void PrintRows(const std::string &folder) {
   EncodedLines lines;
   while (reader.Read(&chunk)) {
     if (chunk.number == 0) {
-      std::cout << (chunk.have_labels ? "labels\n" : "no labels\n");
+      std::cout << (chunk.form->has_label ? "labels\n" : "no labels\n");
     }
-    encoder.Encode(chunk.text, chunk.have_labels, &lines);
+    encoder.Encode(chunk.text, *chunk.form, &lines);
     size_t row = 0;
     for (const Reason reason : lines.reasons) {
       if (reason == Reason::kNone) {

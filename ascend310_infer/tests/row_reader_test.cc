@@ -10,7 +10,7 @@
 
 namespace {
 
-const RowSchema kReadSchema = {1, 1, false, 0, 0};
+const RowSchema kReadSchema = RowSchema::Criteo(1, 1);
 
 // The two ends of a pipe.
 class Pipe {
@@ -39,11 +39,12 @@ class Pipe {
 };
 
 // Returns the texts of the chunks of a file of this content.
-std::vector<std::string> ChunksOf(const std::string &content, size_t chunk_lines, std::vector<Chunk> *chunks = nullptr) {
+std::vector<std::string> ChunksOf(const std::string &content, size_t chunk_lines, std::vector<Chunk> *chunks = nullptr,
+                                  const RowSchema &schema = kReadSchema) {
   const TemporaryFolder folder;
   folder.Write("rows.txt", content);
   const int descriptor = open((folder / "rows.txt").c_str(), O_RDONLY | O_CLOEXEC);
-  RowReader reader(descriptor, "rows.txt", kReadSchema, chunk_lines, std::chrono::milliseconds(0));
+  RowReader reader(descriptor, "rows.txt", schema, chunk_lines, std::chrono::milliseconds(0));
   std::vector<std::string> texts;
   Chunk chunk;
   while (reader.Read(&chunk)) {
@@ -102,13 +103,13 @@ TEST(row_reader, the_first_thousand_lines_of_a_file_tell_whether_rows_have_label
   for (const size_t chunk_lines : {10U, 5000U}) {
     std::vector<Chunk> chunks;
     ChunksOf(without + with + with + without + without + without, chunk_lines, &chunks);  // 400 and 600 of the first
-    CHECK_EQUAL(chunks[0].have_labels, true);
+    CHECK_EQUAL(chunks[0].form->has_label, true);
     chunks.clear();
     ChunksOf(with + other + without + without + with, chunk_lines, &chunks);  // 400 and 599
-    CHECK_EQUAL(chunks[0].have_labels, false);
+    CHECK_EQUAL(chunks[0].form->has_label, false);
     chunks.clear();
     ChunksOf(other, chunk_lines, &chunks);
-    CHECK_EQUAL(chunks[0].have_labels, true);
+    CHECK_EQUAL(chunks[0].form->has_label, true);
   }
 }
 
@@ -120,12 +121,12 @@ TEST(row_reader, a_stream_gives_the_lines_that_have_arrived) {
   CHECK_EQUAL(reader.HaveLabels().has_value(), false);
   CHECK_EQUAL(reader.Read(&chunk), true);
   CHECK_EQUAL(chunk.text, "x\n\t\n");
-  CHECK_EQUAL(chunk.have_labels, false);
+  CHECK_EQUAL(chunk.form->has_label, false);
   pipe.Write("\t\n1\t\t\n1\t\t\n1\t\t\n");
   CHECK_EQUAL(reader.Read(&chunk), true);
   CHECK_EQUAL(chunk.text, "1\t\t\n1\t\t\n1\t\t\n");
   CHECK_EQUAL(chunk.first_line, 3U);
-  CHECK_EQUAL(chunk.have_labels, false);  // the first row has decided
+  CHECK_EQUAL(chunk.form->has_label, false);  // the first row has decided
   pipe.Write("end");
   pipe.CloseWriting();
   std::string rest;
@@ -172,6 +173,36 @@ TEST(row_reader, a_reader_that_waits_can_be_stopped) {
   stopper.join();
   pipe.Write("a\n");
   CHECK_EQUAL(reader.Read(&chunk), false);
+}
+
+TEST(row_reader, a_header_comes_before_the_rows) {
+  RowSchema schema = kReadSchema;
+  schema.text.has_header = true;
+  std::vector<Chunk> chunks;
+  CHECK_EQUAL(Joined(ChunksOf("C1\tx\tI1\na\nb\nc", 2, &chunks, schema)), "a\nb\n,c");
+  CHECK_EQUAL(chunks[0].form->has_label, false);
+  CHECK_EQUAL(chunks[1].first_row, 3U);
+  CHECK_EQUAL(chunks[1].first_line, 4U);
+  CHECK_EQUAL(ChunksOf("C1\tlabel\tI1\n", 2, nullptr, schema).size(), 0U);
+  CHECK_ERROR(ChunksOf("", 2, nullptr, schema), "rows.txt: there is no column I1; the columns are ");
+  CHECK_ERROR(ChunksOf("I1\tC", 2, nullptr, schema), "rows.txt: there is no column C1; the columns are I1, C");
+}
+
+TEST(row_reader, a_stream_is_read_behind_its_header) {
+  RowSchema schema = kReadSchema;
+  schema.text.has_header = true;
+  Pipe pipe;
+  RowReader reader(pipe.Reading(), "stdin", schema, 3, std::chrono::milliseconds(1));
+  Chunk chunk;
+  std::thread later([&] {
+    pipe.Write("I1\tC");
+    pipe.Write("1\tlabel\n1\ta\t0\n");
+  });
+  CHECK_EQUAL(reader.Read(&chunk), true);
+  later.join();
+  CHECK_EQUAL(chunk.text, "1\ta\t0\n");
+  CHECK_EQUAL(chunk.first_line, 2U);
+  CHECK_EQUAL(reader.HaveLabels() == true, true);
 }
 
 TEST(row_reader, an_input_that_cannot_be_read_is_named) {

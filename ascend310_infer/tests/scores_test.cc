@@ -40,7 +40,7 @@ TEST(scores, halves_are_rounded_to_even) {
 
 TEST(scores, what_is_no_probability_is_refused) {
   for (const float number : {-0.1F, 1.1F, std::nanf("")}) {
-    CHECK_ERROR(ScoreLine(4, number), "line 4: the model's output is ");
+    CHECK_ERROR(ScoreLine(4, number), "row 4: the model's output is ");
   }
 }
 

@@ -4,13 +4,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-
 #include "harness.h"
 #include "scores.h"
 
 namespace {
 
-const RowSchema kScoredSchema = {1, 1, false, 0, 0};
+const RowSchema kScoredSchema = RowSchema::Criteo(1, 1);
 constexpr size_t kBatchRows = 3;
 
 // A model whose probability is its dense value.
@@ -30,12 +29,13 @@ struct Result {
 };
 
 Result Score(const std::string &rows, OnBadRow on_bad_row, size_t threads = 2,
-             const std::function<std::vector<float>(const EncodedLines &)> &predict = PredictValues) {
+             const std::function<std::vector<float>(const EncodedLines &)> &predict = PredictValues,
+             const RowSchema &schema = kScoredSchema) {
   const TemporaryFolder folder;
   folder.Write("rows.txt", rows);
   folder.Write("scores.csv", "");
   const int descriptor = open((folder / "rows.txt").c_str(), O_RDONLY | O_CLOEXEC);
-  RowReader reader(descriptor, "rows.txt", kScoredSchema, kBatchRows, std::chrono::milliseconds(0));
+  RowReader reader(descriptor, "rows.txt", schema, kBatchRows, std::chrono::milliseconds(0));
   OutputFile output(folder / "scores.csv");
   const Recalibration recalibration;
   Result result;
@@ -72,6 +72,14 @@ TEST(scoring, the_first_malformed_row_may_end_the_output) {
     CHECK_EQUAL(failed.error, "rows.txt line 5: I1 is \"x\"; an integer lies between -2^63 and 2^63, as 3 or 3.0, or is "
                               "empty if missing; --on_bad_row=skip leaves such lines out");
   }
+}
+
+TEST(scoring, rows_are_numbered_behind_a_header_and_lines_with_it) {
+  RowSchema schema = kScoredSchema;
+  schema.text.has_header = true;
+  const Result scored = Score("C1\tI1\na\t250\nx\na\t500\n", OnBadRow::kSkip, 2, PredictValues, schema);
+  CHECK_EQUAL(scored.output, "row,probability\n1,0.25000000\n3,0.50000000\n");
+  CHECK_EQUAL(scored.tally.fault.substr(0, 19), "line 3 has 1 column");
 }
 
 TEST(scoring, the_order_is_that_of_the_lines_for_any_number_of_threads) {

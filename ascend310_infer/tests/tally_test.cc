@@ -15,11 +15,12 @@ Manifest ExampleManifestOf(const RowSchema &schema) {
 Tally ExampleTally() {
   Tally tally;
   tally.rows = 200;
-  tally.malformed = {0, 3, 0, 0, 1, 0};
+  tally.malformed = {0, 3, 0, 0, 1, 0, 0};
   tally.first_malformed = 7;
   tally.fault = "line 7 is empty";
   tally.missing = {100, 0, 20};
   tally.oov = {0, 150, 21};
+  tally.value_counts = {200, 200, 200};
   return tally;
 }
 
@@ -31,7 +32,7 @@ TEST(tally, the_summary_names_counts_and_the_largest_differences) {
       "malformed: 4 (3 columns, 1 integer); line 7 is empty\n"
       "warning: rates that differ most from the training rows': C1 OOV 0.750 instead of 0.250, C2 missing 0.100 instead "
       "of 0.000\n";
-  CHECK_EQUAL(DescribeTally(ExampleTally(), ExampleManifestOf({1, 2, false, 0, 0}), 0.5, true), expected);
+  CHECK_EQUAL(DescribeTally(ExampleTally(), ExampleManifestOf(RowSchema::Criteo(1, 2)), 0.5, true), expected);
 }
 
 // The cases are those of tests/unit/test_field_tally.py.
@@ -53,12 +54,27 @@ TEST(tally, few_rows_do_not_differ_from_the_training_rows) {
   two.rows = 2;
   two.missing = {2, 0, 0};
   two.oov = {0, 2, 0};
-  CHECK_EQUAL(DescribeTally(two, ExampleManifestOf({1, 2, false, 0, 0}), 0.5, false),
+  two.value_counts = {2, 2, 2};
+  CHECK_EQUAL(DescribeTally(two, ExampleManifestOf(RowSchema::Criteo(1, 2)), 0.5, false),
               "rows: 2 without a label, s: 0.5, rows/s: 4\n");
 }
 
+TEST(tally, the_oov_rate_of_a_multi_valued_column_is_that_of_its_values) {
+  Manifest manifest;
+  manifest.rows.columns = {{"tags", Kind::kMultiValued, {}, '|', 5}};
+  manifest.training_rates = {{"tags", {0.5, 0.0}}};
+  Tally tally;
+  tally.rows = 200;
+  tally.missing = {100};
+  tally.oov = {300};
+  tally.value_counts = {600};
+  CHECK_EQUAL(DescribeTally(tally, manifest, 1, true),
+              "rows: 200 with a label, s: 1.0, rows/s: 200\n"
+              "warning: rates that differ most from the training rows': tags OOV 0.500 instead of 0.000\n");
+}
+
 TEST(tally, without_rows_there_are_no_rates) {
-  CHECK_EQUAL(DescribeTally(Tally(), ExampleManifestOf({1, 2, false, 0, 0}), 0, {}), "rows: 0, s: 0.0, rows/s: 0\n");
+  CHECK_EQUAL(DescribeTally(Tally(), ExampleManifestOf(RowSchema::Criteo(1, 2)), 0, {}), "rows: 0, s: 0.0, rows/s: 0\n");
 }
 
 TEST(tally, sums_keep_the_first_malformed_line) {
