@@ -19,10 +19,11 @@ import numpy as np
 import polars as pl
 
 from src.evaluation.metrics import PROBABILITY_FLOOR, auc_components, log_loss, roc_auc
+from src.preprocessing.chunks import read_source
 from src.preprocessing.raw_columns import MISSING, to_texts
-from src.preprocessing.raw_file import read_chunks
-from src.preprocessing.raw_rows import parse_chunk
+from src.preprocessing.reading import parse_raw_chunk
 from src.preprocessing.schema import KEY, LABEL, LINE_NUMBER, FieldSchema
+from src.preprocessing.source import Source
 from src.preprocessing.splits import KeySplits
 
 SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
@@ -79,11 +80,10 @@ def main():
 
 def split_rows(path):
     """Return the well-formed rows with their split, in the order of their keys, as a frame."""
-    schema, parts, line_count = FieldSchema(13, 26), [], 0
-    for chunk in read_chunks(path, 1 << 24):
-        parsed = parse_chunk(chunk.data, line_count, schema)
-        parts.append(parsed.frame.select(*(plain(parsed.frame[name]) for name in parsed.frame.columns)))
-        line_count += parsed.line_count
+    parts = []
+    for chunk in read_source(Source((path,)), FieldSchema.criteo(13, 26), 1 << 24):
+        frame = parse_raw_chunk(chunk).frame
+        parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
     splits = KeySplits.from_ratios(*SPLIT_FLAGS.values())
     rows = pl.concat(parts, how="vertical_relaxed")
     rows = splits.with_keys(rows)

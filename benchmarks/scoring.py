@@ -188,20 +188,19 @@ def largest_difference(folder: pathlib.Path) -> float:
 def print_stages(folder: pathlib.Path) -> None:
     """Print the processor time of a row in each stage of predict.py alone, and in all together with the output."""
     from src.package import load_model
-    from src.preprocessing.raw_file import read_chunks
-    from src.preprocessing.raw_rows import parse_chunk
-    from src.scoring.chunk_scorer import ChunkScorer, NumberedChunk
+    from src.preprocessing.reading import parse_raw_chunk
+    from src.scoring.chunk_scorer import ChunkScorer
     from src.scoring.options import ScoringOptions
-    from src.scoring.row_source import CHUNK_BYTES
+    from src.scoring.row_source import RowSource
 
     model = load_model(folder / "model", threads=1)
     scorer = ChunkScorer(model, ScoringOptions("", "", ""), has_label=True)
-    path, schema = folder / "rows.txt", scorer.schema
-    chunks, read_seconds = processor_seconds(lambda: [*itertools.islice(read_chunks(path, CHUNK_BYTES), STAGE_CHUNKS)])
-    parsed, parse_seconds = processor_seconds(lambda: [parse_chunk(each.data, 0, schema).frame for each in chunks])
+    source = RowSource.find(str(folder / "rows.txt"))
+    chunks, read_seconds = processor_seconds(lambda: [*itertools.islice(source.chunks(scorer.schema), STAGE_CHUNKS)])
+    parsed, parse_seconds = processor_seconds(lambda: [parse_raw_chunk(each).frame for each in chunks])
     encoded, encode_seconds = processor_seconds(lambda: [model.encode(frame) for frame in parsed])
     _, network_seconds = processor_seconds(lambda: [model.network(*inputs) for inputs in encoded])
-    _, total_seconds = processor_seconds(lambda: [scorer(NumberedChunk(each, 0)) for each in chunks])
+    _, total_seconds = processor_seconds(lambda: [scorer(each) for each in chunks])
     stages = {"read": read_seconds, "parse": parse_seconds, "encode": encode_seconds, "network": network_seconds}
     rows = sum(frame.height for frame in parsed)
     for stage, seconds in {**stages, "all but read": total_seconds}.items():
