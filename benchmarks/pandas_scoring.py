@@ -46,7 +46,7 @@ class PandasScorer:
         columns = [self._buckets(frame[name]) if name in integers else self._categories(frame[name])
                    for name in self.identity.sparse_fields]  # fmt: skip
         centers, divisors = np.array(self.identity.dense_scales).T
-        numbers = frame[integers].to_numpy()
+        numbers = frame[list(integers)].to_numpy()
         dense_values = np.nan_to_num((np.sign(numbers) * np.log1p(np.abs(numbers)) - centers) / divisors)
         inputs = {"sparse_ids": np.column_stack(columns), "dense_values": dense_values.astype(np.float32)}
         return self.session.run(None, inputs)[0].ravel()

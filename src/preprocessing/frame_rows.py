@@ -49,7 +49,8 @@ def parse_frame(
     ):
         for name in names:
             columns[name], is_wrong = read(frame[name])
-            reasons[is_wrong.to_numpy()] = reason
+            if is_wrong.any():
+                reasons[is_wrong.to_numpy()] = reason
     for name in schema.category_names[len(ids) :]:
         columns[name] = typed_categories(frame[name])
     for name, separator in schema.separators.items():

@@ -158,7 +158,7 @@ def read_csv(
 
     types: of all columns by name.  names: of those to read, in any order.
     """
-    columns = [number for number, name in enumerate(types) if name in names]
+    columns = None if len(names) == len(types) else [number for number, name in enumerate(types) if name in names]
     frame = pl.read_csv(
         data, separator=text.separator, has_header=False, schema=types, quote_char='"' if has_quotes else None,
         null_values=list(text.missing) or None, columns=columns,

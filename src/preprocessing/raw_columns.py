@@ -27,7 +27,8 @@ def to_codes(columns: pl.DataFrame) -> list[pl.Series]:
 
 
 def _to_codes_or_text(column, codes, are_codes):
-    has_only_codes = np.count_nonzero(are_codes) == len(column) - column.null_count()
+    others = len(column) - column.null_count() - np.count_nonzero(are_codes)
+    has_only_codes = not others or others == (column == "").sum()
     return pl.Series(column.name, codes) if has_only_codes else column.fill_null("")
 
 

@@ -79,12 +79,10 @@ def _read_clean_chunk(data: bytes, schema: FieldSchema) -> pl.DataFrame | None:
     roles = _read_roles(frame, schema)
     if any(column.has_nulls() for column in roles):
         return None
-    numbers = [
-        *(frame[name].fill_null(MISSING[pl.Int32]) for name in schema.integer_names),
-        *(without_negative_zeros(frame[name].fill_null(math.nan)) for name in schema.float_names),
-    ]
+    integers = frame.select(pl.col(schema.integer_names).fill_null(MISSING[pl.Int32]))  # at once, which is faster
+    floats = [without_negative_zeros(frame[name].fill_null(math.nan)) for name in schema.float_names]
     texts = [frame[name].fill_null("") for name in schema.text_names]
-    return pl.DataFrame([*roles, *numbers, *to_codes(frame.select(schema.category_names)), *texts])
+    return pl.DataFrame([*roles, *integers, *floats, *to_codes(frame.select(schema.category_names)), *texts])
 
 
 def _are_numbers(frame: pl.DataFrame, schema: FieldSchema) -> bool:
@@ -99,7 +97,8 @@ def _read_roles(frame, schema):
     """Return the label, the weight and the time of each row, if rows have them; null for one that is none."""
     columns = []
     if LABEL in frame.columns:
-        columns.append(frame[LABEL].is_in(schema.clicks or ["1"]).cast(pl.Int8))
+        is_click = frame[LABEL].is_in(schema.clicks) if schema.clicks else frame[LABEL] == "1"
+        columns.append(is_click.cast(pl.Int8))
     if WEIGHT in frame.columns:
         columns.append(to_weights(read_floats(frame[WEIGHT]), schema))
     if TIME in frame.columns:

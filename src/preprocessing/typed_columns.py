@@ -22,6 +22,8 @@ def typed_integers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
         return column.cast(pl.Int64), pl.zeros(len(column), pl.Boolean, eager=True)
     if column.dtype.is_integer() or column.dtype == pl.Boolean:
         numbers = column.cast(pl.Int64, strict=False)
+        if numbers.null_count() == column.null_count() and numbers.min() != MISSING_INTEGER:
+            return numbers, pl.zeros(len(column), pl.Boolean, eager=True)
         numbers = numbers.set(numbers == MISSING_INTEGER, None)
         is_missing = column.is_null()
     elif column.dtype.is_float():
@@ -75,7 +77,7 @@ def typed_lists(column: pl.Series, separator: str) -> pl.Series:
 
 
 def typed_categories(column: pl.Series) -> pl.Series:
-    """Return a column as text, null where a value is missing: text, or whole numbers, whose digits are the text.
+    """Return a column as text, null or empty if a value is missing: text, or whole numbers, whose digits are the text.
 
     UserError for a column of another type.
     """
@@ -85,12 +87,14 @@ def typed_categories(column: pl.Series) -> pl.Series:
         column = pl.Series(column.name, [None] * len(column), pl.String)  # as a reader of CSV leaves an empty column
     if not (column.dtype in (pl.String, pl.Null, pl.Boolean) or column.dtype.is_integer()):
         raise UserError(f"column {column.name} has the type {column.dtype}; a category is text or a whole number")
-    texts = column.cast(pl.String)
-    return texts.set(texts == "", None) if (texts == "").any() else texts
+    return column.cast(pl.String)
 
 
 def typed_labels(column: pl.Series, schema: FieldSchema) -> np.ndarray:
     """Return the labels, int8 [n]: 0, 1, or NO_LABEL where there is none."""
+    is_plain = column.dtype.is_integer() and not schema.clicks and not schema.negative_label
+    if is_plain and not column.has_nulls() and column.min() in (0, 1) and column.max() in (0, 1):
+        return column.cast(pl.Int8).to_numpy()
     values = column.unique()
     texts = values.cast(pl.Float64) if values.dtype == pl.Float32 else values
     known = {
