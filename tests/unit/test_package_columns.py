@@ -90,6 +90,9 @@ def write_data(folder, encoding):
     return DatasetMeta.load(folder / "mindrecord")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, cpu):
     """The folders of the packages by encoding."""
