@@ -9,14 +9,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
 from src.package.rows import LISTED_ROWS, BadRowsError, rows_have_label, to_bytes
 from src.package.runtime import PROBABILITY, OnnxNetwork
 from src.preprocessing.diagnosis import COLUMNS, ENCODING, FLOAT, ID, INTEGER, LABEL_VALUE, diagnose
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.line_by_line import plain_format, without_quotes
-from src.preprocessing.raw_cells import label_of, read_floats, read_integer
+from src.preprocessing.raw_cells import QUOTE, label_of, read_float, read_integer
 from src.preprocessing.raw_columns import MISSING_INTEGER
 from src.preprocessing.schema import LABEL, FieldSchema
 
@@ -39,7 +38,7 @@ def read_columns(lines: Sequence[str] | Sequence[bytes], schema: FieldSchema) ->
 def _read_well_formed(lines, schema):
     """Return the columns of lines, without the label; None if one of the lines is malformed."""
     width, separator = schema.column_count, schema.text.separator
-    if schema.text.has_quotes:
+    if schema.text.has_quotes and any(QUOTE in line for line in lines):
         text = plain_format(b"".join(lines))
         lines, separator = [without_quotes(line, schema, text) for line in lines], text.separator
     if any(line.count(separator.encode()) != width - 1 for line in lines):
@@ -82,8 +81,7 @@ def _read_other(cell):
 
 def _read_floats(cells):
     """Return the floats of a column, NaN for a missing one and None for a cell that is malformed."""
-    numbers = read_floats(pl.Series(cells, dtype=pl.String)).to_list()
-    return [math.nan if not cell else number for cell, number in zip(cells, numbers)]
+    return [read_float(cell) if cell else math.nan for cell in cells]
 
 
 def _read_ids(cells, schema):
@@ -102,7 +100,7 @@ def _refuse(lines, schema):
 def _reason(line, schema):
     """Return the code of the reason why a line is malformed, 0 for a well-formed one."""
     separator = schema.text.separator.encode()
-    if schema.text.has_quotes:
+    if schema.text.has_quotes and QUOTE in line:
         text = plain_format(line)
         line, separator = without_quotes(line, schema, text), text.separator.encode()
     if line.count(separator) != schema.column_count - 1:  # before the line is split: it may hold millions of separators

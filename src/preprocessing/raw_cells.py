@@ -6,6 +6,7 @@ An integer is exact: its text does not go through a float.  A float is the one n
 
 import csv
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +23,7 @@ LABEL_FORMS = {
     -1: re.compile(rb"(?P<negative>-1(\.0{1,20})?)|\+?1(\.0{1,20})?"),
 }
 NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,18}))?")
+FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LONGEST_INTEGER_DIGITS = 19  # those of 2^63 - 1
 DATE_LENGTH = 10  # of "2014-10-21"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S%.f"
@@ -115,6 +117,12 @@ def _read_others(texts: pl.Series) -> pl.Series:
     cells = texts.gather(others).to_list()
     known = {cell: read_integer(cell) for cell in set(cells)}
     return numbers.scatter(others, pl.Series([known[cell] for cell in cells], dtype=pl.Int64))
+
+
+def read_float(text: str) -> float | None:
+    """Return the finite number in a text as read_floats does; None if there is none."""
+    number = float(text) if FLOAT.fullmatch(text) else math.inf
+    return number + 0.0 if math.isfinite(number) else None  # a negative zero becomes 0
 
 
 def read_floats(texts: pl.Series) -> pl.Series:

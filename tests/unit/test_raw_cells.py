@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.preprocessing.raw_cells import read_integer, read_integers, read_label
+from src.preprocessing.raw_cells import read_float, read_floats, read_integer, read_integers, read_label
 from tests import oracles
 
 NUMBERS = st.builds(
@@ -43,6 +43,13 @@ def test_integers_are_exact_or_none(texts):
 def test_integers_by_hand(text, integer):
     assert read_integer(text) == integer
     assert read_integers(pl.Series([text])).to_list() == [integer]
+
+
+@given(texts=st.lists(st.one_of(st.text("0123456789+-.eE infa_x", max_size=6), st.floats().map(repr)), max_size=20))
+@example(texts=["1.5", "+.5", "5.", "-0", "1e999", "nan", "inf", "1_0", " 1", "4.9e-324", "1e-400", "\u0667", "1d", ""])
+def test_a_float_alone_is_read_as_in_a_column(texts):
+    found = read_floats(pl.Series(texts, dtype=pl.String)).to_list()
+    assert list(map(repr, found)) == [repr(read_float(text)) for text in texts]
 
 
 @pytest.mark.parametrize(
