@@ -8,7 +8,7 @@ from src.common.errors import UserError
 from src.config import SETTINGS, Config, Role, keys_of
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta
-from src.preprocessing.reused_encoding import VOCABULARY_FLAG
+from src.preprocessing.reused_encoding import VOCABULARY_FLAG, with_encoding_settings
 from src.preprocessing.schema import FieldSchema
 from src.preprocessing.schema_file import describe_schema, load_schema
 from src.preprocessing.source import Source
@@ -21,13 +21,58 @@ RESULT_KEYS = keys_of(Role.PARSED_ROWS, Role.MINDRECORD)
 UNRECORDED = {key: setting.unrecorded for key, setting in SETTINGS.items() if setting.unrecorded is not None}
 
 
-def check_ratios(config: Config) -> None:
-    """Raise UserError unless the splits leave rows to train on, which new rows for an old vocabulary need not have."""
-    valid_ratio, test_ratio = split_ratios(config)
-    if valid_ratio + test_ratio >= 1 and config.vocabulary_path is None:
-        raise UserError(f"--valid_ratio={valid_ratio} and --test_ratio={test_ratio} must leave rows to train on")
-    if valid_ratio + test_ratio > 1:
-        raise UserError(f"--valid_ratio={valid_ratio} and --test_ratio={test_ratio} must be at most 1 together")
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a configuration asks for; the files that it names are read once, as they may change during the work.
+
+    config: with the encoding settings of --vocabulary_path, if there is one.  earlier: that MindRecord folder.
+    """
+
+    config: Config
+    source: Source
+    schema: FieldSchema
+    earlier: DatasetMeta | None
+
+    @classmethod
+    def of(cls, config: Config) -> "Request":
+        """Read the files; UserError names what is wrong with them or with the splits."""
+        _check_ratios(config)
+        earlier = None
+        if config.vocabulary_path is not None:
+            earlier = DatasetMeta.load(config.vocabulary_path, VOCABULARY_FLAG)
+            config = with_encoding_settings(config, earlier)
+        source = Source.find_splits(config.data_path, config.valid_path, config.test_path)
+        return cls(config, source, _find_schema(config), earlier)
+
+    @property
+    def output_path(self) -> pathlib.Path:
+        """The path of the MindRecord folder."""
+        if self.config.output_dir is None:
+            data_path = pathlib.Path(self.config.data_path)
+            return (data_path if data_path.is_dir() else self.source.files[0].parent) / "mindrecord"
+        path = pathlib.Path(self.config.output_dir)
+        return path.resolve() if path.is_symlink() else path
+
+    @property
+    def result_settings(self) -> dict:
+        """The settings that a result depends on, by key; the schema instead of the path of its file."""
+        settings = self._settings(RESULT_KEYS)
+        if self.earlier is not None:
+            settings["vocabulary"] = DataIdentity.of_dataset(self.earlier).digest()
+        return settings
+
+    @property
+    def parsed_row_settings(self) -> dict:
+        """Those that the parsed rows depend on."""
+        return self._settings(PARSED_ROW_KEYS)
+
+    def _settings(self, keys):
+        settings = {key: getattr(self.config, key) for key in keys}
+        if self.config.schema_path is not None:
+            schema = self.schema
+            columns = {"dense_dim": len(schema.integer_names), "slot_dim": len(schema.category_names)}
+            settings |= {**columns, "schema": describe_schema(schema)}
+        return {key: value for key, value in settings.items() if key not in UNRECORDED or value != UNRECORDED[key]}
 
 
 def split_ratios(config: Config) -> tuple[float, float]:
@@ -38,39 +83,16 @@ def split_ratios(config: Config) -> tuple[float, float]:
     )
 
 
-def output_path(config: Config) -> pathlib.Path:
-    """Return the path of the MindRecord folder."""
-    if config.output_dir is None:
-        data_path = pathlib.Path(config.data_path)
-        return (data_path if data_path.is_dir() else Source.find(config.data_path).files[0].parent) / "mindrecord"
-    path = pathlib.Path(config.output_dir)
-    return path.resolve() if path.is_symlink() else path
+def _check_ratios(config: Config) -> None:
+    """Raise UserError unless the splits leave rows to train on, which new rows for an old vocabulary need not have."""
+    valid_ratio, test_ratio = split_ratios(config)
+    if valid_ratio + test_ratio >= 1 and config.vocabulary_path is None:
+        raise UserError(f"--valid_ratio={valid_ratio} and --test_ratio={test_ratio} must leave rows to train on")
+    if valid_ratio + test_ratio > 1:
+        raise UserError(f"--valid_ratio={valid_ratio} and --test_ratio={test_ratio} must be at most 1 together")
 
 
-def result_settings(config: Config) -> dict:
-    """Return the settings that a result depends on, by key; the schema instead of the path of its file."""
-    settings = _settings(config, RESULT_KEYS)
-    if config.vocabulary_path is not None:
-        data = DatasetMeta.load(config.vocabulary_path, VOCABULARY_FLAG)
-        settings["vocabulary"] = DataIdentity.of_dataset(data).digest()
-    return settings
-
-
-def parsed_row_settings(config: Config) -> dict:
-    """Return those that the parsed rows depend on."""
-    return _settings(config, PARSED_ROW_KEYS)
-
-
-def _settings(config, keys):
-    settings = {key: getattr(config, key) for key in keys}
-    if config.schema_path is not None:
-        schema = find_schema(config)
-        columns = {"dense_dim": len(schema.integer_names), "slot_dim": len(schema.category_names)}
-        settings |= {**columns, "schema": describe_schema(schema)}
-    return {key: value for key, value in settings.items() if key not in UNRECORDED or value != UNRECORDED[key]}
-
-
-def find_schema(config: Config) -> FieldSchema:
+def _find_schema(config: Config) -> FieldSchema:
     """Return the schema of the raw rows; UserError for one that leaves no sparse field."""
     if config.schema_path is None:
         return FieldSchema.criteo(config.dense_dim, config.slot_dim, config.skip_id_convert, config.negative_label)

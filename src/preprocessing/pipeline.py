@@ -29,19 +29,11 @@ from src.preprocessing.cluster.plan import digest_of, holds_pieces
 from src.preprocessing.cluster.storage import storage_at
 from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.field_report import FieldReport, describe_dataset, describe_estimate, report_fields
-from src.preprocessing.job_settings import (
-    BY_TIME,
-    check_ratios,
-    find_schema,
-    output_path,
-    parsed_row_settings,
-    result_settings,
-    split_ratios,
-)
+from src.preprocessing.job_settings import BY_TIME, Request, split_ratios
 from src.preprocessing.lists import MOST_VALUES
 from src.preprocessing.reading import RowSummary
 from src.preprocessing.result_folder import ResultFolder
-from src.preprocessing.reused_encoding import VOCABULARY_FLAG, load_encoder, with_encoding_settings
+from src.preprocessing.reused_encoding import load_encoder
 from src.preprocessing.schema import LARGEST_ID, FieldSchema
 from src.preprocessing.source import Source
 from src.preprocessing.spill import Spill
@@ -55,10 +47,8 @@ SPILL_NAME = "spill"  # in the work folder
 
 def make_records(config: Config) -> pathlib.Path:
     """Make the MindRecord folder of a configuration, unless it is there; describe it and return its path."""
-    check_ratios(config)
-    config = with_encoding_settings(config)
-    source = Source.find_splits(config.data_path, config.valid_path, config.test_path)
-    folder = ResultFolder(output_path(config), source.identity(), result_settings(config))
+    request = Request.of(config)
+    folder = ResultFolder(request.output_path, request.source.identity(), request.result_settings)
     if folder.is_committed():  # perhaps on a read-only disk
         print(f"{folder.path} was made from this file with these settings already")
     else:
@@ -67,7 +57,7 @@ def make_records(config: Config) -> pathlib.Path:
         with folder.exclusive(flag, f"--{flag}={getattr(config, flag)}"):
             if not folder.is_committed():  # by a run that has just ended
                 folder.check_target(overwrite=config.overwrite)
-                preprocess(source, folder, config)
+                preprocess(request, folder)
     print(describe_dataset(DatasetMeta.load(folder.path), folder.path, config.train_line_count))
     if not config.enable_modelarts and not _is_same_path(folder.path, config.dataset_path):
         print(f"note: the MindRecord files are in {folder.path}; train.py reads them with --dataset_path={folder.path}")
@@ -78,22 +68,22 @@ def _is_same_path(path, other):
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def preprocess(source: Source, folder: ResultFolder, config: Config) -> None:
-    """Make the ResultFolder from the raw file; the work of an earlier run that did not finish is used."""
-    spill = _spill_address(folder, config)
+def preprocess(request: Request, folder: ResultFolder) -> None:
+    """Make the ResultFolder from the raw rows; the work of an earlier run that did not finish is used."""
+    spill = _spill_address(request, folder)
     with _kept_work_is_named(folder, spill):
         if not folder.is_finished():
-            _run_stages(source, folder, spill, config)
+            _run_stages(request, folder, spill)
         storage_at(spill).remove()
         folder.commit()
 
 
-def _spill_address(folder: ResultFolder, config: Config) -> str:
+def _spill_address(request: Request, folder: ResultFolder) -> str:
     """Return the path or address of the folder of the parsed rows, which no other job has."""
-    if config.spill_path is None:
+    if request.config.spill_path is None:
         return _own_spill(folder)
-    job = [os.path.abspath(folder.path), folder.source, parsed_row_settings(config)]
-    return f"{config.spill_path.rstrip('/')}/deepfm-{digest_of(json.dumps(job))}"
+    job = [os.path.abspath(folder.path), folder.source, request.parsed_row_settings]
+    return f"{request.config.spill_path.rstrip('/')}/deepfm-{digest_of(json.dumps(job))}"
 
 
 def _own_spill(folder):
@@ -142,18 +132,18 @@ def _discard(folder: ResultFolder, spill: str) -> None:
         storage_at(spill).remove()
 
 
-def _run_stages(source: Source, folder: ResultFolder, spill: str, config: Config) -> None:
-    schema, encoder = find_schema(config), None
-    if config.vocabulary_path is not None:  # before the work, as it may be of other columns
-        encoder = load_encoder(config.vocabulary_path, schema)
+def _run_stages(request: Request, folder: ResultFolder, spill: str) -> None:
+    config, schema, encoder = request.config, request.schema, None
+    if request.earlier is not None:  # before the work, as it may be of other columns
+        encoder = load_encoder(request.earlier, schema)
         schema = encoder.schema
-    job = _job(source, schema, folder, spill, config)
+    job = _job(request, schema, folder, spill)
     field_count = len(schema.sparse_names) + 2 * len(schema.dense_names)
-    print(describe_estimate(source, schema, field_count, config.memory_limit, folder.partial), flush=True)
+    print(describe_estimate(request.source, schema, field_count, config.memory_limit, folder.partial), flush=True)
     with _open_stages(job, config) as stages:
         with _discarded_if_refused(folder, spill):
             rows = stages.read()
-            check_splits(source, rows.split_labels, config)
+            check_splits(request.source, rows.split_labels, config)
         if encoder is None:
             check_ids(rows.largest_id + 1, len(schema.dense_names) if config.dense_encoding.has_buckets else 0)
         elif schema.categories_are_ids:
@@ -164,8 +154,8 @@ def _run_stages(source: Source, folder: ResultFolder, spill: str, config: Config
         unfinished = folder.start()
         encoder.vocabulary.save(unfinished / VOCABULARY_NAME)
         written = stages.write(encoder, rows, unfinished)
-    fields = describe_fields(encoder, counts, rows, written.test_counts, config)
-    folder.finish(dataset_meta(unfinished, encoder, rows, written.metas, fields, config))
+    fields = describe_fields(encoder, counts, rows, written.test_counts, request.earlier)
+    folder.finish(dataset_meta(unfinished, encoder, rows, written.metas, fields, request))
     if rows.bad_lines.count:
         print(f"note: malformed lines were left out: {rows.describe_bad_lines(schema.negative_label)}")
 
@@ -186,17 +176,21 @@ def fit_encoder(
 
 
 def describe_fields(
-    encoder: FeatureEncoder, counts: dict[str, ValueCounts], rows: RowSummary, test_counts: np.ndarray, config: Config
+    encoder: FeatureEncoder,
+    counts: dict[str, ValueCounts],
+    rows: RowSummary,
+    test_counts: np.ndarray,
+    earlier: DatasetMeta | None,
 ) -> tuple[FieldReport, ...]:
     """Return the FieldReports; without rows to train on, the training set is that of --vocabulary_path.
 
-    test_counts: as report_fields takes them.
+    test_counts: as report_fields takes them.  earlier: the folder of --vocabulary_path.
     """
-    if config.vocabulary_path is None:
+    if earlier is None:
         return report_fields(counts, encoder.vocabulary, test_counts, rows.count("train"))
     if rows.count("train"):
         return report_fields(counts, encoder.recounted(counts), test_counts, rows.count("train"))
-    known = {field["name"]: field for field in DatasetMeta.load(config.vocabulary_path, VOCABULARY_FLAG).fields}
+    known = {field["name"]: field for field in earlier.fields}
     return tuple(
         dataclasses.replace(
             field, distinct=known[field.name]["distinct"], missing_rate=known[field.name]["missing_rate"]
@@ -205,9 +199,10 @@ def describe_fields(
     )
 
 
-def _job(source, schema, folder, spill, config):
+def _job(request, schema, folder, spill):
+    config, source = request.config, request.source
     ratios = split_ratios(config)
-    identity = {**folder.source, **parsed_row_settings(config)}
+    identity = {**folder.source, **request.parsed_row_settings}
     if schema.largest_id != LARGEST_ID:  # of --vocabulary_path: rows with larger ones are malformed
         identity["largest_id"] = schema.largest_id
     splits = KeySplits.from_ratios(config.split_seed, *ratios, config.negative_keep_rate)
@@ -248,7 +243,7 @@ def dataset_meta(
     rows: RowSummary,
     split_metas: dict[str, SplitMeta],
     fields: tuple[FieldReport, ...],
-    config: Config,
+    request: Request,
 ) -> DatasetMeta:
     """Return the metadata of the shards and the vocabulary in `folder`."""
     return DatasetMeta(
@@ -259,13 +254,13 @@ def dataset_meta(
         vocabulary_sha256=file_sha256(folder / VOCABULARY_NAME),
         dense_encoding=encoder.dense_encoding,
         dense_scales=tuple([scale.center, scale.divisor] for scale in encoder.dense_scales),
-        rows_per_record=config.line_per_sample,
+        rows_per_record=request.config.line_per_sample,
         lines=rows.lines,
         bad_lines=dict(sorted(rows.bad_lines.counts.items())),
         first_bad_lines=tuple(line.to_list() for line in rows.bad_lines.first),
         splits=split_metas,
         fields=tuple(dataclasses.asdict(field) for field in fields),
-        settings=result_settings(config),
+        settings=request.result_settings,
         bucket_edges=encoder.bucket_edges,
         list_lengths=encoder.list_lengths,
         left_out=rows.left_out,

@@ -16,14 +16,12 @@ ENCODING_KEYS = ("dense_encoding", "threshold", "max_vocab_size")  # settings th
 VOCABULARY_FLAG = "vocabulary_path"
 
 
-def with_encoding_settings(config: Config) -> Config:
-    """Return the settings with those of --vocabulary_path that decide on the encoding, and name them; or as they are.
+def with_encoding_settings(config: Config, data: DatasetMeta) -> Config:
+    """Return the settings with those of a MindRecord folder that decide on the encoding, and name them.
 
-    UserError if there is no such folder or its categories are not of the same kind.
+    UserError if its categories are not of the same kind.
     """
-    if config.vocabulary_path is None:
-        return config
-    settings = DatasetMeta.load(config.vocabulary_path, VOCABULARY_FLAG).settings
+    settings = data.settings
     if settings["skip_id_convert"] != config.skip_id_convert:
         raise UserError(
             f"--vocabulary_path={config.vocabulary_path} was made with --skip_id_convert={settings['skip_id_convert']};"
@@ -35,12 +33,11 @@ def with_encoding_settings(config: Config) -> Config:
     return dataclasses.replace(config, **{**changes, "dense_encoding": DenseEncoding(changes["dense_encoding"])})
 
 
-def load_encoder(folder: str, schema: FieldSchema) -> FeatureEncoder:
+def load_encoder(data: DatasetMeta, schema: FieldSchema) -> FeatureEncoder:
     """Return the encoder of a MindRecord folder, whose schema knows the largest id of a category.
 
     UserError if the folder is damaged or its rows have other columns than the schema.
     """
-    data = DatasetMeta.load(folder, VOCABULARY_FLAG)
     path = data.path / VOCABULARY_NAME
     if file_sha256(path) != data.vocabulary_sha256:
         raise UserError(f"{path} is damaged: its SHA-256 is another one; copy it again or preprocess that folder again")
