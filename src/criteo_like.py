@@ -13,7 +13,8 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from src.common.errors import UserError, run_main
+from src import generator_command
+from src.common.errors import run_main
 from src.common.flags import Parser
 
 
@@ -24,8 +25,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Write rows that look like Criteo's.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rows", type=int, default=200_000, help="number of rows")
-    parser.add_argument("--seed", type=int, default=1, help="random seed; the same seed gives the same bytes")
+    generator_command.add_flags(parser)
     parser.add_argument(
         "--out",
         type=pathlib.Path,
@@ -33,8 +33,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="file to write; the best possible metrics go to OUT.best.json",
     )
     arguments = parser.parse_args(argv)
-    if arguments.rows < 1 or arguments.seed < 0:
-        raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
+    generator_command.check_flags(arguments)
     return arguments
 
 
@@ -48,7 +47,6 @@ import numpy as np
 from src.click_model import ClickModel
 from src.common.output_paths import Kind, Output, prepared
 from src.common.progress import Progress
-from src.evaluation.metrics import log_loss, roc_auc
 
 CHUNK_ROWS = 100_000
 
@@ -58,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     with prepared([Output("out", arguments.out, Kind.FILE)]):
         best = write_rows(arguments.out, arguments.rows, arguments.seed)
-    print(
-        f"{arguments.out}: {best['rows']:,} rows, {best['clicks']:,} clicks; best possible: "
-        f"AUC {best['auc']:.5f}, log loss {best['log_loss']:.5f}"
-    )
+    print(generator_command.describe(arguments.out, best))
 
 
 def write_rows(path: pathlib.Path, row_count: int, seed: int, chunk_rows: int = CHUNK_ROWS) -> dict:
@@ -81,13 +76,7 @@ def write_rows(path: pathlib.Path, row_count: int, seed: int, chunk_rows: int = 
             frame.write_csv(out, separator="\t", include_header=False, null_value="", quote_style="never")
             progress.advance(len(rows))
     progress.close()
-    best = {
-        "rows": row_count,
-        "seed": seed,
-        "clicks": int(labels.sum()),
-        "auc": roc_auc(labels, probabilities),
-        "log_loss": log_loss(labels, probabilities),
-    }
+    best = generator_command.best_metrics(seed, labels, probabilities)
     best_metrics_path(path).write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
     return best
 

@@ -13,6 +13,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
+from src import generator_command
 from src.common.errors import UserError, run_main
 from src.common.flags import Parser
 
@@ -30,8 +31,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--kind", choices=KIND_NAMES, default="avazu", help="form of the log, as in src/synthetic_logs/kinds.py"
     )
-    parser.add_argument("--rows", type=int, default=200_000, help="number of rows")
-    parser.add_argument("--seed", type=int, default=1, help="random seed; the same seed gives the same bytes")
+    generator_command.add_flags(parser)
     parser.add_argument(
         "--out",
         type=pathlib.Path,
@@ -39,8 +39,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f"folder to create, of the log, {SCHEMA} for --schema_path and {BEST}, the best possible metrics",
     )
     arguments = parser.parse_args(argv)
-    if arguments.rows < 1 or arguments.seed < 0:
-        raise UserError(f"--rows={arguments.rows} --seed={arguments.seed}: rows is at least 1, seed at least 0")
+    generator_command.check_flags(arguments)
     if arguments.out.is_dir() and any(arguments.out.iterdir()):
         raise UserError(f"--out={arguments.out} is not empty, and its files would mix with the log; name a new folder")
     return arguments
@@ -69,10 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     with prepared([Output("out", arguments.out, Kind.FOLDER)]):
         best = write_log(arguments.out, arguments.kind, arguments.rows, arguments.seed)
-    print(
-        f"{arguments.out}: {best['rows']:,} rows, {best['clicks']:,} clicks; best possible: "
-        f"AUC {best['auc']:.5f}, log loss {best['log_loss']:.5f}"
-    )
+    print(generator_command.describe(arguments.out, best))
 
 
 def write_log(folder: pathlib.Path, kind_name: str, row_count: int, seed: int, chunk_rows: int = CHUNK_ROWS) -> dict:
@@ -82,14 +78,7 @@ def write_log(folder: pathlib.Path, kind_name: str, row_count: int, seed: int, c
     schema = yaml.safe_dump(kind.schema(), sort_keys=False, allow_unicode=True)
     (folder / SCHEMA).write_text(schema, encoding="utf-8")
     labels, probabilities, weights = _write_rows(folder, kind, row_count, seed, chunk_rows)
-    best = {
-        "kind": kind_name,
-        "rows": row_count,
-        "seed": seed,
-        "clicks": int(labels.sum()),
-        "auc": roc_auc(labels, probabilities),
-        "log_loss": log_loss(labels, probabilities),
-    }
+    best = {"kind": kind_name, **generator_command.best_metrics(seed, labels, probabilities)}
     if weights is not None:
         best["weighted_auc"] = roc_auc(labels, probabilities, weights)
         best["weighted_log_loss"] = log_loss(labels, probabilities, weights)

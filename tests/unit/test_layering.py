@@ -41,6 +41,7 @@ LAYERS = [
         "src.checkpoint_parts",
         "src.click_model",
         "src.random_columns",
+        "src.generator_command",
     },
     {"src.package"},
     {"src.export", "src.training", "src.callback", "src.criteo_like", "src.synthetic_logs", "src.scoring"},
