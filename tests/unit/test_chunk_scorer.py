@@ -5,13 +5,15 @@ import csv
 import io
 
 import numpy as np
+import polars as pl
 import pytest
 
 from src.common.errors import UserError
 from src.dataset_meta import DatasetMeta
 from src.package import load_model
-from src.preprocessing.chunks import Position, RawChunk
-from src.scoring.chunk_scorer import ChunkScorer
+from src.preprocessing.chunks import Position, RawChunk, read_source
+from src.preprocessing.source import Source
+from src.scoring.chunk_scorer import ChunkScorer, schema_to_read
 from src.scoring.options import OnBadRow, ScoringOptions
 from tests.conftest import make_rows, make_weighted_rows
 from tests.packages import write_random_package
@@ -128,3 +130,26 @@ def test_explained_rows_have_the_parts_with_all_their_digits(model):
 def test_columns_that_the_rows_do_not_have_are_refused(model, names, message):
     with pytest.raises(UserError, match=f"--keep_columns: .*{message}"):
         score(model, ROWS, has_label=False, keep_columns=names)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_columns_that_the_model_does_not_use_are_kept_where_a_file_names_them(model, tmp_path, suffix):
+    names = ["label", *model.encoder.schema.value_names]
+    rows = [line.split("\t") for line in ROWS.split("\n")[:3]]
+    frame = pl.DataFrame([["a", *rows[0]], ["", *rows[1]], ["c,d", *rows[2]]], schema=["id", *names], orient="row")
+    path = tmp_path / f"rows.{suffix}"
+    getattr(frame, f"write_{suffix}")(path)
+    options = ScoringOptions("", "", "", keep_columns="id,label")
+    scorer = ChunkScorer(model, options, has_label=True)
+    (chunk,) = read_source(Source.find(str(path)), schema_to_read(model, options), 1 << 20)
+    header, *found = csv.reader(io.StringIO((scorer.header() + scorer(chunk).text).decode()))
+    assert header == ["row", "probability", "id", "label"]
+    assert [row[2:] for row in found] == [["a", rows[0][0]], ["", rows[1][0]], ["c,d", rows[2][0]]]
+    assert [row[:2] for row in found] == score(model, "\n".join(ROWS.split("\n")[:3]))[1][1:]
+
+
+def test_a_column_that_no_file_names_is_refused(model, tmp_path):
+    (tmp_path / "rows.csv").write_text("label\n1\n")
+    options = ScoringOptions("", "", "", keep_columns="id")
+    with pytest.raises(UserError, match=r"rows\.csv: there is no column"):
+        list(read_source(Source.find(str(tmp_path)), schema_to_read(model, options), 100))
