@@ -35,7 +35,7 @@ from src.evaluation.predictions_file import write_predictions
 from src.evaluation.record import RECORD_NAME, EvaluationRecord
 from src.evaluation.slices import FieldSlices, describe_slices
 from src.modelarts.job import open_job
-from src.tables import Part, table_owners
+from src.network.tables import Part, table_owners
 from src.training.precision import choose_precision
 
 

@@ -31,7 +31,7 @@ from src.callback import (
     ValidationLog,
 )
 from src.checkpoint import Checkpoint, DataIdentity, ModelFolder, find_checkpoint, find_resume_checkpoint
-from src.common.errors import run_main
+from src.common.errors import UserError, run_main
 from src.common.locks import exclusive_training
 from src.common.memory_estimate import training_bytes
 from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
@@ -46,10 +46,11 @@ from src.distributed.process_group import AgreedStop, ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.export.probe_rows import save_probe_rows
 from src.modelarts.job import open_job
+from src.network.tables import Part, table_owners
 from src.package.raw_encoding import RawEncoding
-from src.tables import Part, table_owners
 from src.training.dropout_check import check_masks
 from src.training.feeder import choose_feeder
+from src.training.large_batch import LargeBatch
 from src.training.learning_rate import LearningRate
 from src.training.precision import Precision, choose_precision
 from src.training.run_record import RunRecord
@@ -213,15 +214,30 @@ def create_train_step(
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
         mean_weight=train.mean_weight, negative_keep_rate=keep_rate, precision=precision, block_size=config.block_size,
+        rank_count=ranks.count, large_batch=large_batch_of(config, ranks),
     )  # fmt: skip
 
 
+def peak_learning_rate(config: Config, rank_count: int) -> float:
+    """Return the learning rate, scaled with the number of devices."""
+    return config.learning_rate * rank_count ** LR_SCALINGS[config.lr_scaling]
+
+
+def large_batch_of(config: Config, ranks: ProcessGroup) -> LargeBatch:
+    """Return how the tables are trained; UserError for a limit of gradients of which each rank has a part."""
+    if config.cowclip_ratio and config.shard_embedding and ranks.count > 1:
+        raise UserError("--cowclip_ratio needs whole gradients; leave out --shard_embedding")
+    peak = peak_learning_rate(config, ranks.count)
+    factor = config.embedding_learning_rate / peak if config.embedding_learning_rate else 1.0
+    return LargeBatch(factor, config.cowclip_ratio, config.cowclip_bound)
+
+
 def create_schedule(config: Config, steps_per_epoch: int, rank_count: int) -> LearningRate:
-    """Return the LearningRate schedule, scaled with the number of devices."""
+    """Return the LearningRate schedule."""
     total_steps = config.train_epochs * steps_per_epoch
     return LearningRate(
         config.lr_schedule,
-        config.learning_rate * rank_count ** LR_SCALINGS[config.lr_scaling],
+        peak_learning_rate(config, rank_count),
         total_steps,
         round(config.warmup_ratio * total_steps),
         config.lr_decay_factor,

@@ -101,7 +101,7 @@ def measure(arguments: argparse.Namespace) -> Result:
 
     from src.deepfm import DeepFM, DeepFMConfig
     from src.distributed.device import set_seed, set_up
-    from src.tables import Part, is_table, table_owners
+    from src.network.tables import Part, is_table, table_owners
     from src.training.train_step import build_train_step
 
     _, ranks = set_up("CPU", 0)

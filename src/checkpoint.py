@@ -19,7 +19,8 @@ from src.common.mindspore_log import muted
 from src.data_identity import DataIdentity
 from src.dataset_meta import DatasetMeta, as_tuple
 from src.deepfm import EMA_PREFIX, DeepFM, DeepFMConfig
-from src.tables import WHOLE, Part, is_table, table_shape
+from src.network.sums import PORTABLE
+from src.network.tables import WHOLE, Part, is_table, table_shape
 
 MODEL_NAME = "model.json"
 # A file that MindSpore has only begun to write ends in .tmp.
@@ -84,10 +85,10 @@ class Checkpoint:
             **parts,
         }
 
-    def load_network(self, dense_dtype: ms.Type = ms.float32, target: str = "CPU", part: Part = WHOLE) -> DeepFM:
+    def load_network(self, dense_dtype: ms.Type = ms.float32, target: str = PORTABLE, part: Part = WHOLE) -> DeepFM:
         """Return the DeepFM with these weights, or a part of its tables: the EMA weights if the file has them.
 
-        target: the device, "CPU", "GPU" or "Ascend".
+        target: the device, "CPU", "GPU" or "Ascend", or PORTABLE, to export it.
         """
         self.check_files()
         network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype, target=target, part=part)

@@ -15,7 +15,7 @@ from src.common.errors import UserError
 from src.common.files import file_sha256, replaced
 from src.deepfm import EMA_PREFIX
 from src.distributed.process_group import ProcessGroup
-from src.tables import Part, copy_part, is_table
+from src.network.tables import Part, copy_part, is_table
 
 PART_SUFFIX = ".safetensors"
 DIGEST_LENGTH = 64  # hexadecimal digits of a SHA-256

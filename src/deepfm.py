@@ -22,48 +22,26 @@ Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V 
 I columns of ids, which are S if no field is multi-valued.
 """
 
-import dataclasses
-import itertools
-import math
-
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import Normal, Uniform, initializer
+from mindspore.common.initializer import Normal, initializer
 
-from src.dropout import create_dropout, create_step_counter
-from src.tables import EMBEDDING_DEVIATION, WHOLE, Part, create_look_up, create_table
+from src.network.config import DeepFMConfig
+from src.network.mlp import MLP
+from src.network.pooling import Pooling
+from src.network.sums import create_field_sum
+from src.network.tables import EMBEDDING_DEVIATION, WHOLE, Part, create_look_up, create_table
 
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
-
-
-@dataclasses.dataclass(frozen=True)
-class DeepFMConfig:
-    """The sizes of the network.  Without hidden_sizes it is a factorization machine.
-
-    list_lengths: the columns of sparse_ids of each multi-valued field; those are the last of the sparse fields.
-    """
-
-    vocabulary_size: int
-    sparse_field_count: int
-    dense_field_count: int
-    embedding_size: int
-    hidden_sizes: tuple
-    keep_prob: float = 1.0  # dropout keep probability of the hidden units
-    embedding_keep_prob: float = 1.0  # and of the embedding dimensions that enter the MLP
-    list_lengths: tuple[int, ...] = ()
-
-    @property
-    def id_count(self) -> int:
-        """The number I of columns of ids."""
-        return self.sparse_field_count - len(self.list_lengths) + sum(self.list_lengths)
 
 
 class DeepFM(nn.Cell):
     """Maps sparse_ids int32 [B, I], and dense_values float32 [B, N] if N > 0, to logits float32 [B, 1].
 
     dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
-    target: the device, "CPU", "GPU" or "Ascend", which decides how dropout draws its masks.
+    target: the device, "CPU", "GPU" or "Ascend", which decides how sums are computed and how dropout draws its masks;
+    PORTABLE for a network that is exported.
     part: of the tables of the sparse fields, that which this rank owns.
     """
 
@@ -96,6 +74,7 @@ class DeepFM(nn.Cell):
         self.half, self.minus_half = Tensor(0.5, ms.float32), Tensor(-0.5, ms.float32)  # old runtimes need tensors
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
+        self.sum_fields = create_field_sum(target)
         self.is_folded = False
 
     def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
@@ -120,7 +99,7 @@ class DeepFM(nn.Cell):
     def score(self, weights: Tensor, embeddings: Tensor, dense_values: Tensor | None = None) -> Tensor:
         """Return the logits [B, 1] of the rows of both tables, and of dense values if N > 0."""
         first_order = self.sum(weights, 1)  # [B, 1]
-        sum_of_vectors = self.sum(embeddings, 1)  # [B, D]
+        sum_of_vectors = self.sum_fields(embeddings)  # [B, D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
@@ -136,7 +115,7 @@ class DeepFM(nn.Cell):
 
     def _orders(self, first_order, dense_values, embeddings, sum_of_vectors):
         """Return the bias with the first and second order, [B, 1].  first_order: [B, 1], of the sparse fields."""
-        sum_of_squares = self.sum(self._square(embeddings), 1)  # [B, D]
+        sum_of_squares = self.sum_fields(self._square(embeddings))  # [B, D]
         if self.has_dense_fields:
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))
@@ -185,130 +164,6 @@ class DeepFM(nn.Cell):
         return [self.dense_linear, self.dense_embedding] if self.has_dense_fields else []
 
 
-class Pooling(nn.Cell):
-    """Gives each multi-valued field the mean of what its ids have; the other fields come first, with one id each.
-
-    Its operators are ones that runtimes of version 1 of MindIR know.
-    """
-
-    def __init__(self, single_count: int, list_lengths: tuple[int, ...]):
-        super().__init__()
-        self.single_count = single_count
-        starts = itertools.accumulate(list_lengths, initial=single_count)
-        self.blocks = tuple(zip(starts, list_lengths))  # of columns
-        self.presence = Tensor([0, 1], ms.float32)
-        self.reciprocals = Tensor([0, *(1 / count for count in range(1, max(list_lengths) + 1))], ms.float32)
-        self.minimum = ops.Minimum()
-        self.maximum = ops.Maximum()
-        self.gather = ops.Gather()
-        self.mul = ops.Mul()
-        self.reshape = ops.Reshape()
-        self.concat = ops.Concat(1)
-        self.sum = ops.ReduceSum(keep_dims=True)
-
-    def fractions(self, sparse_ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return ids that are all rows of a table, int32 [B, I], and the fraction of a field's mean that each id is.
-
-        The fractions are [B, L, 1] for each block of columns, 0 for NO_VALUE.
-        """
-        is_value = self.minimum(sparse_ids + 1, 1)  # 0 or 1, as NO_VALUE is -1
-        fractions = []
-        for start, length in self.blocks:
-            block = is_value[:, start : start + length]
-            mean = self.gather(self.reciprocals, self.sum(block, 1), 0)  # [B, 1]
-            fractions.append(self.reshape(self.mul(self.gather(self.presence, block, 0), mean), (-1, length, 1)))
-        return self.maximum(sparse_ids, 0), fractions
-
-    def construct(self, rows: Tensor, fractions: list[Tensor]) -> Tensor:
-        """Return the rows of tables for ids, [B, I, X], as those of fields, [B, S, X]."""
-        fields = []
-        if self.single_count:
-            fields.append(rows[:, : self.single_count])
-        for (start, length), fraction in zip(self.blocks, fractions):
-            fields.append(self.sum(self.mul(rows[:, start : start + length], fraction), 1))
-        return self.concat(fields) if len(fields) > 1 else fields[0]
-
-
-class MLP(nn.Cell):
-    """The deep component: layers over all embeddings, each hidden one with ReLU and dropout, to one output [B, 1].
-
-    Input dropout drops single dimensions of the embeddings of sparse fields, but the complete value of a dense field.
-
-    The dense fields are folded: dense field i contributes value_i * (row_i @ weight_i) to the first layer, where
-    row_i @ weight_i, [N, H] for all dense fields, depends on parameters alone.  It is computed once per step, or once
-    for all by fold(); then [B, N] is multiplied by [N, H] instead of [B, N * D] by [N * D, H].
-    """
-
-    def __init__(self, config: DeepFMConfig, dropout_seed: int, dense_dtype: ms.Type, target: str):
-        super().__init__()
-        self.sparse_width = config.sparse_field_count * config.embedding_size
-        first_size = config.hidden_sizes[0]
-        first_inputs = self.sparse_width + config.dense_field_count * config.embedding_size
-        self.first = _dense_layer(self.sparse_width, first_size, dense_dtype, first_inputs)
-        if config.dense_field_count:
-            shape = [config.dense_field_count, config.embedding_size, first_size]
-            self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
-        sizes = [*config.hidden_sizes, 1]
-        self.rest = nn.CellList([_dense_layer(*pair, dense_dtype) for pair in itertools.pairwise(sizes)])
-        self.relu = nn.ReLU()
-        self.has_dropout = config.keep_prob < 1
-        self.has_input_dropout = config.embedding_keep_prob < 1
-        if self.has_dropout or self.has_input_dropout:
-            self.step = Parameter(Tensor([0], ms.int32), name="step", requires_grad=False)  # counted for dropout
-            self.count = create_step_counter(target)
-        if self.has_dropout:
-            self.dropouts = nn.CellList(
-                [
-                    create_dropout(target, size, config.keep_prob, dropout_seed, layer)
-                    for layer, size in enumerate(config.hidden_sizes)
-                ]
-            )
-        if self.has_input_dropout:
-            settings = (config.embedding_keep_prob, dropout_seed)
-            layer = len(config.hidden_sizes)  # the first index after those of the hidden layers
-            self.sparse_dropout = create_dropout(target, self.sparse_width, *settings, layer)
-            if config.dense_field_count:
-                self.dense_dropout = create_dropout(target, config.dense_field_count, *settings, layer + 1)
-        self.is_folded = False
-        self.reshape = ops.Reshape()
-        self.cast = ops.Cast()
-        self.expand_dims = ops.ExpandDims()
-        self.matmul = ops.MatMul()
-        self.sum = ops.ReduceSum()
-
-    def construct(
-        self, embeddings: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
-    ) -> Tensor:
-        step = self._next_step() if (self.has_dropout or self.has_input_dropout) and self.training else 0
-        inputs = self.reshape(embeddings, (-1, self.sparse_width))  # [B, S * D]
-        if self.has_input_dropout:
-            inputs = self.sparse_dropout(inputs, step)
-        hidden = self.cast(self.first(inputs), ms.float32)  # [B, H]
-        if dense_values is not None:
-            if self.has_input_dropout:
-                dense_values = self.dense_dropout(dense_values, step)
-            projection = self.projection if self.is_folded else self._project(dense_embedding)
-            hidden = hidden + self.matmul(dense_values, projection)
-        for layer in range(len(self.rest)):
-            hidden = self.relu(hidden)
-            if self.has_dropout:
-                hidden = self.dropouts[layer](hidden, step)
-            hidden = self.cast(self.rest[layer](hidden), ms.float32)
-        return hidden  # [B, 1]
-
-    def fold(self, dense_embedding: Parameter) -> None:
-        """Replace dense_weight [N, D, H] by the projection of dense_embedding [N, D]."""
-        self.projection = Parameter(self._project(dense_embedding), name="projection", requires_grad=False)
-        self.is_folded = True
-        del self.dense_weight
-
-    def _project(self, dense_embedding):
-        return self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
-
-    def _next_step(self):
-        return self.count(self.step, Tensor([1], ms.int32))
-
-
 class DeepFMPredict(nn.Cell):
     """Maps the inputs of a DeepFM to click probabilities, float32 [B, 1]."""
 
@@ -338,13 +193,3 @@ def _constant(name, values):
 
 def _dense_table(name, row_count, width):
     return Parameter(initializer(Normal(EMBEDDING_DEVIATION), [row_count, width]), name=name)
-
-
-def _glorot(inputs, outputs):
-    return Uniform(math.sqrt(6 / (inputs + outputs)))
-
-
-def _dense_layer(inputs, outputs, dtype, fan_in=None):
-    """Return a layer whose weights are initialised for `fan_in` inputs, which may be more than its own."""
-    layer = nn.Dense(inputs, outputs, weight_init=_glorot(fan_in or inputs, outputs), bias_init="zeros")
-    return layer if dtype == ms.float32 else layer.to_float(dtype)

@@ -27,7 +27,7 @@ def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer
             "--file_format=PACKAGE and --dataset_path, and use the package"
         )
     recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.identity).recalibration
-    network = checkpoint.load_network()
+    network = checkpoint.load_network(target="CPU")
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()

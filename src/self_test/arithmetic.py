@@ -12,7 +12,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.dropout import FIRST_FACTOR, SECOND_FACTOR
+from src.network.dropout import FIRST_FACTOR, SECOND_FACTOR
 from src.self_test.check import Result, Status, verdict
 
 SIZE = 16  # of the square matrices: a block of the matrix unit

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from src.dropout import create_dropout
+from src.network.dropout import create_dropout
 from src.self_test.check import Result, verdict
 from src.training.dropout_check import DEVIATIONS
 

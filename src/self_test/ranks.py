@@ -7,10 +7,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.distributed.process_group import ProcessGroup
+from src.network.tables import Exchange, Part
 from src.self_test.arithmetic import first_elements
 from src.self_test.check import Result, Status, verdict
 from src.self_test.results import file_name
-from src.tables import Exchange, Part
 
 LENGTH = 4099  # a prime, so no block of a device divides it
 

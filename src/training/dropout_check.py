@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from src.common.errors import UserError
-from src.dropout import create_dropout
+from src.network.dropout import create_dropout
 
 ROWS, UNITS = 1024, 256
 KEEP_PROB = 0.8

@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from src.checkpoint import UNSAVED_PREFIX
+from src.network.tables import is_table
 
 
 class Adam(nn.Adam):
@@ -17,10 +18,20 @@ class Adam(nn.Adam):
     graph takes the rate that belongs to global_step, as the host cannot act between them.
     """
 
-    def __init__(self, parameters: list[Parameter], learning_rate: float, eps: float, block_size: int = 1):
-        """block_size: the steps of a block."""
+    def __init__(
+        self,
+        parameters: list[Parameter],
+        learning_rate: float,
+        eps: float,
+        block_size: int = 1,
+        table_factor: float = 1.0,
+    ):
+        """block_size: the steps of a block.  table_factor: of the learning rate, for the embedding tables."""
         super().__init__(parameters, learning_rate=learning_rate, eps=eps)
         self.block_size = block_size
+        if table_factor != 1:
+            self.is_group_lr = True  # for nn.Adam: get_lr() returns a tuple
+            self.factors = tuple(table_factor if is_table(parameter.name) else 1.0 for parameter in self.parameters)
         if block_size > 1:
             rates = Tensor(np.full(block_size, learning_rate, np.float32))
             self.block_rates = Parameter(rates, name=f"{UNSAVED_PREFIX}learning_rates", requires_grad=False)
@@ -43,8 +54,17 @@ class Adam(nn.Adam):
             (learning_rate,) = learning_rates
             self.learning_rate.set_data(Tensor(learning_rate, ms.float32))
 
-    def get_lr(self) -> Tensor:
-        """Return the learning rate of the step; nn.Adam calls this in the graph, before it increases global_step."""
+    def get_lr(self) -> Tensor | tuple[Tensor, ...]:
+        """Return the learning rate of the step, or that of each parameter.
+
+        nn.Adam calls this in the graph, before it increases global_step.
+        """
+        rate = self._learning_rate()
+        if not self.is_group_lr:
+            return rate
+        return tuple([rate * factor for factor in self.factors])
+
+    def _learning_rate(self):
         if self.block_size == 1:
             return self.learning_rate
         chosen = ops.gather(self.block_rates, self.global_step - self.block_start, 0)  # [1]

@@ -10,6 +10,7 @@ from src.checkpoint import UNSAVED_PREFIX
 from src.common.mindspore_log import muted
 from src.dataset_meta import PADDING_LABEL
 from src.deepfm import EMA_PREFIX, DeepFM
+from src.training.large_batch import CowClip, LargeBatch
 from src.training.optimizer import Adam
 from src.training.precision import FLOAT32, Precision
 
@@ -72,7 +73,7 @@ class LossNetwork(nn.Cell):
             loss = loss + self.half_l2_coef * squares
         if self.half_l2_coef > 0 and self.is_l2_on_batch:
             for values in rows:
-                squares = _sum_of_squares(values, (1, 2))  # [B]
+                squares = _sum_of_squares(values, 1)  # [B]
                 loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
 
@@ -94,7 +95,7 @@ def _sum_of_squares(values, axis=None, count=1):
     The gradient of ops.Square is a power, which takes longer, and that of values * values two products.
     """
     constant = ops.stop_gradient(values)
-    squares = (values * constant).sum(axis=axis)  # by its gradient half of the sum
+    squares = (values * constant).sum(axis=-1).sum(axis=axis)  # by its gradient half of the sum
     return 2 * squares - (2 - count) * ops.stop_gradient(squares)
 
 
@@ -102,6 +103,7 @@ class TrainStep(nn.TrainOneStepCell):
     """From a batch to its loss, updating the network of `loss_network` with its optimizer.
 
     clip_norm: the largest norm of all gradients together, to which larger ones are scaled down; 0 for no limit.
+    cowclip: limits the gradient of each row of the embedding table before that; None for no such limit.
     ema_decay: the weights of `ema_network`, a network like that of loss_network, follow its weights as an exponential
     moving average, faster in the first steps, which are far off.  0 for none: then `ema_network` is that network.
     precision: if it checks for overflow, the gradients of a step are 0 unless all of them are finite: Adam's moments
@@ -118,9 +120,13 @@ class TrainStep(nn.TrainOneStepCell):
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
         precision: Precision = FLOAT32,
+        cowclip: CowClip | None = None,
     ):
         super().__init__(loss_network, optimizer, sens=precision.loss_scale)
         self.clip_norm = clip_norm
+        self.cowclip = cowclip
+        self.clipped_table = loss_network.network.embedding
+        self.is_clipped = tuple(weight is self.clipped_table for weight in self.weights)
         self.ema_decay = ema_decay
         self.ema_network = loss_network.network
         if ema_decay > 0:
@@ -149,6 +155,8 @@ class TrainStep(nn.TrainOneStepCell):
             is_finite = self._all_finite(gradients)
             gradients = self.for_each(ops.partial(_or_zero, is_finite), gradients)
             loss = ops.depend(loss, ops.assign_add(self.overflow_count, 1 - ops.cast(is_finite, ms.int32)))
+        if self.cowclip is not None:
+            gradients = self._clip_table(gradients, batch[0])
         return ops.depend(loss, self._update(gradients))
 
     def overflows(self) -> int:
@@ -165,6 +173,13 @@ class TrainStep(nn.TrainOneStepCell):
             rank_count = self.sum_over_ranks(ops.cast(is_finite, ms.float32).reshape(1))
             is_finite = (rank_count == self.part_count).reshape(())
         return is_finite
+
+    def _clip_table(self, gradients, sparse_ids):
+        """Return the gradients with that of the embedding table clipped by its rows; see CowClip."""
+        clipped = ()
+        for is_clipped, gradient in zip(self.is_clipped, gradients):
+            clipped += (self.cowclip(self.clipped_table, gradient, sparse_ids) if is_clipped else gradient,)
+        return clipped
 
     def _clip(self, gradients):
         """Return the gradients scaled down to the norm clip_norm of all of them together, those of all parts too."""
@@ -233,17 +248,24 @@ def build_train_step(
     negative_keep_rate: float = 1.0,
     precision: Precision = FLOAT32,
     block_size: int = 1,
+    rank_count: int = 1,
+    large_batch: LargeBatch = LargeBatch(),  # noqa: B008 (it is frozen)
 ) -> TrainStep:
     """Return a cell that takes a batch, updates `network` with Adam and returns the loss; see TrainStep.
 
     In a job of several ranks each passes batches of its own, and all update their networks by the mean gradients.
     mean_weight, negative_keep_rate: of the training set; see LossNetwork.
-    block_size: the number of steps that the host starts together.
+    block_size: the number of steps that the host starts together.  rank_count: of the job.
     """
     loss_network = LossNetwork(network, l2_coef, l2_on, mean_weight, negative_keep_rate)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
-        optimizer = Adam(loss_network.trainable_params(), learning_rate, epsilon, block_size)
-    return TrainStep(loss_network, optimizer, clip_norm, ema_decay, precision).set_train()
+        parameters = loss_network.trainable_params()
+        optimizer = Adam(parameters, learning_rate, epsilon, block_size, large_batch.table_factor)
+    cowclip = None
+    if large_batch.cowclip_ratio:
+        limits = (large_batch.cowclip_ratio, large_batch.cowclip_bound)
+        cowclip = CowClip(*limits, network.embedding.shape, rank_count)
+    return TrainStep(loss_network, optimizer, clip_norm, ema_decay, precision, cowclip).set_train()
 
 
 def init_bias_to_base_rate(network: DeepFM, base_rate: float, negative_keep_rate: float = 1.0) -> None:

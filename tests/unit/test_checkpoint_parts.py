@@ -15,7 +15,7 @@ from src.common.errors import UserError
 from src.common.files import file_sha256
 from src.data_identity import DataIdentity
 from src.deepfm import DeepFM, DeepFMConfig
-from src.tables import Part, copy_part, is_table
+from src.network.tables import Part, copy_part, is_table
 from src.training.train_step import build_train_step
 
 pytestmark = pytest.mark.usefixtures("seeded")

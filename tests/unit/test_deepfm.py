@@ -135,7 +135,7 @@ def test_input_dropout_drops_embedding_dimensions_and_complete_dense_values(seed
     deep = DeepFM(config, dropout_seed=3).deep
     embeddings = Tensor(np.ones((500, 3, 4), np.float32))
     deep.set_train()
-    step = deep._next_step()
+    step = deep.count(deep.step)
     sparse = deep.sparse_dropout(embeddings.reshape(500, 12), step).asnumpy()
     dense = deep.dense_dropout(Tensor(np.ones((500, 2), np.float32)), step).asnumpy()
     for values in (sparse, dense):

@@ -10,10 +10,10 @@ import pytest
 from mindspore import Tensor, nn
 
 from src.deepfm import DeepFM, DeepFMConfig
-from src.dropout import GeneratedDropout, HashedDropout, create_dropout
+from src.network.dropout import GeneratedDropout, MaskChoice, PooledDropout, create_dropout, draw_pool
 from src.training.precision import Precision
 from src.training.train_step import build_train_step
-from tests.graphs import compiled_graph, compiled_operators, count_operators
+from tests.graphs import compiled_graph, compiled_operators, count_operators, result_shapes
 
 pytestmark = pytest.mark.usefixtures("cpu")
 ROWS, UNITS, KEEP_PROB = 2000, 128, 0.8
@@ -21,7 +21,7 @@ ROWS, UNITS, KEEP_PROB = 2000, 128, 0.8
 
 @pytest.mark.parametrize("keep_prob", [0.02, 0.5, 0.9, 0.999])
 def test_the_fraction_of_units_that_are_kept_is_the_probability_and_the_mean_stays(keep_prob):
-    dropout = HashedDropout(UNITS, keep_prob, 1, 0).set_train(True)
+    dropout = PooledDropout(UNITS, keep_prob, 1, 0).set_train(True)
     outputs = dropout(Tensor(np.ones((ROWS, UNITS), np.float32)), Tensor([1], ms.int32)).asnumpy()
     deviation = math.sqrt(keep_prob * (1 - keep_prob) / outputs.size)
     assert (outputs > 0).mean() == pytest.approx(keep_prob, abs=5 * deviation)
@@ -30,10 +30,10 @@ def test_the_fraction_of_units_that_are_kept_is_the_probability_and_the_mean_sta
 
 def draw_masks(seed=3, layer=0, steps=range(1, 5), rows=ROWS):
     """Return the masks, bool [steps, rows, UNITS], True for units that are kept."""
-    dropout = HashedDropout(UNITS, KEEP_PROB, seed, layer).set_train(True)
+    dropout = PooledDropout(UNITS, KEEP_PROB, seed, layer).set_train(True)
     ones = Tensor(np.ones((rows, UNITS), np.float32))
     outputs = np.stack([dropout(ones, Tensor([step], ms.int32)).asnumpy() for step in steps])
-    assert set(np.unique(outputs)) == {np.float32(0), np.float32(1 / KEEP_PROB)}
+    assert set(np.unique(outputs)) == {np.float32(0), np.float32(1024 / 819)}
     return outputs > 0
 
 
@@ -71,17 +71,34 @@ def test_units_are_kept_independently_with_the_same_probability():
     assert np.abs(centred.mean(axis=(0, 1))).max() < 5 * deviation
 
 
-def test_the_mask_is_the_hash_worked_out_in_python_integers():
-    # The hash of some elements in Python integers.
-    dropout = HashedDropout(UNITS, KEEP_PROB, 3, 0)
-    unit_keys = dropout.unit_keys.asnumpy().ravel().astype(np.uint32)
+def test_the_mask_of_a_row_is_the_hash_worked_out_in_python_integers():
+    pool = draw_pool(UNITS, KEEP_PROB, 3, 0) > 0
+    key = int(np.random.default_rng([3, 0, 1]).integers(2**32))
     kept = masks(steps=(7,))[0]
-    for row, unit in ((0, 0), (1, 5), (1999, 127), (1024, 64)):
-        bits = (row + 7 * 0x9E3779B9) * 0x7FEB352D & 0xFFFFFFFF
-        bits = mix_in_python(bits)
-        bits = mix_in_python((bits ^ int(unit_keys[unit])) * 0x7FEB352D & 0xFFFFFFFF)
-        signed = bits - 2**32 if bits >= 2**31 else bits
-        assert kept[row, unit] == (signed < round((KEEP_PROB - 0.5) * 2**32))
+    for row in (0, 1, 1024, 1999):
+        bits = mix_in_python((row + 7 * 0x9E3779B9) * 0x7FEB352D & 0xFFFFFFFF)
+        bits = mix_in_python((bits ^ key) * 0x7FEB352D & 0xFFFFFFFF)
+        assert np.array_equal(kept[row], pool[bits >> 22])
+
+
+@pytest.mark.parametrize("keep_prob, kept", [(0.8, 819), (0.5, 512), (0.0001, 1), (0.9999, 1023)])
+def test_each_unit_is_kept_by_the_same_number_of_masks_and_has_its_mean(keep_prob, kept):
+    pool = draw_pool(UNITS, keep_prob, 3, 0)
+    assert pool.shape == (1024, UNITS)
+    assert set(np.unique(pool)) == {0, np.float32(1024 / kept)}
+    assert set((pool > 0).sum(axis=0)) == {kept}
+    np.testing.assert_allclose(pool.mean(axis=0, dtype=np.float64), 1, rtol=1e-6)
+
+
+def test_all_masks_of_a_layer_are_different():
+    assert len(np.unique(draw_pool(UNITS, KEEP_PROB, 3, 0), axis=0)) == 1024
+
+
+def test_the_rows_of_a_step_take_all_masks_alike():
+    choice = MaskChoice(3, 0)(Tensor([5], ms.int32), 102_400).asnumpy()
+    counts = np.bincount(choice, minlength=1024)  # a Poisson distribution of mean 100
+    chi_squared = ((counts - 100) ** 2 / 100).sum()
+    assert abs(chi_squared - 1023) < 5 * math.sqrt(2 * 1023)
 
 
 def mix_in_python(bits):
@@ -90,12 +107,12 @@ def mix_in_python(bits):
 
 
 def test_outside_training_nothing_changes():
-    dropout = HashedDropout(UNITS, KEEP_PROB, 3, 0).set_train(False)
+    dropout = PooledDropout(UNITS, KEEP_PROB, 3, 0).set_train(False)
     hidden = Tensor(np.random.default_rng(0).normal(size=(5, UNITS)).astype(np.float32))
     assert np.array_equal(dropout(hidden, Tensor([1], ms.int32)).asnumpy(), hidden.asnumpy())
 
 
-@pytest.mark.parametrize("target, kind", [("CPU", HashedDropout), ("GPU", HashedDropout), ("Ascend", GeneratedDropout)])
+@pytest.mark.parametrize("target, kind", [("CPU", PooledDropout), ("GPU", PooledDropout), ("Ascend", GeneratedDropout)])
 def test_ascend_has_the_generator_and_the_others_the_hash(target, kind):
     assert type(create_dropout(target, UNITS, KEEP_PROB, 3, 0)) is kind
 
@@ -178,3 +195,26 @@ def test_the_host_computes_the_seeds_for_ascend_and_nothing_else(graph_for_ascen
     on_the_host = [line for line in graph_for_ascend if 'primitive_target: "CPU"' in line]
     names = collections.Counter(re.search(r" = PrimFunc_(\w+)\(", line)[1] for line in on_the_host)
     assert names == {"AssignAdd": 1, "Cast": 1, "Mul": 1, "Add": 4}  # the step, the step's multiple, a seed per dropout
+
+
+def test_the_gradient_of_input_dropout_looks_the_masks_up_again():
+    class Loss(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.dropout = PooledDropout(UNITS, KEEP_PROB, 3, 0)
+
+        def construct(self, values, weights):
+            hidden = self.dropout(values * weights, Tensor([1], ms.int32))
+            return (hidden * hidden).sum()
+
+    class Gradient(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.gradient = ms.grad(Loss().set_train())
+
+        def construct(self, *inputs):
+            return self.gradient(*inputs)
+
+    values = Tensor(np.ones((ROWS, UNITS), np.float32))
+    lines = compiled_graph(Gradient().set_train(), values, values)
+    assert result_shapes(lines, "Gather") == [(ROWS, UNITS)] * 2

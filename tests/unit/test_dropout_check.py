@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from src.common.errors import UserError
-from src.dropout import FIRST_FACTOR, SECOND_FACTOR, SHIFT, STEP_FACTOR
+from src.network.dropout import FIRST_FACTOR, SECOND_FACTOR, SHIFT, STEP_FACTOR
 from src.training import dropout_check
 from src.training.dropout_check import check_masks, find_fault
 
@@ -40,7 +40,7 @@ def uniform(shape, *key):
 
 
 def saturating_hash(shape, seed, step, layer):
-    """The hash of src.dropout where products and sums end at the limits of int32 instead of wrapping around."""
+    """The hash of src.network.dropout where products and sums end at the limits of int32 instead of wrapping around."""
 
     def saturated(numbers):
         return np.clip(numbers, -(2**31), 2**31 - 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.distributed.process_group import ProcessGroup
-from src.tables import Part, copy_part, is_table, table_owners
+from src.network.tables import Part, copy_part, is_table, table_owners
 from tests.processes import results_of_two_ranks
 
 SHAPES = {"linear": (7, 1), "embedding": (7, 5), "moment1.embedding": (7, 5), "average.linear": (7, 1)}
@@ -66,7 +66,7 @@ from mindspore import Tensor
 from src.common.errors import UserError
 from src.deepfm import DeepFM, DeepFMConfig
 from src.distributed.device import set_seed, set_up
-from src.tables import Part, copy_part, is_table, table_owners, table_shape
+from src.network.tables import Part, copy_part, is_table, table_owners, table_shape
 from src.training.precision import FLOAT32, Precision
 from src.training.train_step import build_train_step
 from tests.graphs import compiled_graph, count_operators, result_shapes

@@ -12,8 +12,8 @@ from src.config import load_config
 from src.dataset_meta import DatasetMeta
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
-from src.dropout import GeneratedDropout
-from src.tables import Part
+from src.network.dropout import GeneratedDropout
+from src.network.tables import Part
 from src.training.feeder import IteratorFeeder, SinkFeeder
 from src.training.precision import FLOAT32
 from src.training.run_record import RunRecord

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bias, ReLU and dropout in one cell, against the three one after the other."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from src.network.activation import create_activation
+from src.network.dropout import create_dropout
+from tests.graphs import compiled_graph, result_shapes
+
+pytestmark = pytest.mark.usefixtures("cpu")
+ROWS, UNITS, SEED, LAYER = 300, 16, 3, 1
+STEP = Tensor([7], ms.int32)
+
+
+class Fused(nn.Cell):
+    def __init__(self, target, keep_prob):
+        super().__init__()
+        self.activation = create_activation(target, UNITS, keep_prob, SEED, LAYER)
+
+    def construct(self, products, bias, weight):
+        hidden = self.activation(products, bias, STEP)
+        return (hidden * (self.activation.factor if self.training else 1.0) * weight).sum()
+
+
+class OneByOne(nn.Cell):
+    def __init__(self, keep_prob):
+        super().__init__()
+        self.dropout = create_dropout("CPU", UNITS, keep_prob, SEED, LAYER) if keep_prob < 1 else None
+
+    def construct(self, products, bias, weight):
+        hidden = ops.relu(products + bias)
+        if self.dropout is not None:
+            hidden = self.dropout(hidden, STEP)
+        return (hidden * weight).sum()
+
+
+def inputs(rows=ROWS):
+    random = np.random.default_rng(1)
+    shapes = (rows, UNITS), (UNITS,), (rows, UNITS)
+    return [Tensor(random.normal(size=shape).astype(np.float32)) for shape in shapes]
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize(
+    "target, keep_prob", [("CPU", 0.7), ("GPU", 0.7), ("portable", 0.7), ("CPU", 1), ("Ascend", 1)]
+)
+def test_values_and_gradients_are_those_of_bias_relu_and_dropout_one_by_one(target, keep_prob, is_training):
+    results = []
+    for cell in (Fused(target, keep_prob), OneByOne(keep_prob)):
+        value, gradients = ms.value_and_grad(cell.set_train(is_training), (0, 1, 2))(*inputs())
+        results.append([value.asnumpy(), *(gradient.asnumpy() for gradient in gradients)])
+    for fused, expected in zip(*results):
+        assert np.abs(fused).max() > 0
+        np.testing.assert_allclose(fused, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gradient_needs_no_mask():
+    # Of all that a step computes of the rows only float32 values are kept: no comparison, no mask, no second look-up.
+    step = ms.value_and_grad(Fused("CPU", 0.7).set_train(), (0, 1))
+    graph = compiled_graph(Step(step), *inputs())
+    assert result_shapes(graph, "Gather") == [(ROWS, UNITS)]
+    assert result_shapes(graph, "ReluGrad") == [(ROWS, UNITS)]
+    for operator in ("Less", "Cast", "Select", "RightShift", "BitwiseXor"):
+        assert (ROWS, UNITS) not in result_shapes(graph, operator)
+
+
+class Step(nn.Cell):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def construct(self, *inputs):
+        return self.step(*inputs)
+
+
+def test_values_of_any_size_are_dropped():
+    activation = create_activation("CPU", UNITS, 0.5, SEED, LAYER).set_train()
+    huge = Tensor(np.full((ROWS, UNITS), 3e37, np.float32))
+    outputs = activation(huge, Tensor(np.zeros(UNITS, np.float32)), STEP).asnumpy()
+    assert set(np.unique(outputs)) == {np.float32(0), np.float32(3e37)}
