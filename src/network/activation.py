@@ -97,7 +97,9 @@ class MaskedReLU(nn.Cell):
     def construct(self, products: Tensor, bias: Tensor, offsets: Tensor, choice: Tensor) -> Tensor:
         return self.relu(products + self.gather(offsets + bias, choice, 0))
 
-    def bprop(self, products, bias, offsets, choice, result, gradient):
+    def bprop(
+        self, products: Tensor, bias: Tensor, offsets: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return the gradients of the inputs; MindSpore calls this."""
         gradient = self.relu_grad(gradient, result)
         return gradient, self.sum_rows(gradient), ops.zeros_like(offsets), ops.zeros_like(choice)

@@ -112,7 +112,9 @@ class ScaleRows(nn.Cell):
     def construct(self, values: Tensor, factors: Tensor, choice: Tensor) -> Tensor:
         return self.mul(values, self.gather(factors, choice, 0))
 
-    def bprop(self, values, factors, choice, result, gradient):
+    def bprop(
+        self, values: Tensor, factors: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return the gradient of the values, and zeros for what needs none; MindSpore calls this."""
         choice = ops.depend(choice, gradient)  # else MindSpore keeps the factors that it has looked up
         return self.mul(gradient, self.gather(factors, choice, 0)), ops.zeros_like(factors), ops.zeros_like(choice)
