@@ -10,7 +10,6 @@ from src.checkpoint import ModelFolder, find_checkpoint
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig
 from src.export.model_zoo import load_model_zoo
-from src.network.sums import PORTABLE
 
 # The sizes of the model zoo's network for Criteo: its 184,965 ids without those of the dense fields.
 CRITEO = DeepFMConfig(
@@ -41,7 +40,7 @@ def _create_deepfm(
     ckpt_file: str | os.PathLike | None = None, dataset_path: str | os.PathLike | None = None, **sizes
 ) -> DeepFM:
     if ckpt_file is None:
-        return DeepFM(dataclasses.replace(CRITEO, **sizes), target=PORTABLE)
+        return DeepFM(dataclasses.replace(CRITEO, **sizes))
     path = pathlib.Path(ckpt_file)
     if path.is_file() and not ModelFolder.exists(path.parent):
         return load_model_zoo(path, **sizes)

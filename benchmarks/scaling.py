@@ -108,7 +108,7 @@ def measure(arguments: argparse.Namespace) -> Result:
     set_seed(1)
     config = DeepFMConfig(arguments.vocabulary, SPARSE_FIELDS, DENSE_FIELDS, 80, (1024, 512, 256, 128), keep_prob=0.9)
     owners = table_owners(ranks, config.embedding_size, shard_embedding=arguments.shard_embedding)
-    network = DeepFM(config, part=Part(owners.rank, owners.count))
+    network = DeepFM(config, target="CPU", part=Part(owners.rank, owners.count))
     train_step = build_train_step(network, 5e-4, 5e-8, arguments.l2_coef)
     random = np.random.default_rng(core)
     batch = (

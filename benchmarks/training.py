@@ -173,7 +173,7 @@ def prepare(system: str, size: Size) -> tuple[Callable, list]:
     keep_prob = 1.0 if system == "no_dropout" else size.keep_prob
     fields = (size.sparse_fields, size.dense_fields, size.embedding_size)
     config = DeepFMConfig(size.vocabulary_size, *fields, size.hidden_sizes, keep_prob=keep_prob)
-    network = plain_network(config) if system == "unfolded" else DeepFM(config)
+    network = plain_network(config) if system == "unfolded" else DeepFM(config, target="CPU")
     random = np.random.default_rng(1)
     batch = [Tensor(random.integers(0, size.vocabulary_size, (size.batch_size, size.sparse_fields)).astype(np.int32))]
     if size.dense_fields:

@@ -88,7 +88,7 @@ class Checkpoint:
     def load_network(self, dense_dtype: ms.Type = ms.float32, target: str = PORTABLE, part: Part = WHOLE) -> DeepFM:
         """Return the DeepFM with these weights, or a part of its tables: the EMA weights if the file has them.
 
-        target: the device, "CPU", "GPU" or "Ascend", or PORTABLE, to export it.
+        target: the device, "CPU", "GPU" or "Ascend", or PORTABLE; see DeepFM.
         """
         self.check_files()
         network = DeepFM(self.folder.network_config, dense_dtype=dense_dtype, target=target, part=part)

@@ -30,7 +30,7 @@ from mindspore.common.initializer import Normal, initializer
 from src.network.config import DeepFMConfig
 from src.network.mlp import MLP
 from src.network.pooling import Pooling
-from src.network.sums import create_field_sum
+from src.network.sums import PORTABLE, create_field_sum
 from src.network.tables import EMBEDDING_DEVIATION, WHOLE, Part, create_look_up, create_table
 
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
@@ -41,7 +41,7 @@ class DeepFM(nn.Cell):
 
     dense_dtype: float32, float16 or bfloat16, in which the dense layers multiply; everything else is float32.
     target: the device, "CPU", "GPU" or "Ascend", which decides how sums are computed and how dropout draws its masks;
-    PORTABLE for a network that is exported.
+    PORTABLE for operators that all devices and runtimes have.
     part: of the tables of the sparse fields, that which this rank owns.
     """
 
@@ -50,7 +50,7 @@ class DeepFM(nn.Cell):
         config: DeepFMConfig,
         dropout_seed: int = 0,
         dense_dtype: ms.Type = ms.float32,
-        target: str = "CPU",
+        target: str = PORTABLE,
         part: Part = WHOLE,
     ):
         super().__init__()

@@ -10,14 +10,14 @@ from tests.list_records import draw_lists
 
 
 def make_network(
-    dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5, dense_dtype=ms.float32, list_lengths=()
+    dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5, dense_dtype=ms.float32, list_lengths=(), target="CPU",
 ):
     """Return a small network with weights that are large enough to see, and inputs for it.
 
     With multi-valued fields, of which a row may have no values, no id of the inputs is 0.
     """
     config = DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob, list_lengths=list_lengths)
-    network = DeepFM(config, dense_dtype=dense_dtype)
+    network = DeepFM(config, dense_dtype=dense_dtype, target=target)
     random = np.random.default_rng(1)
     for parameter in network.trainable_params():
         parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))

@@ -38,7 +38,7 @@ BATCH_SIZE = 50  # of the 1,203 rows of the fixture `dataset`: 20 steps an epoch
 
 @functools.cache
 def _compiled(vocabulary_size, block_size):
-    network = DeepFM(DeepFMConfig(vocabulary_size, 7, 3, 2, (3,)))
+    network = DeepFM(DeepFMConfig(vocabulary_size, 7, 3, 2, (3,)), target="CPU")
     train_step = build_train_step(network, 0.1, 1e-8, 0.0, block_size=block_size)
     predictor = DeepFMPredict(network)
     train_step.set_train()

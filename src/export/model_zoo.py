@@ -13,7 +13,6 @@ from mindspore import Parameter, Tensor
 
 from src.common.errors import UserError
 from src.deepfm import DeepFM, DeepFMConfig
-from src.network.sums import PORTABLE
 
 LAYER_COUNT = 5  # with the output layer; the model zoo's code has no other number
 # The names of a parameter here and in the model zoo, and the conversion.  n: N, d: embedding size.
@@ -57,7 +56,7 @@ def load_model_zoo(path: str | os.PathLike, dense_field_count: int = 13) -> Deep
         embedding_size=size,
         hidden_sizes=tuple(zoo_weights[f"dense_layer_{layer}.bias"].shape[0] for layer in range(1, LAYER_COUNT)),
     )
-    network = DeepFM(config, target=PORTABLE)
+    network = DeepFM(config)
     parameters = {name: Parameter(Tensor(value.copy()), name=name) for name, value in weights.items()}
     ms.load_param_into_net(network, parameters | {"bias": network.bias}, strict_load=True)
     return network.set_train(False)

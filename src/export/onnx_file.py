@@ -13,7 +13,6 @@ from onnx import TensorProto
 
 from src.deepfm import DeepFM, DeepFMPredict, fold_linear
 from src.export.formats import ExportOptions, export_model
-from src.network.sums import PORTABLE
 from src.package.parameters import StoredParameter
 
 TABLES = ("linear", "embedding")  # the parameters with a row for each id, before folding
@@ -25,7 +24,7 @@ def network_graph(network: DeepFM) -> onnx.ModelProto:
 
     MindSpore would write the tables into one message, and hold them in memory several times.
     """
-    small = DeepFM(dataclasses.replace(network.config, vocabulary_size=1), target=PORTABLE)
+    small = DeepFM(dataclasses.replace(network.config, vocabulary_size=1))
     copy_parameters(network, small)
     small.fold()
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ from tests.processes import assert_refused, restore_signals
 from tests.raw_data import archive_of
 from tests.training import run_train
 
-SMALL = ("--embedding_size=4", "--hidden_sizes=16,8", "--batch_size=100", "--learning_rate=0.005", "--train_epochs=2")
+SMALL = ("--embedding_size=4", "--hidden_sizes=16,8", "--batch_size=100", "--learning_rate=0.01", "--train_epochs=2")
 TOLERANCE = 1e-6
 # predict.py, where imports of these modules fail as if they were not installed.
 WITHOUT = """

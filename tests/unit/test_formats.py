@@ -13,6 +13,7 @@ from src.common.errors import UserError
 from src.deepfm import DeepFMPredict
 from src.export.formats import ExportOptions, check_export_options, export_model, load_exported
 from src.export.mindir import convert_to_old_version
+from src.network.sums import PORTABLE
 from tests.networks import make_network
 from tests.odd_paths import ALL_IN_ONE
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cpu")
 @functools.cache
 def make_model(dense_count=3, list_lengths=()):
     """Return a folded predictor, inputs of 8 rows, and the probabilities of the network before it was folded."""
-    network, inputs = make_network(dense_count, 4, (6, 5), list_lengths=list_lengths)
+    network, inputs = make_network(dense_count, 4, (6, 5), list_lengths=list_lengths, target=PORTABLE)
     expected = DeepFMPredict(network)(*inputs).asnumpy()
     network.fold()
     return DeepFMPredict(network), [column.asnumpy() for column in inputs], expected

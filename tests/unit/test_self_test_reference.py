@@ -123,13 +123,13 @@ def test_the_stored_values_are_those_that_this_code_computes():
     np.testing.assert_allclose(made["losses"], REFERENCE["losses"], rtol=1e-5)
 
 
-def test_the_stored_mask_is_the_hash_in_python_integers():
-    """tests/unit/test_dropout.py compares single elements; here it is all of them, by numpy."""
-    keys = np.random.default_rng([masks.SEED, masks.LAYER]).integers(-(2**31), 2**31, masks.WIDTH).astype(np.int32)
+def test_the_stored_mask_is_that_of_masks_drawn_and_chosen_by_numpy():
+    kept = np.repeat(np.arange(1024)[:, None] < round(1024 * masks.KEEP_PROB), masks.WIDTH, axis=1)
+    pool = np.random.default_rng([masks.SEED, masks.LAYER]).permuted(kept, axis=0)
+    key = np.random.default_rng([masks.SEED, masks.LAYER, 1]).integers(2**32, dtype=np.uint64)
     rows = np.arange(masks.ROWS, dtype=np.uint64) + masks.STEP * 0x9E3779B9
-    row_keys = mixed(rows * 0x7FEB352D)[:, None]
-    bits = mixed((row_keys ^ keys.view(np.uint32).astype(np.uint64)) * 0x7FEB352D).astype(np.uint32).view(np.int32)
-    assert masks.digest(bits < round((masks.KEEP_PROB - 0.5) * 2**32)) == REFERENCE[masks.DIGEST]
+    choice = mixed((mixed(rows * 0x7FEB352D) ^ key) * 0x7FEB352D) >> np.uint64(22)
+    assert masks.digest(pool[choice]) == REFERENCE[masks.DIGEST]
 
 
 def mixed(bits):
