@@ -23,7 +23,7 @@ from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
 from src.common.output_paths import Kind, Output, prepared
 from src.config import AUTO, Config, load_config, outputs_of
-from src.dataset import create_dataset
+from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
@@ -60,10 +60,11 @@ def evaluate(config: Config) -> None:
         part = choose_part(checkpoint, config, ranks)
         check_memory(checkpoint, config.batch_size, device.target, ranks, part)
         predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype, device.target, part))
+        batch_size = evaluation_batch_size(data, config.batch_size, device.target)
         if config.fit_calibration:
-            fit = fit_to_validation(predictor, data, config.batch_size, ranks)
+            fit = fit_to_validation(predictor, data, batch_size, ranks)
             record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)
-        test_data = create_dataset(data, "test", config.batch_size, ranks=ranks)
+        test_data = create_dataset(data, "test", batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
         evaluation = evaluate_split(
             "test", predictor, test_data, ranks, slices=slices, recalibration=record.recalibration

@@ -38,7 +38,7 @@ from src.common.memory_limits import TRAINING, Work, check_fits, training_advice
 from src.common.output_paths import Kind, Output, prepared
 from src.common.signals import Stopped, StopSignals
 from src.config import AUTO, LR_SCALINGS, Config, check_sink_size, load_config, outputs_of
-from src.dataset import create_dataset
+from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
 from src.distributed.device import Device, set_seed, set_up
@@ -77,7 +77,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     data = DatasetMeta.load(config.dataset_path)
     train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
     check_sink_size(config, train_data.get_dataset_size())
-    validation_data = create_validation_data(config, data, ranks)
+    validation_data = create_validation_data(config, data, device, ranks)
     owners = table_owners(ranks, config.embedding_size, shard_embedding=config.shard_embedding)
     part = Part(owners.rank, owners.count)
     with outputs_held(config, validation_data is not None, ranks):
@@ -175,10 +175,10 @@ def check_memory(
     ranks.first_does(lambda: check_fits(work, device, advice))
 
 
-def create_validation_data(config: Config, data: DatasetMeta, ranks: ProcessGroup) -> Dataset | None:
+def create_validation_data(config: Config, data: DatasetMeta, device: Device, ranks: ProcessGroup) -> Dataset | None:
     """Return the dataset of the validation set; None if it is not to be evaluated or has no rows."""
     if config.do_eval and data.splits["valid"].rows:
-        return create_dataset(data, "valid", config.batch_size, ranks=ranks)
+        return create_dataset(data, "valid", evaluation_batch_size(data, config.batch_size, device.target), ranks=ranks)
     if config.do_eval:
         print("no validation set, so no metrics while training; eval.py evaluates the test set")
     return None

@@ -14,6 +14,20 @@ from src.distributed.process_group import ProcessGroup
 MOST_WORKERS = 8
 
 
+EVALUATION_ROWS = 4000  # of a batch on a CPU, where larger ones take longer, and their padding, too
+
+
+def evaluation_batch_size(data: DatasetMeta, batch_size: int, target: str) -> int:
+    """Return the rows of a batch that is only predicted; on a CPU few, but at least one record.
+
+    batch_size: that of training, which is the limit.  target: the device.
+    """
+    rows = data.rows_per_record
+    if target != "CPU" or batch_size <= EVALUATION_ROWS or batch_size % rows:
+        return batch_size
+    return max(EVALUATION_ROWS // rows, 1) * rows
+
+
 def create_dataset(
     data: DatasetMeta, split: str, batch_size: int, *, shuffle: bool = False, ranks: ProcessGroup | None = None
 ) -> ds.Dataset:

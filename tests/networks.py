@@ -10,7 +10,14 @@ from tests.list_records import draw_lists
 
 
 def make_network(
-    dense_count, sparse_count, hidden_sizes, keep_prob=1.0, deviation=0.5, dense_dtype=ms.float32, list_lengths=(), target="CPU",
+    dense_count,
+    sparse_count,
+    hidden_sizes,
+    keep_prob=1.0,
+    deviation=0.5,
+    dense_dtype=ms.float32,
+    list_lengths=(),
+    target="CPU",
 ):
     """Return a small network with weights that are large enough to see, and inputs for it.
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import shutil
+import types
 
 import mindspore.dataset as ds
 import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.dataset import create_dataset
+from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import META_NAME, DatasetMeta
 from tests.list_records import draw_rows, write_folder
 from tests.records import read_rows
@@ -213,3 +214,20 @@ def test_without_fields_of_one_value_the_ids_are_those_of_the_lists(tmp_path):
     found = rows_of(batches(create_dataset(data, "valid", 20)))
     assert np.array_equal(found, expected_rows(57)[:, 2:])
     assert len(batches(create_dataset(data, "train", 20, shuffle=True))) == 2
+
+
+@pytest.mark.parametrize(
+    "target, rows_per_record, batch_size, expected",
+    [
+        ("CPU", 1000, 16_000, 4000),
+        ("CPU", 1000, 3000, 3000),
+        ("CPU", 3000, 15_000, 3000),
+        ("CPU", 8000, 16_000, 8000),
+        ("CPU", 1000, 16_500, 16_500),  # which is refused as it is
+        ("Ascend", 1000, 16_000, 16_000),
+        ("GPU", 1000, 16_000, 16_000),
+    ],
+)
+def test_a_cpu_evaluates_in_small_batches_of_complete_records(target, rows_per_record, batch_size, expected):
+    data = types.SimpleNamespace(rows_per_record=rows_per_record)
+    assert evaluation_batch_size(data, batch_size, target) == expected
