@@ -30,7 +30,7 @@ from mindspore.common.initializer import Normal, initializer
 from src.network.config import DeepFMConfig
 from src.network.mlp import MLP
 from src.network.pooling import Pooling
-from src.network.sums import PORTABLE, create_field_sum
+from src.network.sums import PORTABLE, FieldSums
 from src.network.tables import EMBEDDING_DEVIATION, WHOLE, Part, create_look_up, create_table
 
 EMA_PREFIX = "average."  # of the names of EMA weights, where a checkpoint has them next to the last ones
@@ -74,7 +74,7 @@ class DeepFM(nn.Cell):
         self.half, self.minus_half = Tensor(0.5, ms.float32), Tensor(-0.5, ms.float32)  # old runtimes need tensors
         self.sum = ops.ReduceSum()
         self.sum_keeping_dims = ops.ReduceSum(keep_dims=True)
-        self.sum_fields = create_field_sum(target)
+        self.sum_fields = FieldSums(target)
         self.is_folded = False
 
     def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
@@ -99,23 +99,25 @@ class DeepFM(nn.Cell):
     def score(self, weights: Tensor, embeddings: Tensor, dense_values: Tensor | None = None) -> Tensor:
         """Return the logits [B, 1] of the rows of both tables, and of dense values if N > 0."""
         first_order = self.sum(weights, 1)  # [B, 1]
-        sum_of_vectors = self.sum_fields(embeddings)  # [B, D]
+        sum_of_vectors, sum_of_squares, inputs = self.sum_fields(embeddings)  # [B, D], [B, D], [B, S * D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
             sum_of_vectors = sum_of_vectors + self.matmul(dense_values, self.dense_embedding)
         if self.is_folded:
             logits = self._folded_orders(first_order, dense_values, sum_of_vectors)
         else:
-            logits = self._orders(first_order, dense_values, embeddings, sum_of_vectors)
+            logits = self._orders(first_order, dense_values, sum_of_squares, sum_of_vectors)
         if self.has_dense_fields and self.has_mlp:
-            logits = logits + self.deep(embeddings, dense_values, self.dense_embedding)
+            logits = logits + self.deep(inputs, dense_values, self.dense_embedding)
         elif self.has_mlp:
-            logits = logits + self.deep(embeddings)
+            logits = logits + self.deep(inputs)
         return logits
 
-    def _orders(self, first_order, dense_values, embeddings, sum_of_vectors):
-        """Return the bias with the first and second order, [B, 1].  first_order: [B, 1], of the sparse fields."""
-        sum_of_squares = self.sum_fields(self._square(embeddings))  # [B, D]
+    def _orders(self, first_order, dense_values, sum_of_squares, sum_of_vectors):
+        """Return the bias with the first and second order, [B, 1].
+
+        first_order: [B, 1], and sum_of_squares: [B, D], both of the sparse fields.
+        """
         if self.has_dense_fields:
             first_order = first_order + self.matmul(dense_values, self.dense_linear)
             squares = self.matmul(self._square(dense_values), self._square(self.dense_embedding))

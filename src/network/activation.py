@@ -4,14 +4,12 @@
 The gradient of both ReLU and dropout is 0 where the output is 0: so the output is all that the step keeps of them.
 """
 
-import numpy as np
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.ops.auto_generate import ReluGrad
 
 from src.network.dropout import GeneratedDropout, MaskChoice, draw_pool
 from src.network.sums import create_row_sum
-
-NEVER = -3e38  # nothing that is added to it is positive
 
 
 def create_activation(target: str, width: int, keep_prob: float, seed: int, layer: int) -> nn.Cell:
@@ -50,10 +48,7 @@ class GeneratedActivation(Activation):
 
 
 class PooledActivation(Activation):
-    """Bias, ReLU and the dropout of a pool of masks, which costs no more than a look-up of its rows.
-
-    The masks are added together with the bias: NEVER for units that are dropped, which ReLU makes 0.
-    """
+    """Bias, ReLU and the dropout of a pool of masks."""
 
     def __init__(self, target: str, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__(target)
@@ -61,12 +56,12 @@ class PooledActivation(Activation):
         self.choose = MaskChoice(seed, layer)
         pool = draw_pool(width, keep_prob, seed, layer)
         self.factor = float(pool.max())
-        self.offsets = Tensor(np.where(pool > 0, np.float32(0), np.float32(NEVER)))
+        self.dropped = Tensor(pool == 0)
 
     def construct(self, products: Tensor, bias: Tensor, step: Tensor | int) -> Tensor:
         if not self.training:
             return self.relu(products, bias)
-        return self.masked_relu(products, bias, self.offsets, self.choose(step, products.shape[0]))
+        return self.masked_relu(products, bias, self.dropped, self.choose(step, products.shape[0]))
 
 
 class BiasReLU(nn.Cell):
@@ -87,19 +82,22 @@ class BiasReLU(nn.Cell):
 
 
 class MaskedReLU(nn.Cell):
-    """relu(products + bias + offsets[choice]), for offsets float32 [P, H] of 0 or NEVER, and choice int32 [B]."""
+    """relu(products + bias), but 0 where dropped[choice], for dropped bool [P, H] and choice int32 [B]."""
 
     def __init__(self, target: str):
         super().__init__()
-        self.relu, self.relu_grad, self.gather = ops.ReLU(), ReluGrad(), ops.Gather()
+        self.bias_add, self.relu, self.relu_grad, self.gather = ops.BiasAdd(), ops.ReLU(), ReluGrad(), ops.Gather()
+        self.masked_fill, self.zero = ops.MaskedFill(), Tensor(0.0, ms.float32)
         self.sum_rows = create_row_sum(target)
 
-    def construct(self, products: Tensor, bias: Tensor, offsets: Tensor, choice: Tensor) -> Tensor:
-        return self.relu(products + self.gather(offsets + bias, choice, 0))
+    def construct(self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor) -> Tensor:
+        hidden = self.relu(self.bias_add(products, bias))
+        choice = ops.depend(choice, hidden)  # else the masks of all layers are looked up first, and held
+        return self.masked_fill(hidden, self.gather(dropped, choice, 0), self.zero)
 
     def bprop(
-        self, products: Tensor, bias: Tensor, offsets: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
+        self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the inputs; MindSpore calls this."""
         gradient = self.relu_grad(gradient, result)
-        return gradient, self.sum_rows(gradient), ops.zeros_like(offsets), ops.zeros_like(choice)
+        return gradient, self.sum_rows(gradient), ops.zeros_like(dropped), ops.zeros_like(choice)

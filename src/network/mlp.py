@@ -52,17 +52,16 @@ class MLP(nn.Cell):
             if config.dense_field_count:
                 self.dense_dropout = create_dropout(target, config.dense_field_count, *settings, layer + 1)
         self.is_folded = False
-        self.reshape = ops.Reshape()
         self.expand_dims = ops.ExpandDims()
         self.matmul = ops.MatMul()
         self.sum = ops.ReduceSum()
         self.bias_add = ops.BiasAdd()
 
     def construct(
-        self, embeddings: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
+        self, inputs: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
     ) -> Tensor:
+        """inputs: float32 [B, S * D], the embeddings of the sparse fields."""
         step = self.count(self.step) if self.has_dropout and self.training else 0
-        inputs = self.reshape(embeddings, (-1, self.sparse_width))  # [B, S * D]
         if self.has_input_dropout:
             inputs = self.sparse_dropout(inputs, step)
         hidden = self.first(inputs, 1.0)  # [B, H]
