@@ -166,7 +166,7 @@ def check_memory(
     """Print the memory that training will take, and refuse more than this machine has."""
     sizes, processes = network_config(config, data), ranks.local_count()
     needed = training_bytes(
-        sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay,
+        sizes, config.batch_size, config.l2_coef, max(config.clip_norm, config.cowclip_ratio), config.ema_decay,
         checks_overflow=precision.checks_overflow, part_count=part.count,
     )  # fmt: skip
     cells = data.lines * data.settings["slot_dim"] if data.settings["skip_id_convert"] else None

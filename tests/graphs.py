@@ -35,7 +35,7 @@ def result_shapes(lines: list[str], operator: str) -> list[tuple[int, ...]]:
         for line, result in itertools.pairwise(lines)
         if (match := OPERATOR.match(line)) and match[1] == operator
     ]
-    return [tuple(int(size) for size in re.findall(r"\d+", result[1])) for result in results]
+    return [tuple(int(size) for size in re.findall(r"\d+", result[1])) if result else () for result in results]
 
 
 def compiled_graph(cell: nn.Cell, *inputs: Tensor) -> list[str]:

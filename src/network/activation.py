@@ -4,6 +4,8 @@
 The gradient of both ReLU and dropout is 0 where the output is 0: so the output is all that the step keeps of them.
 """
 
+from collections.abc import Sequence
+
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.ops.auto_generate import ReluGrad
@@ -12,16 +14,37 @@ from src.network.dropout import GeneratedDropout, MaskChoice, draw_pool
 from src.network.sums import create_row_sum
 
 
-def create_activation(target: str, width: int, keep_prob: float, seed: int, layer: int) -> nn.Cell:
-    """Return the cell that maps products float32 [B, width], bias float32 [width] and step int32 [1] to activations.
+def create_activations(target: str, widths: Sequence[int], keep_prob: float, seed: int) -> nn.CellList:
+    """Return the cells of all hidden layers, of these widths.
 
-    In training these are still to be multiplied by the cell's `factor`.  target: the device, "CPU", "GPU" or "Ascend".
-    keep_prob, seed, layer: as of src.network.dropout.create_dropout; 1 without dropout.
+    Each maps products float32 [B, width], bias float32 [width] and its draw to activations, which in training are still
+    to be multiplied by the cell's `factor`.  target: the device, "CPU", "GPU" or "Ascend", or PORTABLE.  keep_prob,
+    seed: as of src.network.dropout.create_dropout; 1 without dropout.
     """
     if keep_prob == 1:
-        return Activation(target)
+        return nn.CellList([Activation(target) for _ in widths])
     kind = GeneratedActivation if target == "Ascend" else PooledActivation
-    return kind(target, width, keep_prob, seed, layer)
+    return nn.CellList([kind(target, width, keep_prob, seed, layer) for layer, width in enumerate(widths)])
+
+
+def create_draws(target: str, layer_count: int, keep_prob: float, seed: int) -> nn.Cell:
+    """Return the cell that maps step int32 [1] and the number of rows to the draws of all activations, in training.
+
+    A draw is the index of the mask of each row, int32 [B], or for Ascend's generator the step.
+    """
+    is_pooled = keep_prob < 1 and target != "Ascend"
+    return MaskChoice(seed, range(layer_count)) if is_pooled else Steps(layer_count)
+
+
+class Steps(nn.Cell):
+    """The step, for each layer."""
+
+    def __init__(self, layer_count: int):
+        super().__init__()
+        self.layer_count = layer_count
+
+    def construct(self, step: Tensor | int, row_count: int) -> tuple[Tensor | int, ...]:
+        return (step,) * self.layer_count
 
 
 class Activation(nn.Cell):
@@ -32,7 +55,7 @@ class Activation(nn.Cell):
         self.factor = 1.0
         self.relu = BiasReLU(target)
 
-    def construct(self, products: Tensor, bias: Tensor, step: Tensor | int) -> Tensor:
+    def construct(self, products: Tensor, bias: Tensor, draw: Tensor | int) -> Tensor:
         return self.relu(products, bias)
 
 
@@ -43,8 +66,8 @@ class GeneratedActivation(Activation):
         super().__init__(target)
         self.dropout = GeneratedDropout(width, keep_prob, seed, layer)
 
-    def construct(self, products: Tensor, bias: Tensor, step: Tensor | int) -> Tensor:
-        return self.dropout(self.relu(products, bias), step)
+    def construct(self, products: Tensor, bias: Tensor, draw: Tensor | int) -> Tensor:
+        return self.dropout(self.relu(products, bias), draw)
 
 
 class PooledActivation(Activation):
@@ -53,15 +76,14 @@ class PooledActivation(Activation):
     def __init__(self, target: str, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__(target)
         self.masked_relu = MaskedReLU(target)
-        self.choose = MaskChoice(seed, layer)
         pool = draw_pool(width, keep_prob, seed, layer)
         self.factor = float(pool.max())
         self.dropped = Tensor(pool == 0)
 
-    def construct(self, products: Tensor, bias: Tensor, step: Tensor | int) -> Tensor:
+    def construct(self, products: Tensor, bias: Tensor, draw: Tensor | int) -> Tensor:
         if not self.training:
             return self.relu(products, bias)
-        return self.masked_relu(products, bias, self.dropped, self.choose(step, products.shape[0]))
+        return self.masked_relu(products, bias, self.dropped, draw)
 
 
 class BiasReLU(nn.Cell):

@@ -5,6 +5,8 @@ nn.Dropout keeps its random state inside the kernel: on a CPU it differs from ru
 Here the same seed gives the same run, and a run resumes exactly.
 """
 
+from collections.abc import Sequence
+
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -44,15 +46,17 @@ class StepCounter(nn.Cell):
 
 
 class MaskChoice(nn.Cell):
-    """Maps step int32 [1] to the index of the mask of each row of a batch, int32 [row_count].
+    """Maps step int32 [1] to the index of the mask of each row of a batch in each layer, int32 [L, row_count].
 
     An index is a hash of (seed, layer, step, row), in int32 arithmetic that wraps around.  Its rounds and factors are
-    those of lowbias32 (Wellons, "Prospecting for Hash Functions", 2018).
+    those of lowbias32 (Wellons, "Prospecting for Hash Functions", 2018).  All layers are hashed at once, as starting an
+    operator takes a CPU longer than the rows of a small batch.
     """
 
-    def __init__(self, seed: int, layer: int):
+    def __init__(self, seed: int, layers: Sequence[int]):
         super().__init__()
-        self.key = _as_int32(np.random.default_rng([seed, layer, 1]).integers(2**32))
+        keys = [np.random.default_rng([seed, layer, 1]).integers(2**32, dtype=np.uint32) for layer in layers]
+        self.keys = Tensor(np.array(keys, np.uint32).view(np.int32)[:, None])  # [L, 1]
         self.factors = [_as_int32(factor) for factor in (STEP_FACTOR, FIRST_FACTOR, SECOND_FACTOR)]
         self.shift, self.last_shift = Tensor([SHIFT], ms.int32), Tensor([32 - POOL_BITS], ms.int32)
         self.lowest_bits = Tensor([2**POOL_BITS - 1], ms.int32)
@@ -62,7 +66,7 @@ class MaskChoice(nn.Cell):
         step_factor, first, second = self.factors
         rows = ops.arange(row_count).astype(ms.int32)
         bits = self._mix((rows + step * step_factor) * first, second)
-        bits = self._mix(self.xor(bits, self.key) * first, second)
+        bits = self._mix(self.xor(bits, self.keys) * first, second)
         return self.bitwise_and(self.right_shift(bits, self.last_shift), self.lowest_bits)
 
     def _mix(self, bits, factor):
@@ -89,14 +93,14 @@ class PooledDropout(nn.Cell):
 
     def __init__(self, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__()
-        self.choose = MaskChoice(seed, layer)
+        self.choose = MaskChoice(seed, [layer])
         self.pool = Tensor(draw_pool(width, keep_prob, seed, layer))
         self.scale_rows = ScaleRows()
 
     def construct(self, hidden: Tensor, step: Tensor | int) -> Tensor:
         if not self.training:
             return hidden
-        return self.scale_rows(hidden, self.pool, self.choose(step, hidden.shape[0]))
+        return self.scale_rows(hidden, self.pool, self.choose(step, hidden.shape[0])[0])
 
 
 class ScaleRows(nn.Cell):

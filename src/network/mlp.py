@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from src.network.activation import create_activation
+from src.network.activation import create_activations, create_draws
 from src.network.config import DeepFMConfig
 from src.network.dropout import StepCounter, create_dropout
 
@@ -34,12 +34,8 @@ class MLP(nn.Cell):
             self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
         sizes = [*config.hidden_sizes, 1]
         self.rest = nn.CellList([Dense(*pair, dense_dtype) for pair in itertools.pairwise(sizes)])
-        self.activations = nn.CellList(
-            [
-                create_activation(target, size, config.keep_prob, dropout_seed, layer)
-                for layer, size in enumerate(config.hidden_sizes)
-            ]
-        )
+        self.activations = create_activations(target, config.hidden_sizes, config.keep_prob, dropout_seed)
+        self.draw = create_draws(target, len(config.hidden_sizes), config.keep_prob, dropout_seed)
         self.has_input_dropout = config.embedding_keep_prob < 1
         self.has_dropout = self.has_input_dropout or config.keep_prob < 1
         if self.has_dropout:
@@ -71,9 +67,13 @@ class MLP(nn.Cell):
             projection = self.projection if self.is_folded else self._project(dense_embedding)
             hidden = hidden + self.matmul(dense_values, projection)
         bias = self.first.bias
+        draws = self.draw(step, inputs.shape[0]) if self.training else None
         for layer in range(len(self.rest)):
             activation = self.activations[layer]
-            hidden = self.rest[layer](activation(hidden, bias, step), activation.factor if self.training else 1.0)
+            if self.training:
+                hidden = self.rest[layer](activation(hidden, bias, draws[layer]), activation.factor)
+            else:
+                hidden = self.rest[layer](activation(hidden, bias, 0), 1.0)
             bias = self.rest[layer].bias
         return self.bias_add(hidden, bias)  # [B, 1]
 

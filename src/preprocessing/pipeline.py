@@ -307,5 +307,6 @@ def check_training_fits(encoder: FeatureEncoder, rows: RowSummary, config: Confi
     )  # fmt: skip
     cells = rows.lines * len(encoder.schema.category_names) if config.skip_id_convert else None
     advice = f"{training_advice(sizes, cells)}; to train on another machine, add --device_target=Ascend or GPU"
-    needed = training_bytes(sizes, config.batch_size, config.l2_coef, config.clip_norm, config.ema_decay)
+    clipping = max(config.clip_norm, config.cowclip_ratio)
+    needed = training_bytes(sizes, config.batch_size, config.l2_coef, clipping, config.ema_decay)
     check_fits(Work(TRAINING, sizes, needed), device, advice, is_planned=True)

@@ -38,8 +38,8 @@ class CowClip(nn.Cell):
     def __init__(self, ratio: float, bound: float, shape: tuple[int, int], rank_count: int):
         """shape: [V, D] of the table, which is whole."""
         super().__init__()
-        self.row_count, width = shape
-        self.ratio, self.least_norm = ratio, bound * math.sqrt(width)
+        self.row_count, self.width = shape
+        self.ratio, self.least_norm = ratio, bound * math.sqrt(self.width)
         self.count_ids = ops.UnsortedSegmentSum()
         self.sum = ops.ReduceSum(keep_dims=True)
         self.all_reduce = ops.AllReduce() if rank_count > 1 else None
@@ -48,7 +48,9 @@ class CowClip(nn.Cell):
         """Return the gradient, float32 [V, D], scaled.  sparse_ids: int32 [B, I], of this rank's rows."""
         counts = self._counts(sparse_ids)
         limit = counts * self.ratio * ops.maximum(self._norms(table), self.least_norm)  # [V, 1]
-        return gradient * (limit / ops.maximum(ops.maximum(self._norms(gradient), limit), TINY))
+        factors = limit / ops.maximum(ops.maximum(self._norms(gradient), limit), TINY)
+        # To repeat the factors in the product itself takes a CPU longer, and one more array of that size.
+        return gradient * ops.tile(factors, (1, self.width))
 
     def _counts(self, sparse_ids):
         ids = sparse_ids.reshape(-1)  # NO_VALUE, -1, is not counted

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from src.network.activation import create_activation
+from src.network.activation import create_activations, create_draws
 from src.network.dropout import create_dropout
 from tests.graphs import compiled_graph, result_shapes
 
@@ -18,10 +18,11 @@ STEP = Tensor([7], ms.int32)
 class Fused(nn.Cell):
     def __init__(self, target, keep_prob):
         super().__init__()
-        self.activation = create_activation(target, UNITS, keep_prob, SEED, LAYER)
+        self.activation = create_activations(target, [UNITS] * 2, keep_prob, SEED)[LAYER]
+        self.draw = create_draws(target, 2, keep_prob, SEED)
 
     def construct(self, products, bias, weight):
-        hidden = self.activation(products, bias, STEP)
+        hidden = self.activation(products, bias, self.draw(STEP, products.shape[0])[LAYER])
         return (hidden * (self.activation.factor if self.training else 1.0) * weight).sum()
 
 
@@ -77,7 +78,8 @@ class Step(nn.Cell):
 
 
 def test_values_of_any_size_are_dropped():
-    activation = create_activation("CPU", UNITS, 0.5, SEED, LAYER).set_train()
+    (activation,) = create_activations("CPU", [UNITS], 0.5, SEED).set_train()
     huge = Tensor(np.full((ROWS, UNITS), 3e38, np.float32))
-    outputs = activation(huge, Tensor(np.zeros(UNITS, np.float32)), STEP).asnumpy()
+    choice = Tensor(np.arange(ROWS, dtype=np.int32))
+    outputs = activation(huge, Tensor(np.zeros(UNITS, np.float32)), choice).asnumpy()
     assert set(np.unique(outputs)) == {np.float32(0), np.float32(3e38)}

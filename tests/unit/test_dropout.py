@@ -95,10 +95,13 @@ def test_all_masks_of_a_layer_are_different():
 
 
 def test_the_rows_of_a_step_take_all_masks_alike():
-    choice = MaskChoice(3, 0)(Tensor([5], ms.int32), 102_400).asnumpy()
-    counts = np.bincount(choice, minlength=1024)  # a Poisson distribution of mean 100
-    chi_squared = ((counts - 100) ** 2 / 100).sum()
-    assert abs(chi_squared - 1023) < 5 * math.sqrt(2 * 1023)
+    choices = MaskChoice(3, range(3))(Tensor([5], ms.int32), 102_400).asnumpy()
+    assert choices.shape == (3, 102_400)
+    for choice in choices:
+        counts = np.bincount(choice, minlength=1024)  # a Poisson distribution of mean 100
+        chi_squared = ((counts - 100) ** 2 / 100).sum()
+        assert abs(chi_squared - 1023) < 5 * math.sqrt(2 * 1023)
+    assert abs(np.corrcoef(choices) - np.eye(3)).max() < 5 / math.sqrt(102_400)
 
 
 def mix_in_python(bits):
