@@ -18,7 +18,7 @@ TRAINING_COPIES, L2_COPIES, CLIPPING_COPIES, EMA_COPIES = 6, 2.5, 4, 5
 OVERFLOW_COPIES = 5  # the check of the gradients of float16: those that pass are other arrays
 PREDICTION_COPIES = 6.5  # evaluation and export: the weights, and the checkpoint with both moments while it is read
 # Values per row of a batch that are held at once, per embedding dimension and per hidden unit.
-TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 11
+TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 8
 PREDICTION_EMBEDDINGS, PREDICTION_UNITS = 3, 3
 
 
