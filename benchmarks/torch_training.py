@@ -160,7 +160,7 @@ def deepctr_torch(size):
     columns = [SparseFeat(f"C{number}", field_size, embedding_dim=width) for number in range(size["sparse_fields"])]
     columns += [DenseFeat(f"I{number}", 1) for number in range(size["dense_fields"])]
     model = DeepFM(
-        columns, columns, tuple(size["hidden_sizes"]), l2_reg_linear=L2_COEF, l2_reg_embedding=L2_COEF,
+        columns, columns, dnn_hidden_units=tuple(size["hidden_sizes"]), l2_reg_linear=L2_COEF, l2_reg_embedding=L2_COEF,
         dnn_dropout=1 - size["keep_prob"], device="cpu",
     )  # fmt: skip
     model.compile(torch.optim.Adam(model.parameters(), LEARNING_RATE), "binary_crossentropy")
