@@ -67,6 +67,7 @@ SMALLER = (
     (r"--rows=200000", "--rows=6000"),
     (r"--rows=4000000", "--rows=6000 --runs=1"),
     (r"--rows=8000000", "--rows=6000 --runs=1 --pieces=10"),
+    (r"(benchmarks/training\.py)", r"\1 --sizes quickstart --steps=1 --rounds=1"),
     (r"(benchmarks/scaling\.py)", r"\1 --batch_size=100 --steps=1 --runs=1 --kinds one parts"),
     (r"(benchmarks/inference\.py)", r"\1 --rounds=1 --most_rows=1"),
     (r"(benchmarks/scoring\.py)", r"\1 --rows=6000 --rounds=1"),

@@ -194,6 +194,7 @@ def test_a_job_killed_while_downloading_training_and_uploading_gives_the_same_re
     check_equals(tmp_path / "downloaded", reference)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_a_checkpoint_and_uploads_it(s3_server, bucket, data, reference, tmp_path, cache):
     flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out")
     process = start("train.py", *flags, "--learning_rate=0.02", cache=cache)
@@ -213,6 +214,7 @@ def test_refused_credentials_end_the_job_at_once_in_one_line(bucket, cache, monk
     assert "stolen-key" not in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_failed_training_uploads_its_logs(bucket, data, tmp_path, cache, cpu):
     flags = (f"--data_url={put(bucket, data, 'mindrecord')}", f"--train_url={bucket}/out", "--learning_rate=1e30")
     with pytest.raises(UserError, match="the loss is"):

@@ -121,6 +121,7 @@ def test_the_test_rows_have_the_probabilities_and_the_metrics_of_eval(trained, r
     assert f"rows         {len(test)} with a label, of {tmp_path / 'test.txt'}\n" in printed
 
 
+@pytest.mark.slow
 def test_every_form_of_the_rows_gives_the_same_scores(trained, rows, run, tmp_path):
     text = "".join(rows[0]).encode()
     unlabelled = b"".join(line.encode().partition(b"\t")[2] for line in rows[0])

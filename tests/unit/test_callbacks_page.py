@@ -34,6 +34,7 @@ def example(tmp_path, monkeypatch):
     sys.modules.pop("my_callbacks", None)
 
 
+@pytest.mark.slow
 def test_the_command_trains_with_the_callbacks_of_the_example(example, dataset, tmp_path, capsys):
     command = shlex.split(block("bash"))
     assert command[:2] == ["python", "train.py"]
