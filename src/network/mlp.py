@@ -67,13 +67,11 @@ class MLP(nn.Cell):
             projection = self.projection if self.is_folded else self._project(dense_embedding)
             hidden = hidden + self.matmul(dense_values, projection)
         bias = self.first.bias
-        draws = self.draw(step, inputs.shape[0]) if self.training else None
+        draws = self.draw(step, inputs.shape[0]) if self.training else (0,) * len(self.rest)
         for layer in range(len(self.rest)):
             activation = self.activations[layer]
-            if self.training:
-                hidden = self.rest[layer](activation(hidden, bias, draws[layer]), activation.factor)
-            else:
-                hidden = self.rest[layer](activation(hidden, bias, 0), 1.0)
+            factor = activation.factor if self.training else 1.0
+            hidden = self.rest[layer](activation(hidden, bias, draws[layer]), factor)
             bias = self.rest[layer].bias
         return self.bias_add(hidden, bias)  # [B, 1]
 
