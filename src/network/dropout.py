@@ -30,23 +30,20 @@ def create_dropout(target: str, width: int, keep_prob: float, seed: int, layer: 
 
 
 class StepCounter(nn.Cell):
-    """Adds 1 to the step, a Parameter int32 [1], and returns it: where and as the dropout of the device needs it."""
+    """Adds 1 to the step, a Parameter int32 [1], and returns it as int64 [1], where the device's dropout needs it."""
 
     def __init__(self, target: str):
         super().__init__()
-        self.is_on_host = target == "Ascend"
-        self.count = _on_the_host(ops.AssignAdd()) if self.is_on_host else ops.AssignAdd()
-        self.cast = _on_the_host(ops.Cast())
+        self.count, self.cast = ops.AssignAdd(), ops.Cast()
+        if target == "Ascend":
+            self.count, self.cast = _on_the_host(self.count), _on_the_host(self.cast)
 
     def construct(self, step: Parameter) -> Tensor:
-        step = self.count(step, Tensor([1], ms.int32))
-        return (
-            self.cast(step, ms.int64) if self.is_on_host else step
-        )  # of the parameter itself each dropout gets a copy
+        return self.cast(self.count(step, Tensor([1], ms.int32)), ms.int64)  # the parameter itself would be copied
 
 
 class MaskChoice(nn.Cell):
-    """Maps step int32 [1] to the index of the mask of each row of a batch in each layer, int32 [L, row_count].
+    """Maps step int32 or int64 [1] to the index of the mask of each row of a batch in each layer, int32 [L, row_count].
 
     An index is a hash of (seed, layer, step, row), in int32 arithmetic that wraps around.  Its rounds and factors are
     those of lowbias32 (Wellons, "Prospecting for Hash Functions", 2018).  All layers are hashed at once, as starting an
@@ -64,6 +61,7 @@ class MaskChoice(nn.Cell):
 
     def construct(self, step: Tensor, row_count: int) -> Tensor:
         step_factor, first, second = self.factors
+        step = ops.cast(step, ms.int32)
         rows = ops.arange(row_count).astype(ms.int32)
         bits = self._mix((rows + step * step_factor) * first, second)
         bits = self._mix(self.xor(bits, self.keys) * first, second)

@@ -57,6 +57,8 @@ class MLP(nn.Cell):
         self, inputs: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
     ) -> Tensor:
         """inputs: float32 [B, S * D], the embeddings of the sparse fields."""
+        projection = self._projection(dense_embedding) if dense_values is not None else None
+        # After all uses of dense_embedding, which would be copied otherwise.
         step = self.count(self.step) if self.has_dropout and self.training else 0
         if self.has_input_dropout:
             inputs = self.sparse_dropout(inputs, step)
@@ -64,7 +66,6 @@ class MLP(nn.Cell):
         if dense_values is not None:
             if self.has_input_dropout:
                 dense_values = self.dense_dropout(dense_values, step)
-            projection = self.projection if self.is_folded else self._project(dense_embedding)
             hidden = hidden + self.matmul(dense_values, projection)
         bias = self.first.bias
         draws = self.draw(step, inputs.shape[0]) if self.training else (0,) * len(self.rest)
@@ -80,6 +81,9 @@ class MLP(nn.Cell):
         self.projection = Parameter(self._project(dense_embedding), name="projection", requires_grad=False)
         self.is_folded = True
         del self.dense_weight
+
+    def _projection(self, dense_embedding):
+        return self.projection if self.is_folded else self._project(dense_embedding)
 
     def _project(self, dense_embedding):
         return self.sum(self.expand_dims(dense_embedding, 2) * self.dense_weight, 1)  # [N, H]
