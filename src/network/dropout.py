@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dropout whose mask is a function of (seed, step, layer, row, unit), and ReLU with it.
+"""Dropout whose mask is a function of (seed, step, layer, row, unit).
 
 nn.Dropout keeps its random state inside the kernel: on a CPU it differs from run to run, and no checkpoint can hold it.
 Here the same seed gives the same run, and a run resumes exactly.
