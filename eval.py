@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def evaluate(config: Config) -> None:
     """Evaluate a checkpoint, and write and print the results."""
-    device, ranks = set_up(config.device_target, config.device_id, config.jit_level)
+    device, ranks = set_up(config.device_target, config.device_id, config.jit_level, config.convert_dtype)
     precision = choose_precision(config.convert_dtype, device)
     checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     data = DatasetMeta.load(config.dataset_path)

@@ -115,7 +115,9 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
 
 def prepare_device(config: Config) -> tuple[Device, Precision, ProcessGroup]:
     """Select the device, join the other ranks, and check what training relies on; UserError if that is not given."""
-    device, ranks = set_up(config.device_target, config.device_id, config.jit_level, has_dropout=has_dropout(config))
+    device, ranks = set_up(
+        config.device_target, config.device_id, config.jit_level, config.convert_dtype, has_dropout=has_dropout(config)
+    )
     precision = choose_precision(config.convert_dtype, device)
     if has_dropout(config) and device.target != "CPU":  # the tests have checked the masks of CPUs
         check_masks(device.target)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -18,6 +19,7 @@ from src.distributed.environment import (
     clear_other_launchers,
     read_launcher,
 )
+from src.distributed.onednn import multiply_in_bfloat16
 from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
@@ -34,17 +36,19 @@ class Device:
     """The device of a process.
 
     target: "Ascend", "GPU" or "CPU".  soc: the chip of an Ascend, such as "ascend910b"; "" elsewhere.
+    rounds_to_bfloat16: whether it multiplies float32 matrices in bfloat16, as a CPU can be asked to.
     """
 
     target: str
     soc: str = ""
+    rounds_to_bfloat16: bool = False
 
     def __str__(self):
         return f"{self.target} ({self.soc})" if self.soc else self.target
 
     @property
     def has_bfloat16(self) -> bool:
-        """Whether matrices can be multiplied in bfloat16."""
+        """Whether there are matrices of bfloat16, and products of them."""
         return self.soc in BFLOAT16_SOCS
 
     @property
@@ -67,17 +71,21 @@ class Device:
 
 
 def set_up(
-    target: str, device_id: int, jit_level: str = "auto", *, has_dropout: bool = False
+    target: str, device_id: int, jit_level: str = "auto", convert_dtype: str = "auto", *, has_dropout: bool = False
 ) -> tuple[Device, ProcessGroup]:
     """Select the device, for graph mode, and join the other ranks if a launcher has started several.
 
     target: "auto" takes an accelerator if there is one.  device_id: used unless the launcher gives one.
-    jit_level, has_dropout: see choose_jit_level.
+    jit_level, has_dropout: see choose_jit_level.  convert_dtype: "bfloat16" lets a CPU multiply in it; on other devices
+    the networks have matrices of that type.
     Return the Device and the ProcessGroup.  To be called before any parameter is created.
     """
     launcher = read_launcher()
     clear_other_launchers(launcher)
     device = select_device(target, device_id, launcher)
+    if device.target == "CPU" and convert_dtype == "bfloat16":
+        multiply_in_bfloat16()
+        device = dataclasses.replace(device, rounds_to_bfloat16=True)
     if level := choose_jit_level(jit_level, device, has_dropout=has_dropout):
         ms.set_context(jit_config={"jit_level": level})  # before joining, whose collectives depend on it on Ascend
     if launcher.kind is None:

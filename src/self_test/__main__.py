@@ -55,7 +55,8 @@ def test(config: Config, launcher: Launcher, results: Results) -> None:
     results.describe(describe_software())
     results.describe(describe_toolkit(target))
     run_checks(command_checks(config, device_id, reference, is_alone=launcher.count == 1), results)
-    select = functools.cache(lambda: set_up(config.device_target, config.device_id, config.jit_level, has_dropout=True))
+    settings = (config.device_target, config.device_id, config.jit_level, config.convert_dtype)
+    select = functools.cache(lambda: set_up(*settings, has_dropout=True))
     if not run_checks([device_check(config.convert_dtype, select)], results):
         return
     device, ranks = select()

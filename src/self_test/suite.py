@@ -61,7 +61,7 @@ def device_checks(
     single, chosen_precision = (choose_precision(name, device) for name in ("False", config.convert_dtype))
     chosen = _training_checks(chosen_precision, group, reference)
     if chosen_precision == single:
-        reason = f"--convert_dtype={config.convert_dtype} chooses float32 on this device, as above"
+        reason = f"--convert_dtype={config.convert_dtype} has float32 matrices on this device, as above"
         chosen = [Check("chosen precision", chosen[0].compares, lambda: Result(Status.NOT_TESTED, reason))]
     return [
         *_arithmetic_checks(device),

@@ -26,6 +26,7 @@ BFLOAT = Precision(ms.bfloat16, 1.0, checks_overflow=False)
         ("bfloat16", ASCEND_910B, BFLOAT),
         ("bfloat16", ASCEND_A3, BFLOAT),
         ("bfloat16", Device("Ascend", "ascend950"), BFLOAT),
+        ("bfloat16", Device("CPU", rounds_to_bfloat16=True), SINGLE),  # the CPU rounds the factors itself
     ],
 )
 def test_float16_is_scaled_and_checked_and_nothing_else(convert_dtype, device, expected):

@@ -155,8 +155,8 @@ def wire_for_ascend(dataset, tmp_path, monkeypatch):
     """
     asked = {}
 
-    def set_up(target, device_id, jit_level, **others):
-        asked.update(jit_level=jit_level, **others)
+    def set_up(target, device_id, jit_level, convert_dtype, **others):
+        asked.update(jit_level=jit_level, convert_dtype=convert_dtype, **others)
         return Device("Ascend", "ascend910b"), ProcessGroup()
 
     def stop_before_training(train_step, epochs, ranks, callbacks, rows_per_step, log_every, feeder):
@@ -178,7 +178,7 @@ def test_training_on_ascend_checks_the_masks_and_sinks_data(wire_for_ascend, mon
     monkeypatch.setattr(train, "check_masks", checked.append)
     asked, train_step, feeder = wire_for_ascend("--keep_prob=0.9", "--jit_level=O1", "--sink_size=2")
     assert checked == ["Ascend"]
-    assert asked == {"jit_level": "O1", "has_dropout": True}
+    assert asked == {"jit_level": "O1", "convert_dtype": "auto", "has_dropout": True}
     assert isinstance(train_step.network.network.deep.activations[0].dropout, GeneratedDropout)
     assert train_step.network.network.dense_dtype == ms.float16  # --convert_dtype=auto
     assert (train_step.sens, train_step.checks_overflow, train_step.optimizer.block_size) == (1024.0, True, 2)
@@ -190,7 +190,7 @@ def test_training_on_ascend_without_dropout_or_sinking(wire_for_ascend, monkeypa
     monkeypatch.setattr(train, "check_masks", checked.append)
     asked, train_step, feeder = wire_for_ascend("--keep_prob=1", "--sink_size=0", "--convert_dtype=bfloat16")
     assert checked == []
-    assert asked == {"jit_level": "auto", "has_dropout": False}
+    assert asked == {"jit_level": "auto", "convert_dtype": "bfloat16", "has_dropout": False}
     assert (train_step.network.network.dense_dtype, train_step.sens) == (ms.bfloat16, 1.0)
     assert (feeder, train_step.optimizer.block_size) == (IteratorFeeder, 1)
 
