@@ -4,6 +4,7 @@
 The gradient of both ReLU and dropout is 0 where the output is 0: so the output is all that the step keeps of them.
 """
 
+import math
 from collections.abc import Sequence
 
 import mindspore as ms
@@ -28,9 +29,9 @@ def create_activations(target: str, widths: Sequence[int], keep_prob: float, see
 
 
 def create_draws(target: str, layer_count: int, keep_prob: float, seed: int) -> nn.Cell:
-    """Return the cell that maps step int32 [1] and the number of rows to the draws of all activations, in training.
+    """Return the cell that maps step int32 [1] and a number of masks, M, to the draws of all activations, in training.
 
-    A draw is the index of the mask of each row, int32 [B], or for Ascend's generator the step.
+    A draw is the index of each of the M masks in the layer's pool, int32 [M], or for Ascend's generator the step.
     """
     is_pooled = keep_prob < 1 and target != "Ascend"
     return MaskChoice(seed, range(layer_count)) if is_pooled else Steps(layer_count)
@@ -43,7 +44,7 @@ class Steps(nn.Cell):
         super().__init__()
         self.layer_count = layer_count
 
-    def construct(self, step: Tensor | int, row_count: int) -> tuple[Tensor | int, ...]:
+    def construct(self, step: Tensor | int, mask_count: int) -> tuple[Tensor | int, ...]:
         return (step,) * self.layer_count
 
 
@@ -104,18 +105,24 @@ class BiasReLU(nn.Cell):
 
 
 class MaskedReLU(nn.Cell):
-    """relu(products + bias), but 0 where dropped[choice], for dropped bool [P, H] and choice int32 [B]."""
+    """relu(products + bias), but 0 where a mask drops a unit: there its bias is -infinity.
+
+    The M masks are dropped[choice], for dropped bool [P, H] and choice int32 [M]; row r has mask r mod M.  So M rows
+    together have one bias, [M * H], and a mask takes neither a pass over the batch nor memory.
+    """
 
     def __init__(self, target: str):
         super().__init__()
-        self.bias_add, self.relu, self.relu_grad, self.gather = ops.BiasAdd(), ops.ReLU(), ReluGrad(), ops.Gather()
-        self.masked_fill, self.zero = ops.MaskedFill(), Tensor(0.0, ms.float32)
+        self.bias_add, self.relu, self.relu_grad = ops.BiasAdd(), ops.ReLU(), ReluGrad()
+        self.gather, self.reshape = ops.Gather(), ops.Reshape()
+        self.masked_fill, self.minus_infinity = ops.MaskedFill(), Tensor(-math.inf, ms.float32)
         self.sum_rows = create_row_sum(target)
 
     def construct(self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor) -> Tensor:
-        hidden = self.relu(self.bias_add(products, bias))
-        choice = ops.depend(choice, hidden)  # else the masks of all layers are looked up first, and held
-        return self.masked_fill(hidden, self.gather(dropped, choice, 0), self.zero)
+        choice = ops.depend(choice, products)  # else the masks of all layers are looked up first, and held
+        biases = self.masked_fill(bias, self.gather(dropped, choice, 0), self.minus_infinity)  # [M, H]
+        groups = self.reshape(products, (-1, choice.shape[0] * products.shape[1]))
+        return self.relu(self.reshape(self.bias_add(groups, self.reshape(biases, (-1,))), products.shape))
 
     def bprop(
         self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor, result: Tensor, gradient: Tensor

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import DropoutExt
 
 FIRST_FACTOR, SECOND_FACTOR, STEP_FACTOR = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 SHIFT = 15
 POOL_BITS = 10  # a layer has 2^10 masks
+FEWEST_SHARED, MOST_SHARED = 64, 256  # masks of a step: fewer would be too few, more do not fit into a CPU's cache
+ROWS_OF_A_MASK = 4  # at least: then a float32 for each unit of a mask is at most a byte for each unit of a row
 SEED_LIMIT = 2**62
 SEED_STRIDE = 0x4F1BBCDD  # odd, and less than 2^31, so that no seed of a step (int32) overflows an int64
 
@@ -42,12 +45,21 @@ class StepCounter(nn.Cell):
         return self.cast(self.count(step, Tensor([1], ms.int32)), ms.int64)  # the parameter itself would be copied
 
 
-class MaskChoice(nn.Cell):
-    """Maps step int32 or int64 [1] to the index of the mask of each row of a batch in each layer, int32 [L, row_count].
+@constexpr
+def shared_mask_count(row_count: int) -> int:
+    """Return how many masks the rows of a batch share: a divisor of their number, all of it if no other will do."""
+    for count in range(min(MOST_SHARED, row_count // ROWS_OF_A_MASK), FEWEST_SHARED - 1, -1):
+        if row_count % count == 0:
+            return count
+    return row_count
 
-    An index is a hash of (seed, layer, step, row), in int32 arithmetic that wraps around.  Its rounds and factors are
-    those of lowbias32 (Wellons, "Prospecting for Hash Functions", 2018).  All layers are hashed at once, as starting an
-    operator takes a CPU longer than the rows of a small batch.
+
+class MaskChoice(nn.Cell):
+    """Maps step int32 or int64 [1] to the indices of the masks of a step in each layer's pool, int32 [L, mask_count].
+
+    An index is a hash of (seed, layer, step, its number), in int32 arithmetic that wraps around.  Its rounds and
+    factors are those of lowbias32 (Wellons, "Prospecting for Hash Functions", 2018).  All layers are hashed at once, as
+    starting an operator takes a CPU longer than that many numbers.
     """
 
     def __init__(self, seed: int, layers: Sequence[int]):
@@ -59,11 +71,11 @@ class MaskChoice(nn.Cell):
         self.lowest_bits = Tensor([2**POOL_BITS - 1], ms.int32)
         self.xor, self.right_shift, self.bitwise_and = ops.BitwiseXor(), ops.RightShift(), ops.BitwiseAnd()
 
-    def construct(self, step: Tensor, row_count: int) -> Tensor:
+    def construct(self, step: Tensor, mask_count: int) -> Tensor:
         step_factor, first, second = self.factors
         step = ops.cast(step, ms.int32)
-        rows = ops.arange(row_count).astype(ms.int32)
-        bits = self._mix((rows + step * step_factor) * first, second)
+        numbers = ops.arange(mask_count).astype(ms.int32)
+        bits = self._mix((numbers + step * step_factor) * first, second)
         bits = self._mix(self.xor(bits, self.keys) * first, second)
         return self.bitwise_and(self.right_shift(bits, self.last_shift), self.lowest_bits)
 
@@ -84,10 +96,7 @@ def draw_pool(width: int, keep_prob: float, seed: int, layer: int) -> np.ndarray
 
 
 class PooledDropout(nn.Cell):
-    """Each row of each step takes one of the masks of its layer, which are drawn once: see MaskChoice and draw_pool.
-
-    To draw a mask of its own for each row took a sixth of a step on a CPU.
-    """
+    """Each row of each step takes one of the masks of its layer, which are drawn once: see MaskChoice and draw_pool."""
 
     def __init__(self, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__()

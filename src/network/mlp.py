@@ -10,7 +10,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from src.network.activation import create_activations, create_draws
 from src.network.config import DeepFMConfig
-from src.network.dropout import StepCounter, create_dropout
+from src.network.dropout import StepCounter, create_dropout, shared_mask_count
 
 
 class MLP(nn.Cell):
@@ -68,7 +68,7 @@ class MLP(nn.Cell):
                 dense_values = self.dense_dropout(dense_values, step)
             hidden = hidden + self.matmul(dense_values, projection)
         bias = self.first.bias
-        draws = self.draw(step, inputs.shape[0]) if self.training else (0,) * len(self.rest)
+        draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * len(self.rest)
         for layer in range(len(self.rest)):
             activation = self.activations[layer]
             factor = activation.factor if self.training else 1.0
