@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from src.package import load_model
-from tests.inference_requests import LINES, are_close, column_inputs, grpc_input, length_prefixed, tensor
+from tests.inference_requests import LINES, are_close, check_part, column_inputs, grpc_input, length_prefixed, tensor
 from tests.serving import GrpcClient
 
 
@@ -46,11 +46,12 @@ def test_an_explanation_is_that_of_rest(client, server):
     assert list(found.outputs[1].contents.fp64_contents) == expected[1]["data"]
 
 
-def raw_bytes(column):
-    """Return a column of an explanation as the raw contents of a tensor."""
+def check_raw_part(content, column):
+    """Check the raw contents of a part of explanations."""
     if column.dtype == pl.String:
-        return length_prefixed(column)
-    return column.to_numpy().astype("<f8").tobytes()
+        assert content == length_prefixed(column)
+    else:
+        check_part(np.frombuffer(content, "<f8"), column)
 
 
 def test_grpc_raw_contents_are_answered_by_raw_contents(client, packages, expected):
@@ -63,7 +64,7 @@ def test_grpc_raw_contents_are_answered_by_raw_contents(client, packages, expect
     frame = load_model(packages[0]).explain(LINES).to_frame()
     assert [each.name for each in response.outputs] == ["probability", *frame.columns]
     for output, content in list(zip(response.outputs, response.raw_output_contents))[1:]:
-        assert content == raw_bytes(frame[output.name])
+        check_raw_part(content, frame[output.name])
     assert are_close(np.frombuffer(response.raw_output_contents[0], "<f4"), expected)
     inputs, contents = [], []
     for each in column_inputs(LINES, "INT64"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.package import load_model
-from tests.inference_requests import COLUMNS, INTEGERS, LINES, are_close, column_inputs, tensor
+from tests.inference_requests import COLUMNS, INTEGERS, LINES, are_close, check_part, column_inputs, tensor
 from tests.serving import INFER
 
 
@@ -43,7 +43,7 @@ def test_an_explanation_has_the_parts_of_each_logit(server, packages):
     outputs = {output["name"]: output["data"] for output in response.content["outputs"]}
     assert list(outputs) == ["probability", *frame.columns]
     for name in frame.columns:
-        assert outputs[name] == frame[name].to_list()
+        check_part(outputs[name], frame[name])
     assert are_close(1 / (1 + np.exp(-np.array(outputs["logit"]))), outputs["probability"])
     refused = server.infer(tensor("rows", LINES * 4), parameters={"explain": True})
     assert refused.status == 413 and "1,200 rows are to be explained" in refused.content["error"]
