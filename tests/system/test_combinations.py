@@ -123,10 +123,14 @@ def test_batches_agree_with_the_reference(tmp_path, combination):
     check_batches(tmp_path, *combination)
 
 
-# Ids alone, buckets alone, and what else a network can see of a combination: the numbers of fields and of ids.
-@pytest.mark.parametrize(
-    "combination", parameters([(13, 0, "log+bucket", False)], [(0, 1, "max", True), *COVERING]), ids=str
-)
+# A network sees the numbers of fields and of ids alone: one field, ids alone, buckets alone, many fields.
+NETWORKS = [
+    (0, 1, "max", True), (0, 26, "max", True), (1, 0, "log+bucket", True), (13, 26, "bucket", False),
+    (13, 200, "max", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("combination", parameters([(13, 0, "log+bucket", False)], NETWORKS), ids=str)
 def test_an_exported_model_predicts_as_its_checkpoint(tmp_path, monkeypatch, capsys, cpu, combination):
     preprocess(tmp_path, *combination)
     check_model(tmp_path, monkeypatch, capsys)

@@ -60,7 +60,8 @@ def assert_printed_as_documented(server, folder):
     assert found == shown
 
 
-@pytest.mark.parametrize("name", ["README.md", pytest.param("README_CN.md", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
 def test_the_four_commands_of_the_readme_lead_to_a_served_prediction(name, packages, tmp_path):
     """Its second command makes the environment, as that of docs/serving.md does; here it is there already."""
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -81,6 +81,7 @@ def test_a_step_clips_the_embeddings_and_has_two_learning_rates(block_size):
         np.testing.assert_allclose(weight.asnumpy(), expected[weight.name], rtol=1e-4, atol=1e-6, err_msg=weight.name)
 
 
+@pytest.mark.slow
 def test_without_the_option_the_graph_is_the_same():
     def operators(**options):
         network, inputs = make_network(3, 4, (6,))

@@ -95,6 +95,7 @@ def test_without_the_flag_products_are_float32():
     np.testing.assert_allclose(run_program(MULTIPLY, "auto"), left.astype(np.float64) @ right, rtol=1e-6)
 
 
+@pytest.mark.slow
 @with_amx
 def test_training_goes_the_way_that_it_goes_in_float32():
     losses, expected = run_program(TRAIN, "bfloat16"), run_program(TRAIN, "False")
