@@ -2,8 +2,8 @@
 """oneDNN, with which MindSpore multiplies matrices on a CPU, and its products of float32 matrices in bfloat16.
 
 There oneDNN rounds the factors to bfloat16 and adds their products in float32, in the matrix unit AMX; the matrices
-stay float32.  MindSpore has no setting for it, so the oneDNN that MindSpore has loaded is asked itself.  Small products
-(some thousand elements) stay in float32, as that is as fast.  Source: oneDNN Developer Guide, "Primitive Attributes:
+stay float32.  oneDNN leaves products in float32 that it takes for too small to gain.  MindSpore has no setting for it,
+so the oneDNN that MindSpore has loaded is asked itself.  Source: oneDNN Developer Guide, "Primitive Attributes:
 floating-point math mode".
 """
 
