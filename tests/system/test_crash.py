@@ -66,7 +66,9 @@ def has_begun_shards(folder):
     return any(folder.rglob("*.mindrecord*"))
 
 
-@pytest.mark.parametrize("flags", [(), ("--split=time", "--negative_keep_rate=0.5")])
+@pytest.mark.parametrize(
+    "flags", [(), pytest.param(("--split=time", "--negative_keep_rate=0.5"), marks=pytest.mark.slow)]
+)
 def test_a_killed_run_is_refused_by_training_and_resumes_to_the_same_bytes(undisturbed, work, tmp_path_factory, flags):
     expected = undisturbed[0] / "mindrecord"
     if flags:

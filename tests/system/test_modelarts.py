@@ -270,6 +270,7 @@ def test_a_job_with_local_paths_resumes_the_earlier_start(data, reference, tmp_p
     check_equals(tmp_path / "out", reference)
 
 
+@pytest.mark.slow
 def test_moxing_is_used_where_it_is_installed(data, reference, tmp_path, cache):
     (tmp_path / "modules").mkdir()
     shutil.copy(ROOT / "tests" / "moxing_stand_in.py", tmp_path / "modules" / "moxing.py")

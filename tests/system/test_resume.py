@@ -109,7 +109,8 @@ def test_resume_after_kills_at_random_moments_ends_as_the_undisturbed_run(undist
     assert outcome(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undisturbed, data, tmp_path, number):
     process = start_and_wait_for(29, tmp_path, data)
     process.send_signal(number)

@@ -54,6 +54,7 @@ def end(process, number):
     return process.returncode, errors
 
 
+@pytest.mark.slow
 def test_waiting_processes_announce_it_and_a_signal_ends_them_in_one_line(data, tmp_path):
     port = find_free_port()
     scheduler = start_rank(data, tmp_path, "MS_SCHED", port)

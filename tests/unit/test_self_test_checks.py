@@ -37,6 +37,7 @@ def training(precision):
     return SmallTraining(precision, ProcessGroup())
 
 
+@pytest.mark.slow
 def test_everything_passes_on_the_cpu(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])  # tests/system/test_self_test.py has them

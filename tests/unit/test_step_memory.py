@@ -44,6 +44,7 @@ def run(rows, hidden_sizes, keep_prob, checkpoints):
     return json.loads(printed.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_take_no_more_memory_than_the_first_ones_and_one_graph():
     (early, late), graphs = run(500, [32, 16], 0.9, [50, 1050])
     assert graphs == 1
