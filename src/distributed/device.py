@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mindspore as ms
 import mindspore.dataset as ds
@@ -85,7 +84,7 @@ def set_up(
     device = select_device(target, device_id, launcher)
     if device.target == "CPU" and convert_dtype == "bfloat16":
         multiply_in_bfloat16()
-        device = dataclasses.replace(device, rounds_to_bfloat16=True)
+        device = replace(device, rounds_to_bfloat16=True)
     if level := choose_jit_level(jit_level, device, has_dropout=has_dropout):
         ms.set_context(jit_config={"jit_level": level})  # before joining, whose collectives depend on it on Ascend
     if launcher.kind is None:
