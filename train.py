@@ -58,6 +58,7 @@ from src.training.save_checkpoint import SaveCheckpoint
 from src.training.tensorboard import TensorBoard, check_package
 from src.training.train_step import TrainStep, build_train_step, init_bias_to_base_rate
 from src.training.trainer import Trainer, converted_step
+from src.training.training_data import TrainingData
 from src.training.user_callbacks import load_callbacks
 from src.training.validation import Validation
 
@@ -75,7 +76,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     user_callbacks = load_callbacks(config.callback)
     device, precision, ranks = prepare_device(config)
     data = DatasetMeta.load(config.dataset_path)
-    train_data = create_dataset(data, "train", config.batch_size, shuffle=True, ranks=ranks)
+    train_data = TrainingData(data, config.batch_size, config.seed, ranks)
     check_sink_size(config, train_data.get_dataset_size())
     validation_data = create_validation_data(config, data, device, ranks)
     owners = table_owners(ranks, config.embedding_size, shard_embedding=config.shard_embedding)
@@ -125,7 +126,7 @@ def prepare_device(config: Config) -> tuple[Device, Precision, ProcessGroup]:
     return device, precision, ranks
 
 
-def fit(trainer: Trainer, train_data: Dataset, state: dict | None, in_place: bool, stop: AgreedStop) -> None:
+def fit(trainer: Trainer, train_data: TrainingData, state: dict | None, in_place: bool, stop: AgreedStop) -> None:
     """Train; if a signal stops it, Stopped tells how to resume."""
     try:
         trainer.fit(train_data, state, in_place=in_place)
@@ -180,7 +181,7 @@ def check_memory(
 def create_validation_data(config: Config, data: DatasetMeta, device: Device, ranks: ProcessGroup) -> Dataset | None:
     """Return the dataset of the validation set; None if it is not to be evaluated or has no rows."""
     if config.do_eval and data.splits["valid"].rows:
-        return create_dataset(data, "valid", evaluation_batch_size(data, config.batch_size, device.target), ranks=ranks)
+        return create_dataset(data, "valid", evaluation_batch_size(data, config.batch_size, device.target), ranks)
     if config.do_eval:
         print("no validation set, so no metrics while training; eval.py evaluates the test set")
     return None

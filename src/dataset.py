@@ -2,6 +2,7 @@
 """Batches from a MindRecord folder."""
 
 import os
+from typing import Any
 
 import mindspore.dataset as ds
 import numpy as np
@@ -28,53 +29,38 @@ def evaluation_batch_size(data: DatasetMeta, batch_size: int, target: str) -> in
     return max(EVALUATION_ROWS // rows, 1) * rows
 
 
-def create_dataset(
-    data: DatasetMeta, split: str, batch_size: int, *, shuffle: bool = False, ranks: ProcessGroup | None = None
-) -> ds.Dataset:
-    """Return a dataset of batches (sparse_ids, dense_values, labels, weights) of a split.
+def create_dataset(data: DatasetMeta, split: str, batch_size: int, ranks: ProcessGroup | None = None) -> ds.Dataset:
+    """Return a dataset of batches (sparse_ids, dense_values, labels, weights) of all rows of a split, in their order.
 
     sparse_ids: int32 [B, S], in the last columns the ids of multi-valued fields, NO_VALUE behind those of a row.
     dense_values: float32 [B, N]; left out if N is 0.  labels: float32 [B, 1], -1 for padding.  weights: float32 [B, 1];
-    left out if rows have none.  B: batch_size.
-    shuffle: for training: complete records in an order that mindspore.dataset.config.set_seed fixes, another one each
-    epoch, without those that do not fill a batch of every rank; together the ranks read the batches that one rank would
-    read with a larger batch size.  Otherwise every row comes once, and the last batches are padded.
+    left out if rows have none.  B: batch_size.  The last batches are padded.
     ranks: the processes that divide the records; all of them get the same number of batches.  None: this one alone.
     Raises UserError if the records cannot make such batches, or if the first rank finds them damaged.
     """
     ranks = ranks or ProcessGroup()
-    split_meta = data.splits[split]
-    records_per_batch = data.records_per_batch(split, batch_size, training_ranks=ranks.count if shuffle else None)
-    records_per_step = records_per_batch * ranks.count
+    records_per_batch = data.records_per_batch(split, batch_size)
     if ranks.rank == 0:
         data.check_content(split)
-    columns = _columns_of(data)
-    padding = {} if shuffle else _padding(data, split_meta, columns, records_per_step)
+    rows = RowsOfRecords(data)
+    padding = _padding(data, data.splits[split], rows.columns, records_per_batch * ranks.count)
+    dataset = open_records(data, split, records_per_batch, num_shards=ranks.count, shard_id=ranks.rank, **padding)
+    return dataset.map(rows, list(rows.columns), rows.names, num_parallel_workers=1)
+
+
+def open_records(data: DatasetMeta, split: str, records_per_batch: int, **how: Any) -> ds.Dataset:
+    """Return a dataset of the columns of record_columns, in batches of records; how: arguments of MindDataset."""
     workers = _worker_count()
-    dataset = ds.MindDataset(
-        [str(data.path / file.name) for file in split_meta.files],
-        columns_list=list(columns),
-        shuffle=shuffle,
-        num_shards=ranks.count,
-        shard_id=ranks.rank,
-        num_parallel_workers=workers,
-        **padding,
-    )
+    names = list(record_columns(data))
+    files = [str(data.path / file.name) for file in data.splits[split].files]
+    dataset = ds.MindDataset(files, columns_list=names, num_parallel_workers=workers, **{"shuffle": False, **how})
     if data.list_lengths:
         unpack = _UnpackLists(data.rows_per_record, tuple(data.list_lengths.values()))
         dataset = dataset.map(unpack, input_columns=[LIST_IDS], num_parallel_workers=1)
-    dataset = dataset.batch(records_per_batch, drop_remainder=shuffle, num_parallel_workers=workers)
-    if shuffle and ranks.count > 1:  # records that do not divide among the ranks come twice
-        dataset = dataset.take(split_meta.records // records_per_step)
-    for name, (dtype, width) in columns.items():
-        dataset = dataset.map(_Unpack(dtype, width), input_columns=[name], num_parallel_workers=1)
-    if data.list_lengths:
-        names = [name for name in (SPARSE_IDS, LIST_IDS) if name in columns]
-        dataset = dataset.map(_join, input_columns=names, output_columns=[SPARSE_IDS], num_parallel_workers=1)
-    return dataset
+    return dataset.batch(records_per_batch, num_parallel_workers=workers)
 
 
-def _columns_of(data: DatasetMeta) -> dict[str, tuple[type, int]]:
+def record_columns(data: DatasetMeta) -> dict[str, tuple[type, int]]:
     """Return the type and the width of the columns of records by name, in the order of a batch."""
     columns: dict[str, tuple[type, int]] = {}
     if data.single_fields:
@@ -89,6 +75,26 @@ def _columns_of(data: DatasetMeta) -> dict[str, tuple[type, int]]:
     return columns
 
 
+class RowsOfRecords:
+    """Turns the columns of a batch of records, the bytes of each one, into those of its rows, [rows, width].
+
+    columns: those of records.  names: those of the rows, in which sparse_ids are the ids of all fields.
+    """
+
+    def __init__(self, data: DatasetMeta):
+        self.columns = record_columns(data)
+        self.names = [SPARSE_IDS, *(name for name in self.columns if name not in (SPARSE_IDS, LIST_IDS))]
+
+    def __call__(self, *records: np.ndarray) -> tuple[np.ndarray, ...]:
+        forms = self.columns.values()
+        rows: list[np.ndarray] = [
+            column.view(dtype).reshape(-1, width) for column, (dtype, width) in zip(records, forms)
+        ]
+        id_columns = len(rows) - len(self.names) + 1
+        ids = np.hstack(rows[:id_columns]) if id_columns > 1 else rows[0]
+        return ids, *rows[id_columns:]
+
+
 class _UnpackLists:
     """Turns the packed ids of a record's multi-valued fields into int32 [R, width]."""
 
@@ -97,20 +103,6 @@ class _UnpackLists:
 
     def __call__(self, packed):
         return unpack_lists(packed.view(np.uint8), self._row_count, self._lengths)
-
-
-class _Unpack:
-    """Turns the bytes of a batch of records into its rows, [B, width]."""
-
-    def __init__(self, dtype, width):
-        self._dtype, self._width = dtype, width
-
-    def __call__(self, records):
-        return records.view(self._dtype).reshape(-1, self._width)
-
-
-def _join(*ids):
-    return np.hstack(ids)
 
 
 def _padding(

@@ -31,6 +31,7 @@ from src.training.run_record import RunRecord
 from src.training.save_checkpoint import SaveCheckpoint
 from src.training.train_step import build_train_step
 from src.training.trainer import Parameters, Trainer
+from src.training.training_data import TrainingData
 from src.training.validation import Validation
 
 BATCH_SIZE = 50  # of the 1,203 rows of the fixture `dataset`: 20 steps an epoch
@@ -66,7 +67,7 @@ class Training:
         """callbacks: those of a user, at their position in train.py."""
         self.path = pathlib.Path(folder)
         self.data = DatasetMeta.load(dataset)
-        self.train_data = create_dataset(self.data, "train", BATCH_SIZE, shuffle=True)
+        self.train_data = TrainingData(self.data, BATCH_SIZE, seed=1)
         self.train_step, self._predictor = untrained(self.data.vocabulary_size, sink_size)
         self.folder = None
         self.signals, self.publications = StopSignals(), []

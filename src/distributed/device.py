@@ -4,7 +4,6 @@
 from dataclasses import dataclass, replace
 
 import mindspore as ms
-import mindspore.dataset as ds
 from mindspore._c_expression import MSContext
 from mindspore.communication import get_group_size, get_rank, init
 
@@ -164,9 +163,8 @@ def choose_jit_level(asked: str, device: Device, *, has_dropout: bool) -> str | 
 
 
 def set_seed(seed: int) -> None:
-    """Fix the random numbers of initialisation and shuffling."""
+    """Fix the random numbers of initialisation."""
     ms.set_seed(seed)
-    ds.config.set_seed(seed)
 
 
 def _is_usable(target: str) -> bool:

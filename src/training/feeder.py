@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mindspore import DatasetHelper, Tensor, connect_network_with_dataset, nn
-from mindspore.dataset import Dataset
+
+from src.training.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -24,26 +25,27 @@ class Block:
 
 
 class Feeder(contextlib.AbstractContextManager):
-    """Feeds a train step with the batches of a dataset; as a context manager it gives back what it holds."""
+    """Feeds a train step with the batches of a training; as a context manager it gives back what it holds."""
 
-    def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
-        """step: the number of batches to pass over.  epochs: passes over the dataset, those included."""
-        if step % block_size or dataset.get_dataset_size() % block_size:
-            raise ValueError(f"blocks of {block_size} do not fit {dataset.get_dataset_size()} batches from {step} on")
+    def __init__(self, train_step: nn.Cell, train_data: TrainingData, step: int, epochs: int, block_size: int):
+        """step: the number of steps that are done, of so many epochs."""
+        steps = train_data.get_dataset_size()
+        if step % block_size or steps % block_size:
+            raise ValueError(f"blocks of {block_size} do not fit {steps} batches from {step} on")
         self._train_step, self._block_size = train_step, block_size
-        dataset.set_init_step(step)
+        self._dataset = train_data.from_step(step, epochs)
 
     def blocks(self, count: int) -> Iterator[Block]:
-        """Yield the blocks that are left of this epoch, `count` of them."""
+        """Yield the next `count` blocks."""
         raise NotImplementedError
 
 
 class IteratorFeeder(Feeder):
     """Feeds batches from the host, one by one: a CPU has no queue."""
 
-    def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
-        super().__init__(train_step, dataset, step, epochs, block_size)
-        self._batches = dataset.create_tuple_iterator(num_epochs=epochs)
+    def __init__(self, train_step: nn.Cell, train_data: TrainingData, step: int, epochs: int, block_size: int):
+        super().__init__(train_step, train_data, step, epochs, block_size)
+        self._batches = self._dataset.create_tuple_iterator(num_epochs=1)
 
     def __exit__(self, *error):
         """Nothing is held."""
@@ -55,7 +57,6 @@ class IteratorFeeder(Feeder):
                 yield Block(functools.partial(self._train_step, *batch), batch)
             else:
                 yield Block(self._run)
-        next(self._batches, None)  # the end of the epoch
 
     def _run(self):
         for batch in itertools.islice(self._batches, self._block_size):
@@ -66,12 +67,12 @@ class IteratorFeeder(Feeder):
 class SinkFeeder(Feeder):
     """Lets an Ascend or a GPU take batches from a queue that MindSpore fills ahead of the steps (data sinking).
 
-    It does so as mindspore.train.Model does.  The dataset belongs to the train step from then on.
+    It does so as mindspore.train.Model does.
     """
 
-    def __init__(self, train_step: nn.Cell, dataset: Dataset, step: int, epochs: int, block_size: int):
-        super().__init__(train_step, dataset, step, epochs, block_size)
-        self._helper = DatasetHelper(dataset, dataset_sink_mode=True, sink_size=block_size, epoch_num=epochs)
+    def __init__(self, train_step: nn.Cell, train_data: TrainingData, step: int, epochs: int, block_size: int):
+        super().__init__(train_step, train_data, step, epochs, block_size)
+        self._helper = DatasetHelper(self._dataset, dataset_sink_mode=True, sink_size=block_size, epoch_num=1)
         self._connected: nn.Cell | None = None
 
     def __exit__(self, *error):

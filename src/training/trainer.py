@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import mindspore.train
-from mindspore.dataset import Dataset
 
 from src.callback import call_hook, has_hook
 from src.common.signals import Stopped
 from src.distributed.process_group import ProcessGroup
 from src.training.feeder import Feeder, IteratorFeeder
 from src.training.train_step import TrainStep
+from src.training.training_data import TrainingData
 
 
 class Parameters(dict):
@@ -65,7 +65,7 @@ class Trainer:
         self._params = Parameters(steps_done=0)
         self._context = mindspore.train.RunContext(self._params)
 
-    def fit(self, train_data: Dataset, state: dict | None = None, *, in_place: bool = False) -> None:
+    def fit(self, train_data: TrainingData, state: dict | None = None, *, in_place: bool = False) -> None:
         """Run the steps that are left.
 
         state: that of the checkpoint whose weights train_step has; in_place: see Callback.load_state_dict.

@@ -3,13 +3,13 @@ import dataclasses
 import shutil
 import types
 
-import mindspore.dataset as ds
 import numpy as np
 import pytest
 
 from src.common.errors import UserError
 from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import META_NAME, DatasetMeta
+from src.training.training_data import TrainingData
 from tests.list_records import draw_rows, write_folder
 from tests.records import read_rows
 
@@ -45,32 +45,6 @@ def test_evaluation_reads_every_row_once_in_full_batches(dataset, split, batch_s
         assert np.array_equal(column[real].ravel(), expected.ravel())
 
 
-def test_training_shuffles_complete_records_and_drops_an_incomplete_batch(dataset):
-    records = DatasetMeta.load(dataset).splits["train"].records
-    ds.config.set_seed(3)
-    train_data = create_dataset(DatasetMeta.load(dataset), "train", 100, shuffle=True)
-    assert train_data.get_dataset_size() == records // 2
-    iterator = train_data.create_tuple_iterator(num_epochs=2, output_numpy=True)
-    first, second = list(iterator), list(iterator)
-    assert len(first) == len(second) == records // 2
-    assert not all(np.array_equal(a[0], b[0]) for a, b in zip(first, second))
-    everything = {row.tobytes() for row in np.concatenate(read_rows(dataset, "train")[:2], axis=1).astype(np.float64)}
-    seen = np.concatenate(
-        [np.concatenate(batch[:2], axis=1).astype(np.float64)[batch[2].ravel() >= 0] for batch in first]
-    )
-    assert {row.tobytes() for row in seen} <= everything
-
-
-def test_the_seed_fixes_the_order(dataset):
-    orders = []
-    for seed in (3, 3, 4):
-        ds.config.set_seed(seed)
-        train_data = create_dataset(DatasetMeta.load(dataset), "train", 50, shuffle=True)
-        orders.append(np.concatenate([sparse_ids for sparse_ids, *_ in batches(train_data)]))
-    assert np.array_equal(orders[0], orders[1])
-    assert not np.array_equal(orders[0], orders[2])
-
-
 @pytest.mark.parametrize("rank_count", [2, 3])
 def test_ranks_divide_the_rows_and_take_the_same_number_of_steps(dataset, rank_count):
     data = DatasetMeta.load(dataset)
@@ -81,8 +55,6 @@ def test_ranks_divide_the_rows_and_take_the_same_number_of_steps(dataset, rank_c
     real = columns[2].ravel() != -1
     got = sorted_rows(*[column[real] for column in columns])
     assert np.array_equal(got, sorted_rows(*read_rows(dataset, "valid")))
-    sizes = {create_dataset(data, "train", 100, shuffle=True, ranks=reader).get_dataset_size() for reader in readers}
-    assert len(sizes) == 1
 
 
 def test_without_dense_fields_there_is_no_such_column(make_dataset):
@@ -106,7 +78,7 @@ def test_batches_that_the_records_cannot_make_are_refused(dataset, batch_size, r
     assert 20 <= records < 24  # so that a rank of four has 5 records, 250 rows
     message = message.format(records=records, rows=50 * records)
     with pytest.raises(UserError, match=message):
-        create_dataset(DatasetMeta.load(dataset), "train", batch_size, shuffle=True, ranks=Reader(0, rank_count))
+        TrainingData(DatasetMeta.load(dataset), batch_size, 1, Reader(0, rank_count))
 
 
 def test_an_empty_split_is_refused(make_dataset):
@@ -116,36 +88,20 @@ def test_an_empty_split_is_refused(make_dataset):
 
 def test_a_dynamic_batch_size_is_for_export_alone(dataset):
     with pytest.raises(UserError, match=r"--batch_size=0 is for export\.py alone"):
-        create_dataset(DatasetMeta.load(dataset), "train", 0, shuffle=True)
+        TrainingData(DatasetMeta.load(dataset), 0, 1)
 
 
-@pytest.mark.parametrize("rank_count", [2, 3])
-def test_ranks_together_read_the_batches_of_one(dataset, seeded, rank_count):
-    def epochs(batch_size, rank, count):
-        ds.config.set_seed(1)
-        data = create_dataset(DatasetMeta.load(dataset), "train", batch_size, shuffle=True, ranks=Reader(rank, count))
-        batches = data.create_tuple_iterator(num_epochs=2, output_numpy=True)
-        return [[batch[0] for batch in batches] for _ in range(2)]
-
-    alone = epochs(50 * rank_count, 0, 1)
-    parts = [epochs(50, rank, rank_count) for rank in range(rank_count)]
-    for epoch in range(2):
-        assert len(alone[epoch]) > 3
-        for step, batch in enumerate(alone[epoch]):
-            together = np.concatenate([part[epoch][step] for part in parts])
-            np.testing.assert_array_equal(together, batch)
-        assert {len(part[epoch]) for part in parts} == {len(alone[epoch])}
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_a_shard_of_the_same_size_with_other_content_is_refused_by_the_first_rank(dataset, tmp_path, shuffle):
+def test_a_shard_of_the_same_size_with_other_content_is_refused_by_the_first_rank(dataset, tmp_path):
     folder = shutil.copytree(dataset, tmp_path / "mindrecord")
     path = folder / "train_input_part.mindrecord00"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"train_input_part\.mindrecord00 is damaged or of other data: its SHA-256"):
-        create_dataset(DatasetMeta.load(folder), "train", 50, shuffle=shuffle)
+        create_dataset(DatasetMeta.load(folder), "train", 50)
+    with pytest.raises(UserError, match=r"train_input_part\.mindrecord00 is damaged or of other data: its SHA-256"):
+        TrainingData(DatasetMeta.load(folder), 50, 1)
+    TrainingData(DatasetMeta.load(folder), 50, 1, Reader(1, 2))
     create_dataset(DatasetMeta.load(folder), "test", 50)
 
 
@@ -196,24 +152,11 @@ def test_lists_and_weights_come_out_as_they_went_in(lists, split, row_count, bat
         assert np.array_equal(found, expected_rows(row_count))
 
 
-@pytest.mark.parametrize("rank_count", [1, 2, 3])
-def test_a_shuffled_epoch_has_each_of_its_rows_once(lists, rank_count):
-    ds.config.set_seed(4)
-    ranks = [Reader(rank, rank_count) for rank in range(rank_count)]
-    parts = [batches(create_dataset(lists, "train", 20, shuffle=True, ranks=reader)) for reader in ranks]
-    assert {len(part) for part in parts} == {41 // (2 * rank_count)}  # of 41 records, two a batch
-    found = rows_of([batch for part in parts for batch in part])
-    numbers = found[:, 0].astype(int)
-    assert len(set(numbers.tolist())) == len(numbers) >= 403 - 20 * rank_count - 7
-    assert not np.array_equal(numbers, np.sort(numbers))
-    assert np.array_equal(found, expected_rows(403)[numbers])
-
-
 def test_without_fields_of_one_value_the_ids_are_those_of_the_lists(tmp_path):
     data = write_folder(tmp_path / "mindrecord", (40, 57, 0), 10, has_single=False)
     found = rows_of(batches(create_dataset(data, "valid", 20)))
     assert np.array_equal(found, expected_rows(57)[:, 2:])
-    assert len(batches(create_dataset(data, "train", 20, shuffle=True))) == 2
+    assert len(batches(TrainingData(data, 20, 1).from_step(0, 1))) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from mindspore.train._utils import _get_types_and_shapes
 from src.callback import Callback
 from src.checkpoint import ModelFolder
 from src.common.signals import Stopped
-from src.dataset import create_dataset
 from src.dataset_meta import DatasetMeta
 from src.training.feeder import IteratorFeeder, SinkFeeder, choose_feeder
+from src.training.training_data import TrainingData
 from tests.sinking import Device
 from tests.training import BATCH_SIZE, Training, lines_of, untrained
 
@@ -125,7 +125,7 @@ def test_an_exception_ends_the_sender(device, dataset, tmp_path):
 def fed(dataset):
     """A train step and the training set."""
     data = DatasetMeta.load(dataset)
-    return untrained(data.vocabulary_size)[0], create_dataset(data, "train", BATCH_SIZE, shuffle=True)
+    return untrained(data.vocabulary_size)[0], TrainingData(data, BATCH_SIZE, 1)
 
 
 @pytest.mark.parametrize("step", [0, 7, 20])
@@ -133,17 +133,17 @@ def test_a_single_step_has_its_batch(fed, dataset, step):
     with IteratorFeeder(*fed, step, 2, 1) as feeder:
         epochs = [20 - step % 20, 20][: 2 - step // 20]
         fed_ids = [block.batch[0].asnumpy() for count in epochs for block in feeder.blocks(count)]
-    again = create_dataset(DatasetMeta.load(dataset), "train", BATCH_SIZE, shuffle=True)
-    batches = again.create_tuple_iterator(num_epochs=2, output_numpy=True)
-    expected = [ids for _ in range(2) for ids, *_ in batches][step:]
+    everything = TrainingData(DatasetMeta.load(dataset), BATCH_SIZE, 1).from_step(0, 2)
+    expected = [ids for ids, *_ in everything.create_tuple_iterator(num_epochs=1, output_numpy=True)][step:]
     assert np.array_equal(fed_ids, expected)
     assert not np.array_equal(fed_ids[0], fed_ids[1])
 
 
 def test_the_device_is_told_the_types_and_shapes_of_the_batches(fed):
     # MindSpore compiles GetNext for these; a batch of others would end a training on a device.
-    types, shapes = _get_types_and_shapes(fed[1])
-    (batch,) = fed[1].take(1).create_tuple_iterator(num_epochs=1)
+    dataset = fed[1].from_step(7, 2)
+    types, shapes = _get_types_and_shapes(dataset)
+    (batch,) = dataset.take(1).create_tuple_iterator(num_epochs=1)
     assert [tuple(shape) for shape in shapes] == [column.shape for column in batch]
     assert types == [column.dtype for column in batch] == [ms.int32, ms.float32, ms.float32]
 
@@ -158,6 +158,6 @@ def test_mindspore_refuses_to_sink_on_a_cpu_which_is_fed_by_the_iterator(fed):
 @pytest.mark.parametrize(("step", "block_size"), [(0, 3), (2, 4)])
 @pytest.mark.parametrize("feeder", [IteratorFeeder, SinkFeeder])
 def test_blocks_that_do_not_fit_the_steps_of_an_epoch_are_an_error(dataset, feeder, step, block_size):
-    data = create_dataset(DatasetMeta.load(dataset), "train", BATCH_SIZE, shuffle=True)
+    data = TrainingData(DatasetMeta.load(dataset), BATCH_SIZE, 1)
     with pytest.raises(ValueError, match=f"blocks of {block_size} do not fit 20 batches from {step} on"):
         feeder(None, data, step, 1, block_size)

@@ -101,14 +101,14 @@ def test_the_steps_of_several_ranks_are_counted(dataset):
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_the_steps_per_epoch_are_those_of_the_dataset(dataset, cpu, ranks):
-    from src.dataset import create_dataset
     from src.distributed.process_group import ProcessGroup
+    from src.training.training_data import TrainingData
 
     data = DatasetMeta.load(dataset)
     group = ProcessGroup()
     group.count = ranks
     for batch_size in (50, 150):
-        created = create_dataset(data, "train", batch_size, shuffle=True, ranks=group)
+        created = TrainingData(data, batch_size, 1, group)
         assert data.steps_per_epoch(batch_size, ranks) == created.get_dataset_size()
 
 
