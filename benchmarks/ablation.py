@@ -21,7 +21,8 @@ STEPS = {
     "the recipe": [],
     "integers as `max`": ["--dense_encoding=max"],
     "integers as `log`": ["--dense_encoding=log"],
-    "integers as `bucket`": ["--dense_encoding=bucket"],
+    "integers as `bin`": ["--dense_encoding=bin"],
+    "integers as `log+bucket`": ["--dense_encoding=log+bucket"],
     "threshold of 10, not 1": ["--threshold=10"],
     "L2 of 8e-5, not 3e-3": ["--l2_coef=8e-5"],
     "constant learning rate of 5e-4, not one cycle": [

@@ -24,7 +24,7 @@ class PandasScorer:
         self.schema, self.identity = encoding.schema, encoding.identity
         table = pd.read_csv(encoding.vocabulary_path, sep="\t", na_filter=False, dtype={"value": str}, quoting=3)
         self.ids = {field: values.set_index("value")["id"] for field, values in table.groupby("field")}
-        self.bucket_ids = {name: _numbers(self.ids[name]) for name in self.schema.integer_names}
+        self.bin_ids = {name: _numbers(self.ids[name]) for name in self.schema.integer_names}
         self.session = start_session(model_path)
 
     def score(self, rows_path: pathlib.Path, scores_path: pathlib.Path) -> None:
@@ -43,7 +43,7 @@ class PandasScorer:
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the probabilities, float32 [n], of rows."""
         integers = self.schema.integer_names
-        columns = [self._buckets(frame[name]) if name in integers else self._categories(frame[name])
+        columns = [self._bins(frame[name]) if name in integers else self._categories(frame[name])
                    for name in self.identity.sparse_fields]  # fmt: skip
         centers, divisors = np.array(self.identity.dense_scales).T
         numbers = frame[list(integers)].to_numpy()
@@ -55,10 +55,11 @@ class PandasScorer:
         ids = self.ids[column.name]
         return column.fillna("").map(ids).fillna(ids[OOV]).astype(np.int32)
 
-    def _buckets(self, column):
+    def _bins(self, column):
         ids = self.ids[column.name]
-        buckets = column.where(~(column > 2), np.floor(np.log(column.clip(lower=1)) ** 2))
-        found = buckets.map(self.bucket_ids[column.name]).fillna(ids[OOV])
+        buckets = np.floor(np.log(column.clip(lower=1)) ** 2)
+        bins = column.where(~(column > 2), np.ceil(np.exp(np.sqrt(buckets))))
+        found = bins.map(self.bin_ids[column.name]).fillna(ids[OOV])
         return found.where(column.notna(), ids.get("", ids[OOV])).astype(np.int32)
 
 
@@ -71,6 +72,6 @@ def start_session(path: pathlib.Path, threads: int = 0) -> onnxruntime.Inference
 
 
 def _numbers(ids):
-    """Return the ids of buckets by number."""
-    buckets = ids.drop([OOV, ""], errors="ignore")
-    return buckets.set_axis(buckets.index.astype(np.float64))
+    """Return the ids of bins by number."""
+    bins = ids.drop([OOV, ""], errors="ignore")
+    return bins.set_axis(bins.index.astype(np.float64))

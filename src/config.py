@@ -243,7 +243,7 @@ def _check_columns(config):
     if config.slot_dim == 0 and (config.dense_dim == 0 or not config.dense_encoding.has_buckets):
         raise ConfigError(
             f"--slot_dim=0 with --dense_dim={config.dense_dim} and --dense_encoding={config.dense_encoding} leaves no "
-            "sparse field: without categories there must be integers and --dense_encoding=bucket or log+bucket"
+            "sparse field: without categories there must be integers and --dense_encoding=log+bin or bin"
         )
 
 

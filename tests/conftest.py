@@ -181,7 +181,7 @@ def click_log_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("click_log")
     (folder / "schema.yaml").write_text(click_log.SCHEMA)
     (folder / "log.csv").write_bytes(b"\n".join(click_log.well_formed_lines(1, 2000)))
-    flags = ("--threshold=3", "--line_per_sample=50", "--train_line_count=0", "--dense_encoding=log+bucket")
+    flags = ("--threshold=3", "--line_per_sample=50", "--train_line_count=0", "--dense_encoding=log+bin")
     main([f"--data_path={folder / 'log.csv'}", f"--schema_path={folder / 'schema.yaml'}", *flags])
     return next(folder.rglob("vocabulary.tsv")).parent
 

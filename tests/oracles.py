@@ -104,6 +104,28 @@ def bucket(value):
         return str(math.floor(Decimal(value).ln() ** 2) if value > 2 else value)
 
 
+@functools.cache
+def bin_of(value):
+    """The bin of an integer, as text: the smallest integer above 2 that has its bucket, found by bisection."""
+    if value is None or value <= 2:
+        return bucket(value)
+    below, start = 2, value  # of another bucket, as that of 2 is not compared; of this one
+    while start - below > 1:
+        middle = (below + start) // 2
+        below, start = (below, middle) if bucket(middle) == bucket(value) else (middle, start)
+    return str(start)
+
+
+def bucket_or_bin(value, dense_encoding):
+    """The text that stands for an integer in the vocabulary of an encoding that has buckets or bins."""
+    return bin_of(value) if "bin" in dense_encoding else bucket(value)
+
+
+def has_buckets(dense_encoding):
+    """Whether integers give sparse ids."""
+    return "bin" in dense_encoding or "bucket" in dense_encoding
+
+
 class Encoder:
     """Ids and dense values of a row, learned from train rows, by dictionaries.
 
@@ -129,7 +151,8 @@ class Encoder:
         self.scales = [self._scale([row["integers"][column] for row in train_rows]) for column in range(dense_dim)]
 
     def _sparse_values(self, row):
-        buckets = [bucket(value) for value in row["integers"]] if "bucket" in self.dense_encoding else []
+        integers = row["integers"] if has_buckets(self.dense_encoding) else []
+        buckets = [bucket_or_bin(value, self.dense_encoding) for value in integers]
         return buckets if self.categories_are_ids else buckets + row["categories"]
 
     def _number(self, value):
@@ -151,7 +174,7 @@ class Encoder:
         return ids + row["categories"] if self.categories_are_ids else ids
 
     def dense_values(self, row):
-        if self.dense_encoding == "bucket":
+        if self.dense_encoding in ("bin", "bucket"):
             return []
         return [
             0.0 if value is None else (self._number(value) - center) / divisor

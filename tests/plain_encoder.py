@@ -35,7 +35,7 @@ class PlainEncoder:
         self.integers, self.floats, self.categories, self.lists = integers, floats, categories, lists
         self.encoding, self.list_lengths = str(dense_encoding), list_lengths
         self.edges = {name: edges_of([row[name] for row in rows if row[name] is not None]) for name in floats}
-        self.fields = [*(integers + floats if "bucket" in self.encoding else []), *categories, *lists]
+        self.fields = [*(integers + floats if oracles.has_buckets(self.encoding) else []), *categories, *lists]
         self.ids, next_id = {}, len(self.fields)
         for field in self.fields:
             counts = Counter(value for row in rows for value in self._values(field, row))
@@ -53,7 +53,7 @@ class PlainEncoder:
         if field in self.categories:
             return [row[field]]
         if field in self.integers:
-            return [oracles.bucket(row[field])]
+            return [oracles.bucket_or_bin(row[field], self.encoding)]
         return ["" if row[field] is None else str(sum(edge <= row[field] for edge in self.edges[field]))]
 
     def _magnitude(self, number):
@@ -80,7 +80,7 @@ class PlainEncoder:
 
     def dense_values(self, row):
         """Return the dense values of a row."""
-        if self.encoding == "bucket":
+        if self.encoding in ("bin", "bucket"):
             return []
         return [self._dense_value(name, row[name]) for name in self.integers + self.floats]
 

@@ -22,6 +22,7 @@ struct DenseEncoding {
   bool has_values = false;      // each number becomes a dense value
   bool is_logarithmic = false;  // of its logarithm: sign(n) * log(1 + |n|)
   bool has_buckets = false;     // each number becomes the id of its bucket
+  bool has_bins = false;        // of its bin, if it is an integer
 };
 
 // Lines, encoded: the rows of those that are not malformed, in their order.  There may be more numbers behind those of

@@ -65,7 +65,7 @@ RowEncoder::Number RowEncoder::EncodeInteger(size_t column, int64_t integer) con
 
 RowEncoder::Number RowEncoder::ComputeInteger(size_t column, int64_t integer) const {
   return {static_cast<float>(DenseValue(column, static_cast<double>(integer))),
-          encoding_.has_buckets ? buckets_[column].Find(BucketOf(integer)) : 0};
+          encoding_.has_buckets ? buckets_[column].Find(encoding_.has_bins ? BinOf(integer) : BucketOf(integer)) : 0};
 }
 
 RowEncoder::Number RowEncoder::ComputeFloat(size_t column, double number) const {

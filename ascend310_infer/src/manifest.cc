@@ -2,6 +2,7 @@
 #include "manifest.h"
 
 #include <limits>
+#include <map>
 
 #include "error.h"
 #include "json_value.h"
@@ -23,11 +24,17 @@ void CheckFormat(const Value &version, const std::string &where) {
   }
 }
 
+const std::map<std::string, DenseEncoding> kEncodings = {
+    {"max", {true, false, false, false}},       {"log", {true, true, false, false}},
+    {"bin", {false, false, true, true}},        {"log+bin", {true, true, true, true}},
+    {"bucket", {false, false, true, false}},    {"log+bucket", {true, true, true, false}},
+};
+
 DenseEncoding ReadEncoding(const Value &name) {
   const std::string text = name.String();
-  name.Require(text == "max" || text == "log" || text == "bucket" || text == "log+bucket",
-               "must be max, log, bucket or log+bucket");
-  return {text != "bucket", text == "log" || text == "log+bucket", text == "bucket" || text == "log+bucket"};
+  const auto found = kEncodings.find(text);
+  name.Require(found != kEncodings.end(), "must be max, log, bin, log+bin, bucket or log+bucket");
+  return found->second;
 }
 
 std::vector<DenseScale> ReadScales(const Value &scales) {

@@ -47,7 +47,7 @@ RowSchema MakeLog(unsigned choice) {
 }
 
 RowEncoder MakeEncoder(unsigned choice) {
-  const DenseEncoding encoding = {(choice & 1) != 0, (choice & 2) != 0, (choice & 4) != 0};
+  const DenseEncoding encoding = {(choice & 1) != 0, (choice & 2) != 0, (choice & 4) != 0, (choice & 1) != 0};
   const RowSchema schema = choice < 32 ? MakeCriteo(choice) : MakeLog(choice);
   std::vector<FieldVocabulary> fields;
   if (encoding.has_buckets) {

@@ -13,7 +13,7 @@ inline std::string ExampleManifest(const std::string &vocabulary_sha256, const s
              "hidden_sizes": [5]},
  "rows": {"dense_dim": 1, "slot_dim": 1, "categories_are_ids": false, "negative_label": 0},
  "data": {"vocabulary_sha256": ")" + vocabulary_sha256 + R"(", "sparse_fields": ["I1", "C1"], "dense_fields": ["I1"],
-          "dense_encoding": "log+bucket", "dense_scales": [[2.0, 0.5]], "vocabulary_size": 5},
+          "dense_encoding": "log+bin", "dense_scales": [[2.0, 0.5]], "vocabulary_size": 5},
  "data_identity": ")" + kIdentity + R"(",
  "recalibration": {"method": "platt", "logits": [-1.0, 1.0], "targets": [-2, 0.5]},
  "fields": [{"name": "I1", "missing_rate": 0.25, "oov_rate": 0.0},

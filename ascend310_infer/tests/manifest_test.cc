@@ -22,6 +22,7 @@ TEST(manifest, everything_that_the_program_needs_is_read) {
   CHECK_EQUAL(manifest.rows.Count(Kind::kInteger), 1U);
   CHECK_EQUAL(manifest.rows.Count(Kind::kCategory), 1U);
   CHECK_EQUAL(manifest.encoding.has_values && manifest.encoding.is_logarithmic && manifest.encoding.has_buckets, true);
+  CHECK_EQUAL(manifest.encoding.has_bins, true);
   CHECK_EQUAL(manifest.scales[0].center, 2.0);
   CHECK_EQUAL(manifest.scales[0].divisor, 0.5);
   CHECK_EQUAL(Joined(manifest.sparse_fields), "I1,C1");
@@ -29,7 +30,7 @@ TEST(manifest, everything_that_the_program_needs_is_read) {
   CHECK_EQUAL(manifest.vocabulary_size, 5);
   CHECK_EQUAL(manifest.data_identity, kIdentity);
   CHECK_EQUAL(manifest.data.at("dense_scales"), "[[2.0,0.5]]");
-  CHECK_EQUAL(manifest.data.at("dense_encoding"), "log+bucket");
+  CHECK_EQUAL(manifest.data.at("dense_encoding"), "log+bin");
   CHECK_EQUAL(manifest.training_rates.at("I1").missing, 0.25);
   CHECK_EQUAL(manifest.training_rates.at("C1").oov.has_value(), false);
   CHECK_EQUAL(manifest.batch_rows, 4U);
@@ -75,8 +76,8 @@ TEST(manifest, values_of_other_types_and_sizes_are_refused) {
   Refuse("\"slot_dim\": 1", "\"slot_dim\": \"1\"", "rows.slot_dim must be a whole number");
   Refuse("\"categories_are_ids\": false", "\"categories_are_ids\": 0", "rows.categories_are_ids must be true or false");
   Refuse("\"negative_label\": 0", "\"negative_label\": 2", "rows.negative_label must be a whole number from -1 to 0");
-  Refuse("\"log+bucket\"", "\"exp\"", "data.dense_encoding must be max, log, bucket or log+bucket");
-  Refuse("\"log+bucket\"", "3", "data.dense_encoding must be text");
+  Refuse("\"log+bin\"", "\"exp\"", "data.dense_encoding must be max, log, bin, log+bin, bucket or log+bucket");
+  Refuse("\"log+bin\"", "3", "data.dense_encoding must be text");
   Refuse("[2.0, 0.5]", "[2.0]", "data.dense_scales[0] must be a center and a positive divisor");
   Refuse("[2.0, 0.5]", "[2.0, 0]", "data.dense_scales[0] must be a center and a positive divisor");
   Refuse("[2.0, 0.5]", "[2.0, null]", "data.dense_scales[0][1] must be a number");

@@ -10,7 +10,7 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kVocabulary =
-    "field\tvalue\tid\tcount\nI1\t<OOV>\t0\t0\nC1\t<OOV>\t1\t0\nI1\t47\t2\t1\nC1\ta\t3\t1\nC1\tb\t4\t1\n";
+    "field\tvalue\tid\tcount\nI1\t<OOV>\t0\t0\nC1\t<OOV>\t1\t0\nI1\t950\t2\t1\nC1\ta\t3\t1\nC1\tb\t4\t1\n";
 
 std::string Length(size_t bytes) { return {static_cast<char>((bytes & 0x7F) | 0x80), static_cast<char>(bytes >> 7)}; }
 
@@ -34,7 +34,7 @@ Pairs ExampleMetadata() {
           {"vocabulary_sha256", Sha256(kVocabulary)},
           {"sparse_fields", "[\"I1\", \"C1\"]"},
           {"dense_fields", "[\"I1\"]"},
-          {"dense_encoding", "log+bucket"},
+          {"dense_encoding", "log+bin"},
           {"dense_scales", "[[2.0, 0.5]]"},
           {"vocabulary_size", "5"}};
 }

@@ -55,6 +55,17 @@ TEST(value_ids, buckets_are_floors_of_squared_logarithms) {
   CHECK_EQUAL(BucketOf(INT64_MAX), 1906);
 }
 
+TEST(value_ids, bins_are_the_smallest_integers_of_buckets_that_begin_at_3) {
+  CHECK_EQUAL(BinOf(INT64_MIN), INT64_MIN);
+  CHECK_EQUAL(BinOf(2), 2);
+  CHECK_EQUAL(BinOf(3), 3);
+  CHECK_EQUAL(BinOf(4), 3);
+  CHECK_EQUAL(BinOf(5), 5);
+  CHECK_EQUAL(BinOf(100), 98);  // ln(97)^2 = 20.9, ln(98)^2 = 21.02
+  CHECK_EQUAL(BucketOf(BinOf(INT64_MAX)), 1906);
+  CHECK_EQUAL(BucketOf(BinOf(INT64_MAX) - 1), 1905);
+}
+
 TEST(value_ids, buckets_have_ids) {
   const BucketIds ids({"I1", 5, {{"47", 6}, {"", 7}, {"-3", 8}}});
   CHECK_EQUAL(ids.Find(47), 6);

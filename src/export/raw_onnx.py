@@ -133,7 +133,8 @@ def _bucket_ids(graph, encoder):
     integers = [name for name in names if name in encoder.schema.integer_names]
     columns = []
     if integers:
-        buckets = _buckets(graph, graph.add("Concat", *integers, axis=1))
+        joined = graph.add("Concat", *integers, axis=1)
+        buckets = _buckets(graph, joined, are_bins=encoder.dense_encoding.has_bins)
         columns = graph.add_all("Split", [buckets], len(integers), axis=1) if len(integers) > 1 else [buckets]
     columns += [_quantiles(graph, encoder, name) for name in names[len(integers) :]]
     return [_bucket_ids_of(graph, encoder, name, column) for name, column in zip(names, columns)]
@@ -159,8 +160,8 @@ def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
     return dict(zip(kept[VALUE], kept["id"])), encoder.vocabulary.oov_id(field)
 
 
-def _buckets(graph: GraphBuilder, integers: str) -> str:
-    """Add the exact buckets of integers, int64 of any shape; see src.preprocessing.buckets.
+def _buckets(graph: GraphBuilder, integers: str, *, are_bins: bool) -> str:
+    """Add the exact buckets or bins of integers, int64 of any shape; see src.preprocessing.buckets.
 
     floor(ln(x)^2) in float64 is at most one bucket off; comparisons with the first integers of the buckets correct it.
     """
@@ -176,7 +177,9 @@ def _buckets(graph: GraphBuilder, integers: str) -> str:
     is_below = graph.add("Less", integers, graph.add("Gather", table, guesses, axis=0))
     correction = graph.add("Sub", graph.cast(is_above, np.int64), graph.cast(is_below, np.int64))
     is_large = graph.add("Greater", integers, graph.constant(LARGEST_SMALL_INTEGER, np.int64))
-    return graph.add("Where", is_large, graph.add("Add", guesses, correction), integers)
+    buckets = graph.add("Add", guesses, correction)
+    large = graph.add("Gather", table, buckets, axis=0) if are_bins else buckets
+    return graph.add("Where", is_large, large, integers)
 
 
 def _dense_values(graph: GraphBuilder, encoder: FeatureEncoder) -> str:

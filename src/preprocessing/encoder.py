@@ -11,7 +11,7 @@ import polars as pl
 
 from src.common.dense_encoding import DenseEncoding
 from src.common.encoded_rows import NO_VALUE
-from src.preprocessing.buckets import bucket_of, count_buckets
+from src.preprocessing.buckets import bin_of, bucket_of, count_buckets
 from src.preprocessing.lists import split_lists
 from src.preprocessing.quantiles import count_quantiles, fit_edges, quantile_of
 from src.preprocessing.raw_columns import MISSING
@@ -42,8 +42,8 @@ class DenseScale:
 class FeatureEncoder:
     """From raw columns to sparse ids and dense values.
 
-    dense_encoding: MAX (value by the largest magnitude), LOG (sign-preserving log1p, standardised), BUCKET (a sparse
-    field; see buckets.py) or LOG_BUCKET (both).
+    dense_encoding: MAX (value by the largest magnitude), LOG (sign-preserving log1p, standardised), BIN or BUCKET (a
+    sparse field; see buckets.py), LOG_BIN or LOG_BUCKET (both).
     bucket_edges: of each column of floats that gives a bucket, by name; see quantiles.py.
     list_lengths: the number of ids of each multi-valued category, by name.
     """
@@ -74,13 +74,13 @@ class FeatureEncoder:
         """
         scaled = schema.dense_names if dense_encoding.has_dense_values else []
         scales = tuple(_fit_scale(counts[name].frequent.sort(VALUE), dense_encoding) for name in scaled)
-        has_buckets = dense_encoding.has_buckets
-        edges = {name: fit_edges(counts[name].frequent) for name in (schema.float_names if has_buckets else ())}
+        bucketed_floats = schema.float_names if dense_encoding.has_buckets else ()
+        edges = {name: fit_edges(counts[name].frequent) for name in bucketed_floats}
         is_writable = ~pl.col(VALUE).str.contains(UNWRITABLE)
         kept = {
             # All buckets of floats are kept: each is made to be frequent.
             name: values.filter(is_writable & (pl.col(COUNT) > (0 if name in edges else threshold)))
-            for name, values in _field_values(schema, counts, edges, has_buckets).items()
+            for name, values in _field_values(schema, counts, edges, dense_encoding).items()
         }
         totals = {name: counts[name].total for name in kept}
         vocabulary = Vocabulary.build(kept, totals, first_id, max_vocab_size)
@@ -88,7 +88,7 @@ class FeatureEncoder:
 
     def recounted(self, counts: dict[str, ValueCounts]) -> Vocabulary:
         """Return the vocabulary with the counts of other rows, of which `counts` has all values."""
-        values = _field_values(self.schema, counts, self.bucket_edges, self.dense_encoding.has_buckets)
+        values = _field_values(self.schema, counts, self.bucket_edges, self.dense_encoding)
         if not values:
             return self.vocabulary
         table = pl.concat([frame.select(pl.lit(name).alias(FIELD), VALUE, COUNT) for name, frame in values.items()])
@@ -150,7 +150,8 @@ class FeatureEncoder:
 
     def _bucket_ids(self, name, numbers):
         is_float = name in self.bucket_edges
-        buckets = quantile_of(numbers, self.bucket_edges[name]) if is_float else bucket_of(numbers)
+        function = _integer_function(self.dense_encoding)
+        buckets = quantile_of(numbers, self.bucket_edges[name]) if is_float else function(numbers)
         return self.vocabulary.bucket_ids(name, buckets)
 
     def _category_ids(self, column):
@@ -168,11 +169,16 @@ class FeatureEncoder:
         return ids
 
 
-def _field_values(schema, counts, edges, has_buckets):
+def _integer_function(dense_encoding):
+    return bin_of if dense_encoding.has_bins else bucket_of
+
+
+def _field_values(schema, counts, edges, dense_encoding):
     """Return for each sparse field the counts of its values as text, those of missing ones under the empty text."""
     values: dict[str, pl.DataFrame] = {}
-    if has_buckets:
-        values |= {name: count_buckets(counts[name].frequent) for name in schema.integer_names}
+    if dense_encoding.has_buckets:
+        function = _integer_function(dense_encoding)
+        values |= {name: count_buckets(counts[name].frequent, function) for name in schema.integer_names}
         values |= {name: count_quantiles(counts[name].frequent, edges[name]) for name in schema.float_names}
     if not schema.categories_are_ids:
         values |= {name: counts[name].frequent for name in schema.sparse_names}

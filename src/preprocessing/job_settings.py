@@ -104,6 +104,6 @@ def _find_schema(config: Config) -> FieldSchema:
     if not schema.sparse_names and not config.dense_encoding.has_buckets:
         raise UserError(
             f"{config.schema_path} with --dense_encoding={config.dense_encoding} leaves no sparse field: without "
-            "categories it must be bucket or log+bucket"
+            "categories it must be log+bin or bin"
         )
     return dataclasses.replace(schema, categories_are_ids=config.skip_id_convert)

@@ -12,7 +12,7 @@ from src.self_test.check import Result, Status
 from src.training.precision import Precision
 from src.training.train_step import build_train_step
 
-SPARSE_FIELDS, DENSE_FIELDS = 39, 13  # of Criteo's rows with --dense_encoding=log+bucket
+SPARSE_FIELDS, DENSE_FIELDS = 39, 13  # of Criteo's rows with --dense_encoding=log+bin
 VOCABULARY_SIZE = 185_000  # of Criteo's rows
 STEPS = 50
 WARM_UP = 3  # steps; the first one compiles

@@ -129,7 +129,7 @@ def test_floats_weights_and_multi_valued_columns_give_the_same_bytes(scheduler, 
     (tmp_path / "schema.yaml").write_text(SHOP)
     (tmp_path / "log.csv").write_bytes(shop_rows(12_000))
     files = (f"--data_path={tmp_path / 'log.csv'}", f"--schema_path={tmp_path / 'schema.yaml'}")
-    flags = (*files, *FLAGS[2:], SMALL, "--dense_encoding=log+bucket")
+    flags = (*files, *FLAGS[2:], SMALL, "--dense_encoding=log+bin")
     found = {}
     for name, others in (("single", ()), ("cluster", (f"--scheduler={scheduler}",))):
         main([*flags, f"--output_dir={tmp_path / name}", *others])

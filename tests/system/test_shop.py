@@ -43,7 +43,7 @@ def shop(tmp_path_factory, cpu):
     """A folder with the log, its MindRecord, checkpoint and package, and eval.py's predictions of the test rows."""
     work = tmp_path_factory.mktemp("shop")
     write_log(["--kind=shop", "--rows=6000", f"--out={work / 'log'}"])
-    flags = ("--line_per_sample=100", "--threshold=5", "--train_line_count=0", "--dense_encoding=log+bucket")
+    flags = ("--line_per_sample=100", "--threshold=5", "--train_line_count=0", "--dense_encoding=log+bin")
     paths = ("--data_path=log/shop.csv", "--output_dir=mindrecord", "--schema_path=log/schema.yaml")
     run_in(work, preprocess, *paths, *flags)
     run_train(work, "--dataset_path=mindrecord", "--ckpt_path=checkpoint", "--report_path=report.html", *SMALL)
@@ -95,7 +95,7 @@ def test_parquet_with_lists_gives_the_same_data_and_the_same_scores(shop, test_r
     frame = columns_of((shop / "log" / "shop.csv").read_text().splitlines())
     typed = frame.with_columns(pl.col(LIST).str.split("|"), pl.col("timestamp").str.to_datetime())
     typed.write_parquet(tmp_path / "shop.parquet")
-    flags = ("--line_per_sample=100", "--threshold=5", "--train_line_count=0", "--dense_encoding=log+bucket")
+    flags = ("--line_per_sample=100", "--threshold=5", "--train_line_count=0", "--dense_encoding=log+bin")
     paths = (f"--data_path={tmp_path / 'shop.parquet'}", f"--output_dir={tmp_path / 'mindrecord'}")
     run_in(shop, preprocess, *paths, "--schema_path=log/schema.yaml", *flags)
     ours, others = DatasetMeta.load(shop / "mindrecord"), DatasetMeta.load(tmp_path / "mindrecord")

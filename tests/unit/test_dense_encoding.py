@@ -7,12 +7,20 @@ from src.common.dense_encoding import DenseEncoding
 
 
 @pytest.mark.parametrize(
-    ("text", "has_dense_values", "has_buckets"),
-    [("max", True, False), ("log", True, False), ("bucket", False, True), ("log+bucket", True, True)],
+    ("text", "has_dense_values", "has_buckets", "has_bins"),
+    [
+        ("max", True, False, False),
+        ("log", True, False, False),
+        ("bin", False, True, True),
+        ("log+bin", True, True, True),
+        ("bucket", False, True, False),
+        ("log+bucket", True, True, False),
+    ],
 )
-def test_each_encoding_says_what_becomes_of_an_integer(text, has_dense_values, has_buckets):
+def test_each_encoding_says_what_becomes_of_an_integer(text, has_dense_values, has_buckets, has_bins):
     encoding = DenseEncoding(text)
-    assert (encoding.has_dense_values, encoding.has_buckets) == (has_dense_values, has_buckets)
+    found = encoding.has_dense_values, encoding.has_buckets, encoding.has_bins
+    assert found == (has_dense_values, has_buckets, has_bins)
 
 
 @pytest.mark.parametrize("encoding", DenseEncoding)

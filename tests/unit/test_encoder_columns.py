@@ -71,7 +71,7 @@ def assert_agrees(encoder, oracle, frame, rows):
     sparse_ids, dense_values = encoder.encode(frame)
     assert (sparse_ids.dtype, dense_values.dtype) == (np.int32, np.float32)
     assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]
-    names = [] if str(encoder.dense_encoding) == "bucket" else SCHEMA.dense_names
+    names = SCHEMA.dense_names if encoder.dense_encoding.has_dense_values else []
     for row, values in zip(rows, dense_values.tolist(), strict=True):
         for name, value, expected in zip(names, values, oracle.dense_values(row), strict=True):
             # Logarithms of up to 710 are exact to some 1e-13, whatever they are divided by.
@@ -84,7 +84,7 @@ def assert_agrees(encoder, oracle, frame, rows):
        threshold=st.integers(0, 2), most_values=st.integers(1, 4))  # fmt: skip
 @example(chunks=[[{"visits": None, "price": None, "rate": None, "site": "", "tags": "", "ads": ""}]] * 2,
          unseen=[{"visits": 1, "price": 1e308, "rate": -0.0, "site": "a", "tags": "a|b", "ads": "x y"}],
-         encoding=DenseEncoding.LOG_BUCKET, threshold=0, most_values=4)  # fmt: skip
+         encoding=DenseEncoding.LOG_BIN, threshold=0, most_values=4)  # fmt: skip
 @example(chunks=[[{"visits": 1, "price": 5e-324, "rate": 2.5, "site": "", "tags": "|||", "ads": "x"}] * 3],
          unseen=[{"visits": 1, "price": 1e300, "rate": -1e300, "site": "a", "tags": "|a", "ads": ""}],
          encoding=DenseEncoding.MAX, threshold=0, most_values=4)  # fmt: skip

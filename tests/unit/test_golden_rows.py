@@ -12,7 +12,7 @@ from src.package.rows import read_lines
 from tests.unit.test_encoder_columns import fit, frame_of
 
 
-@pytest.mark.parametrize("encoding", ["max", "log+bucket"])
+@pytest.mark.parametrize("encoding", ["max", "log+bin"])
 def test_golden_rows_have_known_unseen_and_missing_values_in_each_field(make_dataset, encoding):
     encoder = RawEncoding.of_dataset(DatasetMeta.load(make_dataset(f"--dense_encoding={encoding}"))).encoder()
     lines = generate_golden_rows(encoder)

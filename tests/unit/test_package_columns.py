@@ -43,7 +43,7 @@ missing: ["NULL"]
 COLUMNS = ("weight", "price", "site", "tags", "click", "skipped", "visits", "ads", "rate", "none", "nothing")
 LISTS = {"tags": "|", "none": " ", "ads": ";"}
 RECALIBRATION = Recalibration("isotonic", (-3.0, 0.0, 2.0), (-2.5, -0.2, 1.0))
-ENCODINGS = {"log+bucket": RECALIBRATION, "max": None, "bucket": None}
+ENCODINGS = {"log+bin": RECALIBRATION, "max": None, "bin": None, "bucket": None}
 TOLERANCE = 1e-6
 
 

@@ -19,6 +19,7 @@ from tests.records import read_rows
     [
         (),
         ("--dense_encoding=bucket",),
+        ("--dense_encoding=bin",),
         ("--dense_encoding=max", "--valid_ratio=0"),
         ("--line_per_sample=7", "--dense_encoding=log"),
     ],
@@ -27,7 +28,7 @@ def test_every_row_arrives_encoded_in_its_split_and_order(make_dataset, flags):
     content = make_rows(1203, 3, 4, seed=5, ending="\r\n") + "\r\nbad line\r\n1\t\t\t\tlast\tline\tno\tnewline"
     folder = make_dataset(*flags, content=content)
     settings = dict(flag.lstrip("-").split("=") for flag in flags)
-    encoding, valid_ratio = settings.get("dense_encoding", "log+bucket"), float(settings.get("valid_ratio", 0.1))
+    encoding, valid_ratio = settings.get("dense_encoding", "log+bin"), float(settings.get("valid_ratio", 0.1))
     good, bad = oracles.parse_file(content.encode(), 3, 4)
     splits = oracles.split_rows(good, 2020, valid_ratio, 0.1)
     oracle = oracles.Encoder(splits["train"], 3, encoding, threshold=3)
@@ -64,7 +65,7 @@ def test_the_same_bytes_for_any_packing_and_memory(tmp_path, large, name, pack, 
 
 def test_categories_that_are_ids_stay_as_they_are(make_dataset):
     lines = [f"{row % 2}\t{row}\t\t1\t{row % 5}\t7\t{row % 3}\t1000" for row in range(300)]
-    folder = make_dataset("--skip_id_convert=1", "--dense_encoding=log+bucket", content="\n".join(lines))
+    folder = make_dataset("--skip_id_convert=1", "--dense_encoding=log+bin", content="\n".join(lines))
     meta = DatasetMeta.load(folder)
     sparse_ids, _, _ = read_rows(folder, "train")
     assert list(meta.sparse_fields) == ["I1", "I2", "I3", "C1", "C2", "C3", "C4"]
@@ -129,7 +130,7 @@ def test_columns_of_both_widths_and_missing_integers_arrive_as_the_reference_has
     good, bad = oracles.parse_file(content.encode(), 3, 4)
     assert not bad
     splits = oracles.split_rows(good, 2020, 0.1, 0.1)
-    oracle = oracles.Encoder(splits["train"], 3, "log+bucket", threshold=3)
+    oracle = oracles.Encoder(splits["train"], 3, "log+bin", threshold=3)
     for split, rows in splits.items():
         sparse_ids, dense_values, _ = read_rows(folder, split)
         assert sparse_ids.tolist() == [oracle.sparse_ids(row) for row in rows]

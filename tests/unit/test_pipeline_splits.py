@@ -154,7 +154,7 @@ def test_vocabulary_and_scales_are_those_of_the_training_rows_alone(tmp_path, fl
         }
         splits["train"] = [number for number in splits["train"] if rows[number][1]["label"] or number in sampled]
         assert DatasetMeta.load(folder).left_out == 210 - len(splits["train"]) > 20
-    oracle = oracles.Encoder([rows[number][1] for number in splits["train"]], 1, "log+bucket", threshold=0)
+    oracle = oracles.Encoder([rows[number][1] for number in splits["train"]], 1, "log+bin", threshold=0)
     for split, numbers in splits.items():
         sparse_ids, dense_values, labels = read_rows(folder, split)
         expected = [rows[number][1] for number in in_order(numbers)]

@@ -106,7 +106,7 @@ CATEGORIES = [
 
 
 @pytest.mark.parametrize(
-    ("encoding", "rows"), [("log+bucket", 100_000), ("max", 10_000), ("log", 10_000), ("bucket", 10_000)]
+    ("encoding", "rows"), [("log+bin", 100_000), ("max", 10_000), ("log", 10_000), ("bucket", 10_000), ("bin", 10_000)]
 )
 def test_ids_and_values_of_generated_rows_are_those_of_preprocessing(make_dataset, encoding, rows):
     raw_encoding = RawEncoding.of_dataset(DatasetMeta.load(make_dataset(f"--dense_encoding={encoding}")))

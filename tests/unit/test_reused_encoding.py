@@ -46,10 +46,10 @@ def encoder_of(content, encoding):
     return oracles.Encoder(oracles.split_rows(good, 2020, 0.1, 0.1)["train"], 3, encoding, threshold=3)
 
 
-@pytest.mark.parametrize("encoding", ["log+bucket", "max", "bucket"])
+@pytest.mark.parametrize("encoding", ["log+bin", "max", "bucket"])
 @pytest.mark.parametrize("flags", [(), ALL_TEST, ("--workers=1",)])
 def test_new_rows_get_the_ids_and_values_of_the_old_vocabulary_and_scales(make_dataset, encode, encoding, flags):
-    if "--workers=1" in flags and encoding != "log+bucket":
+    if "--workers=1" in flags and encoding != "log+bin":
         pytest.skip("workers take some seconds")
     old = make_dataset(f"--dense_encoding={encoding}")
     folder = encode(old, *flags)
@@ -70,9 +70,9 @@ def test_new_rows_get_the_ids_and_values_of_the_old_vocabulary_and_scales(make_d
 
 
 def values_of(rows, field):
-    """Return the values of a sparse field of rows, those of integers as buckets."""
+    """Return the values of a sparse field of rows, those of integers as bins."""
     if field < 3:
-        return [oracles.bucket(row["integers"][field]) for row in rows]
+        return [oracles.bin_of(row["integers"][field]) for row in rows]
     return [row["categories"][field - 3] for row in rows]
 
 
@@ -163,7 +163,7 @@ def id_rows(count, largest):
     return "\n".join(f"{row % 2}\t{row % 9}\t\t1\t{row % (largest + 1)}\t0\t1\t2" for row in range(count))
 
 
-@pytest.mark.parametrize("encoding", ["log+bucket", "log"])
+@pytest.mark.parametrize("encoding", ["log+bin", "log"])
 def test_ids_keep_their_range_and_larger_ones_are_malformed(make_dataset, encode, encoding):
     old = make_dataset("--skip_id_convert=1", f"--dense_encoding={encoding}", content=id_rows(300, 20))
     content = id_rows(300, 10) + "\n1\t\t\t\t20\t0\t1\t2\n1\t\t\t\t21\t0\t1\t2"
@@ -172,7 +172,7 @@ def test_ids_keep_their_range_and_larger_ones_are_malformed(make_dataset, encode
     assert meta.vocabulary_size == old_meta.vocabulary_size
     assert DataIdentity.of_dataset(meta).digest() == DataIdentity.of_dataset(old_meta).digest()
     assert (meta.bad_lines, meta.first_bad_lines) == ({"id": 1}, ((302, "id"),))
-    if encoding == "log+bucket":
+    if encoding == "log+bin":
         ids = {int(value): id_ for field, value, id_, _ in pl.read_csv(old / "vocabulary.tsv", separator="\t").filter(
             pl.col("field") == "I1", pl.col("value") != "<OOV>").drop_nulls().iter_rows()}  # fmt: skip
         sparse_ids, _, labels = read_rows(folder, "train")
@@ -181,7 +181,7 @@ def test_ids_keep_their_range_and_larger_ones_are_malformed(make_dataset, encode
         for first, last in sparse_ids[:, [0, 3]].tolist():
             if last < 20:
                 bucket = {id_: value for value, id_ in ids.items()}[first]
-                assert bucket in {int(oracles.bucket(pair[0])) for pair in rows if pair[1] == last}
+                assert bucket in {int(oracles.bin_of(pair[0])) for pair in rows if pair[1] == last}
     with pytest.raises(UserError, match=r"was made with --skip_id_convert=True; use the same$"):
         encode(old, content=content)
 

@@ -77,13 +77,13 @@ def test_the_bucket_starts_are_those_of_preprocessing():
 
 
 ENCODINGS = (
-    ("--dense_encoding=log+bucket",),
+    ("--dense_encoding=log+bin",),
     ("--dense_encoding=max",),
     ("--dense_encoding=log",),
     ("--dense_encoding=bucket",),
-    ("--dense_encoding=log+bucket", "--skip_id_convert=1"),
+    ("--dense_encoding=log+bin", "--skip_id_convert=1"),
     ("--dense_encoding=log", "--skip_id_convert=1"),
-    ("--dense_encoding=log+bucket", "--negative_label=-1"),
+    ("--dense_encoding=log+bin", "--negative_label=-1"),
 )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from tests import oracles
 from tests.plain_encoder import LARGEST_OF_FLOATS
 
 FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -76,9 +77,9 @@ def number_values(fields):
 
 def write_package(folder, encoding):
     """Write package.json and vocabulary.tsv by hand; return the ids of the vocabulary."""
-    has_buckets = "bucket" in encoding
+    has_buckets = oracles.has_buckets(encoding)
     sparse = [field for field in VOCABULARY if has_buckets or field not in SCALES]
-    dense = list(SCALES) if encoding != "bucket" else []
+    dense = list(SCALES) if encoding not in ("bin", "bucket") else []
     ids = number_values(sparse)
     rows = sorted((number, field, value) for field in sparse for value, number in ids[field].items())
     table = "".join(f"{field}\t{'<OOV>' if value is None else value}\t{number}\t1\n" for number, field, value in rows)
@@ -107,10 +108,6 @@ def write_package(folder, encoding):
     return ids
 
 
-def bucket_of(integer):
-    return integer if integer <= 2 else math.floor(math.log(integer) ** 2)
-
-
 def encode(line, encoding, ids):
     """Return what print_encoded prints for a line.  ids: of the vocabulary."""
     cells = dict(zip(NAMES, line.split("\t")))
@@ -124,11 +121,14 @@ def encode(line, encoding, ids):
     if price and not (FLOAT.fullmatch(price) and math.isfinite(float(price))):
         return "float"
     numbers = int(visits) if visits else None, float(price) if price else None
-    sparse_ids = [*(bucket_ids(numbers, ids) if "bucket" in encoding else []), id_of(ids["site"], texts["site"])]
+    sparse_ids = [
+        *(bucket_ids(numbers, ids, encoding) if oracles.has_buckets(encoding) else []),
+        id_of(ids["site"], texts["site"]),
+    ]
     for name, length in LENGTHS.items():
         values = [part for part in texts[name].split(SEPARATORS[name]) if part] or [""]
         sparse_ids += ([id_of(ids[name], value) for value in values] + [-1] * length)[:length]
-    words = dense_values(numbers, encoding).view(np.uint32) if encoding != "bucket" else []
+    words = dense_values(numbers, encoding).view(np.uint32) if encoding not in ("bin", "bucket") else []
     return "".join([*(f"{number} " for number in sparse_ids), *(f"{word:x} " for word in words)])
 
 
@@ -136,10 +136,10 @@ def id_of(ids, value):
     return ids.get(value, ids[None])
 
 
-def bucket_ids(numbers, ids):
+def bucket_ids(numbers, ids, encoding):
     visits, price = numbers
     buckets = (
-        bucket_of(visits) if visits is not None else "",
+        oracles.bucket_or_bin(visits, encoding),
         bisect.bisect_right(EDGES, price) if price is not None else "",
     )
     return [id_of(ids[name], str(bucket)) for name, bucket in zip(SCALES, buckets)]
@@ -155,7 +155,7 @@ def dense_values(numbers, encoding):
     return np.array(values).astype(np.float32)
 
 
-@pytest.mark.parametrize("encoding", ["log+bucket", "bucket", "log", "max"])
+@pytest.mark.parametrize("encoding", ["log+bin", "bin", "log+bucket", "bucket", "log", "max"])
 def test_floats_and_multi_valued_columns_are_encoded_by_their_contract(programs, tmp_path, encoding):
     dice = random.Random(encoding)
     floats = [*FLOATS, *(repr(dice.uniform(-10, 10) * 10.0 ** dice.randrange(-320, 308)) for _ in range(500))]

@@ -54,7 +54,7 @@ def test_text_and_yaml_become_a_value_of_the_annotated_type(annotation, value, e
         (tuple[int, ...], "8;9", "must be a whole number"),
         (tuple[str, ...], ["a:B", ""], "must be text that is not empty"),
         (tuple[str, ...], ["none", "a:B"], "none stands for no value at all and must be alone"),
-        (DenseEncoding, "bucket+log", "must be one of max, log, bucket, log+bucket"),
+        (DenseEncoding, "bucket+log", "must be one of max, log, bin, log+bin, bucket, log+bucket"),
     ],
 )
 def test_other_values_are_refused_with_the_rule(annotation, value, rule):
