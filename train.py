@@ -61,6 +61,7 @@ from src.training.trainer import Trainer, converted_step
 from src.training.training_data import TrainingData
 from src.training.user_callbacks import load_callbacks
 from src.training.validation import Validation
+from src.training.value_statistics import learn_statistics
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,7 +77,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     user_callbacks = load_callbacks(config.callback)
     device, precision, ranks = prepare_device(config)
     data = DatasetMeta.load(config.dataset_path)
-    train_data = TrainingData(data, config.batch_size, config.seed, ranks)
+    train_data = TrainingData(data, config.batch_size, config.seed, ranks, has_folds=config.value_statistics)
     check_sink_size(config, train_data.get_dataset_size())
     validation_data = create_validation_data(config, data, device, ranks)
     owners = table_owners(ranks, config.embedding_size, shard_embedding=config.shard_embedding)
@@ -198,6 +199,7 @@ def network_config(config: Config, data: DatasetMeta) -> DeepFMConfig:
         keep_prob=config.keep_prob,
         embedding_keep_prob=config.embedding_keep_prob,
         list_lengths=tuple(data.list_lengths.values()),
+        has_statistics=config.value_statistics,
     )
 
 
@@ -214,10 +216,12 @@ def create_train_step(
     network = DeepFM(network_config(config, data), dropout_seed, precision.dense_dtype, device.target, part)
     train, keep_rate = data.splits["train"], data.settings.get("negative_keep_rate", 1.0)
     init_bias_to_base_rate(network, train.base_rate, keep_rate)
+    statistics = learn_statistics(data, ranks) if config.value_statistics else None
     return build_train_step(
         network, config.learning_rate, config.epsilon, config.l2_coef, config.l2_on, config.clip_norm, config.ema_decay,
         mean_weight=train.mean_weight, negative_keep_rate=keep_rate, precision=precision, block_size=config.block_size,
-        rank_count=ranks.count, large_batch=large_batch_of(config, ranks),
+        rank_count=ranks.count, large_batch=large_batch_of(config, ranks), statistics=statistics,
+        l2_linear_factor=config.l2_linear_factor,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     rows = split_rows(arguments.data)
     rows.write_parquet(work / "rows.parquet")
-    labels = rows.filter(pl.col("split") == "test")[LABEL].to_numpy()
+    labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
     predictions = {}
     for name in ORDER:
         runs = []
@@ -90,7 +90,7 @@ def split_rows(path):
     names = np.empty(rows.height, object)
     for split, part in splits.split(rows[KEY].to_numpy()).items():
         names[part] = split
-    return rows.with_columns(pl.Series("split", names, dtype=pl.String)).drop(KEY)
+    return rows.with_columns(pl.Series("split", names, dtype=pl.String)).drop(KEY).rename({LABEL: "label"})
 
 
 def plain(column):

@@ -80,6 +80,7 @@ class Config:
     hidden_sizes: tuple[int, ...] = setting(Role.RUN_IDENTITY, at_least=1)
     keep_prob: float = setting(Role.RUN_IDENTITY, more_than=0, at_most=1)
     embedding_keep_prob: float = setting(Role.RUN_IDENTITY, more_than=0, at_most=1)
+    value_statistics: bool = setting(Role.RUN_IDENTITY)
 
     train_epochs: int = setting(Role.TRAINING, at_least=1)
     learning_rate: float = setting(Role.TRAINING, more_than=0)
@@ -93,6 +94,7 @@ class Config:
     cowclip_bound: float = setting(Role.TRAINING, more_than=0)
     epsilon: float = setting(Role.TRAINING, more_than=0)
     l2_coef: float = setting(Role.TRAINING, at_least=0)
+    l2_linear_factor: float = setting(Role.TRAINING, at_least=0)
     l2_on: str = setting(Role.TRAINING, choices=("tables", "batch"))
     ema_decay: float = setting(Role.RUN_IDENTITY, at_least=0, at_most=0.99999)
     convert_dtype: str = setting(Role.TRAINING, choices=(AUTO, "True", "False", "bfloat16"))

@@ -18,6 +18,9 @@ prediction.
 
 A multi-valued field has several ids, in columns of their own; its w_i and e_i are the means over those of a row.
 
+With value statistics the M = 2 S statistics of the sparse fields, constants of each id, are inputs of the first order
+and of the MLP, each with weights of its own: first_order + z @ v, and the first layer of the MLP + z @ W for z [B, M].
+
 Shapes: B rows, S sparse fields, N dense fields, F = N + S, D embedding size, V vocabulary size, H first hidden size;
 I columns of ids, which are S if no field is multi-valued.
 """
@@ -69,6 +72,13 @@ class DeepFM(nn.Cell):
             self.dense_embedding = _dense_table("dense_embedding", config.dense_field_count, config.embedding_size)
         if self.has_mlp:
             self.deep = MLP(config, dropout_seed, dense_dtype, target)
+        if config.has_statistics:
+            self.statistics = Parameter(
+                initializer("zeros", [config.vocabulary_size, 2]), name="statistics", requires_grad=False
+            )
+            self.statistic_weight = Parameter(initializer("zeros", [config.statistic_count, 1]), "statistic_weight")
+            self.gather = ops.Gather()
+            self.reshape = ops.Reshape()
         self.matmul = ops.MatMul()
         self.mul = ops.Mul()
         self.half, self.minus_half = Tensor(0.5, ms.float32), Tensor(-0.5, ms.float32)  # old runtimes need tensors
@@ -78,7 +88,8 @@ class DeepFM(nn.Cell):
         self.is_folded = False
 
     def construct(self, sparse_ids: Tensor, dense_values: Tensor | None = None) -> Tensor:
-        return self.score(*self.rows_of(sparse_ids), dense_values)
+        statistics = self.statistics_of(self.statistics, sparse_ids) if self.config.has_statistics else None
+        return self.score(*self.rows_of(sparse_ids), dense_values, statistics)
 
     def rows_of(self, sparse_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of both tables for each field: weights [B, S, 1] and embeddings [B, S, D]."""
@@ -96,9 +107,28 @@ class DeepFM(nn.Cell):
             weights = weights - self._half_squares(embeddings)
         return weights, embeddings
 
-    def score(self, weights: Tensor, embeddings: Tensor, dense_values: Tensor | None = None) -> Tensor:
-        """Return the logits [B, 1] of the rows of both tables, and of dense values if N > 0."""
+    def statistics_of(self, table: Parameter, sparse_ids: Tensor, first_rows: Tensor | None = None) -> Tensor:
+        """Return the statistics of each field, float32 [B, M].
+
+        table: float32 [.., 2].  first_rows: int32 [B, 1], the row of the table that has those of id 0; None for 0.
+        """
+        ids, fractions = self.pool.fractions(sparse_ids) if self.has_lists else (sparse_ids, None)
+        statistics = self.gather(table, ids if first_rows is None else ids + first_rows, 0)  # [B, I, 2]
+        if self.has_lists:
+            statistics = self.pool(statistics, fractions)  # [B, S, 2]
+        return self.reshape(statistics, (-1, self.config.statistic_count))
+
+    def score(
+        self,
+        weights: Tensor,
+        embeddings: Tensor,
+        dense_values: Tensor | None = None,
+        statistics: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits [B, 1] of the rows of both tables, of dense values if N > 0, and of statistics if M > 0."""
         first_order = self.sum(weights, 1)  # [B, 1]
+        if statistics is not None:
+            first_order = first_order + self.matmul(statistics, self.statistic_weight)
         sum_of_vectors, sum_of_squares, inputs = self.sum_fields(embeddings)  # [B, D], [B, D], [B, S * D]
         if self.has_dense_fields:
             # The vector of dense field i is value_i * row_i, so sums over the dense fields are products of matrices.
@@ -108,9 +138,9 @@ class DeepFM(nn.Cell):
         else:
             logits = self._orders(first_order, dense_values, sum_of_squares, sum_of_vectors)
         if self.has_dense_fields and self.has_mlp:
-            logits = logits + self.deep(inputs, dense_values, self.dense_embedding)
+            logits = logits + self.deep(inputs, dense_values, self.dense_embedding, statistics)
         elif self.has_mlp:
-            logits = logits + self.deep(inputs)
+            logits = logits + self.deep(inputs, statistics=statistics)
         return logits
 
     def _orders(self, first_order, dense_values, sum_of_squares, sum_of_vectors):
@@ -158,7 +188,7 @@ class DeepFM(nn.Cell):
         self.is_folded = True
 
     def sparse_tables(self) -> list[Parameter]:
-        """Return the tables whose rows are selected by sparse_ids."""
+        """Return the tables of weights whose rows are selected by sparse_ids."""
         return [self.linear, self.embedding]
 
     def dense_tables(self) -> list[Parameter]:

@@ -18,16 +18,28 @@ def make_network(
     dense_dtype=ms.float32,
     list_lengths=(),
     target="CPU",
+    has_statistics=False,
 ):
     """Return a small network with weights that are large enough to see, and inputs for it.
 
     With multi-valued fields, of which a row may have no values, no id of the inputs is 0.
     """
-    config = DeepFMConfig(20, sparse_count, dense_count, 4, hidden_sizes, keep_prob, list_lengths=list_lengths)
+    config = DeepFMConfig(
+        20,
+        sparse_count,
+        dense_count,
+        4,
+        hidden_sizes,
+        keep_prob,
+        list_lengths=list_lengths,
+        has_statistics=has_statistics,
+    )
     network = DeepFM(config, dense_dtype=dense_dtype, target=target)
     random = np.random.default_rng(1)
     for parameter in network.trainable_params():
         parameter.set_data(Tensor(random.normal(0, deviation, parameter.shape).astype(np.float32)))
+    if has_statistics:
+        network.statistics.set_data(Tensor(random.normal(0, 1, (20, 2)).astype(np.float32)))
     single = sparse_count - len(list_lengths)
     ids = random.integers(1 if list_lengths else 0, 20, (8, single)).astype(np.int32)
     if list_lengths:

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from decimal import Decimal, InvalidOperation, localcontext
 
+import numpy as np
+
 MASK = 2**64 - 1
 
 
@@ -208,12 +210,18 @@ def deepfm_logit(weights, ids, values, hidden_count):
     vectors = [value * weights["dense_embedding"][field] for field, value in enumerate(values)]
     vectors += [weights["embedding"][id_] for id_ in ids]
     logit = weights["bias"][0] + second_order(vectors) + sum(weights["linear"][id_][0] for id_ in ids)
+    has_statistics = "statistics" in weights
+    statistics = np.concatenate([weights["statistics"][id_] for id_ in ids]) if has_statistics else None
+    if has_statistics:
+        logit += statistics @ weights["statistic_weight"][:, 0]
     logit += sum(value * weights["dense_linear"][field][0] for field, value in enumerate(values))
     if hidden_count:
         sparse = [number for vector in vectors[len(values) :] for number in vector]
         hidden = weights["deep.first.weight"] @ sparse + weights["deep.first.bias"]
         for field, vector in enumerate(vectors[: len(values)]):
             hidden = hidden + vector @ weights["deep.dense_weight"][field]
+        if has_statistics:
+            hidden = hidden + statistics @ weights["deep.statistic_weight"]
         for layer in range(hidden_count):
             hidden = weights[f"deep.rest.{layer}.weight"] @ hidden.clip(0) + weights[f"deep.rest.{layer}.bias"]
         logit += hidden[0]

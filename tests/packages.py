@@ -16,12 +16,12 @@ MISSING_INTEGER = -(2**63)
 RECALIBRATION = Recalibration("isotonic", (-3.0, 0.0, 2.0), (-2.5, -0.2, 1.0))
 
 
-def write_random_package(folder, data, recalibration=None, seed=1):
+def write_random_package(folder, data, recalibration=None, seed=1, *, has_statistics=False):
     """Write the package of a network with random weights for the data of a MindRecord folder; return it."""
     from src.export.package import write_package
 
     folder.mkdir(parents=True)
-    network = save_random_checkpoint(checkpoint_of(folder), data, seed).load_network()
+    network = save_random_checkpoint(checkpoint_of(folder), data, seed, has_statistics=has_statistics).load_network()
     return write_package(folder, network, RawEncoding.of_dataset(data), recalibration, {"valid": None, "test": None})
 
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-TABLES = ("linear", "embedding")
+TABLES = ("linear", "embedding", "statistics")
 
 
 class PooledTables:
@@ -26,7 +26,7 @@ class PooledTables:
             rows.append(ids)
         self.ids = np.array(rows)
         self.weights = {name: value.astype(np.float64) for name, value in weights.items()}
-        for name in TABLES:
+        for name in set(TABLES) & weights.keys():
             table = self.weights[name]
             means = [sum(table[id_] for id_ in ids) / len(ids) if ids else 0 * table[0] for ids in self._sources]
             self.weights[name] = np.stack([*table, *means])

@@ -17,6 +17,9 @@ PROCESS_BYTES = int(0.6 * 2**30)  # Python, MindSpore and the readers of the dat
 TRAINING_COPIES, L2_COPIES, CLIPPING_COPIES, EMA_COPIES = 6, 2.5, 4, 5
 OVERFLOW_COPIES = 5  # the check of the gradients of float16: those that pass are other arrays
 PREDICTION_COPIES = 6.5  # evaluation and export: the weights, and the checkpoint with both moments while it is read
+# Copies of the statistics of all values: while they are computed from counts, of each of the five folds in float64; and
+# those of the complete training set.
+TRAINING_STATISTICS, PREDICTION_STATISTICS = 50, 3
 # Values per row of a batch that are held at once, per embedding dimension and per hidden unit.
 TRAINING_EMBEDDINGS, TRAINING_UNITS = 5, 8
 PREDICTION_EMBEDDINGS, PREDICTION_UNITS = 3, 3
@@ -37,6 +40,8 @@ class HasSizes(Protocol):
     def hidden_sizes(self) -> tuple[int, ...]: ...
     @property
     def list_lengths(self) -> tuple[int, ...]: ...
+    @property
+    def has_statistics(self) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,7 @@ class NetworkSizes:
     embedding_size: int
     hidden_sizes: tuple[int, ...]
     list_lengths: tuple[int, ...] = ()
+    has_statistics: bool = False
 
 
 def parameter_count(sizes: HasSizes, part_count: int = 1) -> int:
@@ -59,7 +65,9 @@ def parameter_count(sizes: HasSizes, part_count: int = 1) -> int:
     inputs = (sizes.sparse_field_count + sizes.dense_field_count) * sizes.embedding_size
     layers = itertools.pairwise([inputs, *sizes.hidden_sizes, 1])
     dense = 1 + sizes.dense_field_count * (sizes.embedding_size + 1)
-    return _table_size(sizes, part_count) + dense + sum((wide + 1) * narrow for wide, narrow in layers)
+    statistics = 2 * sizes.sparse_field_count * (1 + sum(sizes.hidden_sizes[:1])) if sizes.has_statistics else 0
+    layer_count = sum((wide + 1) * narrow for wide, narrow in layers)
+    return _table_size(sizes, part_count) + dense + statistics + layer_count
 
 
 def table_bytes(sizes: HasSizes, *, is_training: bool, part_count: int = 1) -> int:
@@ -96,12 +104,20 @@ def training_bytes(
         (checks_overflow, OVERFLOW_COPIES),
     )
     copies = TRAINING_COPIES + sum(more for setting, more in options if setting)
-    return _process_bytes(sizes, part_count, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS)
+    return _statistics_bytes(sizes, TRAINING_STATISTICS) + _process_bytes(
+        sizes, part_count, copies, batch_size, TRAINING_EMBEDDINGS, TRAINING_UNITS
+    )
 
 
 def prediction_bytes(sizes: HasSizes, batch_size: int, *, part_count: int = 1) -> int:
     """Return the bytes of a process that loads a checkpoint, or a part of its tables, to evaluate or to export it."""
-    return _process_bytes(sizes, part_count, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS)
+    return _statistics_bytes(sizes, PREDICTION_STATISTICS) + _process_bytes(
+        sizes, part_count, PREDICTION_COPIES, batch_size, PREDICTION_EMBEDDINGS, PREDICTION_UNITS
+    )
+
+
+def _statistics_bytes(sizes, copies):
+    return copies * 2 * FLOAT_BYTES * sizes.vocabulary_size if sizes.has_statistics else 0
 
 
 def _process_bytes(sizes, part_count, copies, batch_size, embeddings, units):

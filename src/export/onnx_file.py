@@ -15,7 +15,7 @@ from src.deepfm import DeepFM, DeepFMPredict, fold_linear
 from src.export.formats import ExportOptions, export_model
 from src.package.parameters import StoredParameter
 
-TABLES = ("linear", "embedding")  # the parameters with a row for each id, before folding
+TABLES = ("linear", "embedding", "statistics")  # the parameters with a row for each id, before folding
 ALIGNMENT = 4096  # of an external parameter, so that it can be mapped into memory
 
 
@@ -42,9 +42,10 @@ def copy_parameters(source: nn.Cell, target: nn.Cell) -> None:
 
 
 def tables_of(network: DeepFM) -> dict[str, np.ndarray]:
-    """Return the tables of a network, folded, by name, float32 [V, 1] and [V, D].  network: not folded."""
-    linear, embedding = (getattr(network, name).asnumpy() for name in TABLES)
-    return {"folded_linear": fold_linear(linear, embedding), "embedding": embedding}
+    """Return the tables of a network, folded, by name, float32 [V, ..].  network: not folded."""
+    embedding = network.embedding.asnumpy()
+    tables = {"folded_linear": fold_linear(network.linear.asnumpy(), embedding), "embedding": embedding}
+    return {**tables, "statistics": network.statistics.asnumpy()} if network.config.has_statistics else tables
 
 
 def save_onnx(

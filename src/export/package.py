@@ -80,6 +80,7 @@ def write_package(
         network.config.embedding_size,
         tuple(network.config.hidden_sizes),
         tuple(network.config.list_lengths),
+        network.config.has_statistics,
     )
     package = Package(
         path=folder,

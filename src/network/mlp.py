@@ -16,7 +16,8 @@ from src.network.dropout import StepCounter, create_dropout, shared_mask_count
 class MLP(nn.Cell):
     """Layers over all embeddings, each hidden one with ReLU and dropout, to one output [B, 1].
 
-    Input dropout drops single dimensions of the embeddings of sparse fields, but the complete value of a dense field.
+    Input dropout drops single dimensions of the embeddings of sparse fields.  It spares dense fields, of which it would
+    drop the complete value, and statistics.
 
     The dense fields are folded: dense field i contributes value_i * (row_i @ weight_i) to the first layer, where
     row_i @ weight_i, [N, H] for all dense fields, depends on parameters alone.  It is computed once per step, or once
@@ -29,6 +30,9 @@ class MLP(nn.Cell):
         first_size = config.hidden_sizes[0]
         first_inputs = self.sparse_width + config.dense_field_count * config.embedding_size
         self.first = Dense(self.sparse_width, first_size, dense_dtype, first_inputs)
+        if config.has_statistics:
+            shape = [config.statistic_count, first_size]
+            self.statistic_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), "statistic_weight")
         if config.dense_field_count:
             shape = [config.dense_field_count, config.embedding_size, first_size]
             self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
@@ -45,8 +49,6 @@ class MLP(nn.Cell):
             settings = (config.embedding_keep_prob, dropout_seed)
             layer = len(config.hidden_sizes)  # the first index after those of the hidden layers
             self.sparse_dropout = create_dropout(target, self.sparse_width, *settings, layer)
-            if config.dense_field_count:
-                self.dense_dropout = create_dropout(target, config.dense_field_count, *settings, layer + 1)
         self.is_folded = False
         self.expand_dims = ops.ExpandDims()
         self.matmul = ops.MatMul()
@@ -54,9 +56,13 @@ class MLP(nn.Cell):
         self.bias_add = ops.BiasAdd()
 
     def construct(
-        self, inputs: Tensor, dense_values: Tensor | None = None, dense_embedding: Tensor | None = None
+        self,
+        inputs: Tensor,
+        dense_values: Tensor | None = None,
+        dense_embedding: Tensor | None = None,
+        statistics: Tensor | None = None,
     ) -> Tensor:
-        """inputs: float32 [B, S * D], the embeddings of the sparse fields."""
+        """inputs: float32 [B, S * D], the embeddings of the sparse fields.  statistics: float32 [B, M]."""
         projection = self._projection(dense_embedding) if dense_values is not None else None
         # After all uses of dense_embedding, which would be copied otherwise.
         step = self.count(self.step) if self.has_dropout and self.training else 0
@@ -64,9 +70,9 @@ class MLP(nn.Cell):
             inputs = self.sparse_dropout(inputs, step)
         hidden = self.first(inputs, 1.0)  # [B, H]
         if dense_values is not None:
-            if self.has_input_dropout:
-                dense_values = self.dense_dropout(dense_values, step)
             hidden = hidden + self.matmul(dense_values, projection)
+        if statistics is not None:
+            hidden = hidden + self.matmul(statistics, self.statistic_weight)
         bias = self.first.bias
         draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * len(self.rest)
         for layer in range(len(self.rest)):

@@ -123,14 +123,25 @@ class Explainer:
             fractions = _fractions(sparse_ids, self._list_lengths)
             sparse_vectors = fractions @ sparse_vectors  # [n, S, D]
             first_order = (fractions @ first_order[:, :, None])[:, :, 0]
+        statistics = self._statistics(sparse_ids)
+        if statistics is not None:
+            weights = self._in_float64["statistic_weight"].reshape(-1, 2)
+            first_order = first_order + (statistics * weights).sum(2)
         vectors = sparse_vectors
         if values.shape[1]:
             first_order = np.hstack([values * self._in_float64["dense_linear"][:, 0], first_order])
             dense_vectors = values[:, :, None] * self._in_float64["dense_embedding"]
             vectors = np.concatenate([dense_vectors, sparse_vectors], axis=1)
-        return (first_order, *_strongest_pairs(vectors), self._mlp(sparse_vectors, values))
+        return (first_order, *_strongest_pairs(vectors), self._mlp(sparse_vectors, values, statistics))
 
-    def _mlp(self, sparse_vectors, values):
+    def _statistics(self, sparse_ids):
+        """Return the statistics of each sparse field, float64 [n, S, 2]; None for a network without."""
+        if "statistics" not in self._parameters:
+            return None
+        statistics = self._parameters["statistics"][sparse_ids].astype(np.float64)
+        return _fractions(sparse_ids, self._list_lengths) @ statistics if self._list_lengths else statistics
+
+    def _mlp(self, sparse_vectors, values, statistics):
         """Return the output of the MLP, [n]."""
         layers = self._in_float64
         if "deep.first.weight" not in layers:
@@ -139,6 +150,8 @@ class Explainer:
         hidden = inputs @ layers["deep.first.weight"].T + layers["deep.first.bias"]
         if values.shape[1]:
             hidden += values @ layers["projection"]
+        if statistics is not None:
+            hidden += statistics.reshape(len(values), -1) @ layers["deep.statistic_weight"]
         layer = 0
         while (name := f"deep.rest.{layer}.weight") in layers:
             hidden = hidden.clip(0) @ layers[name].T + layers[f"deep.rest.{layer}.bias"]
@@ -148,7 +161,7 @@ class Explainer:
     @functools.cached_property
     def _in_float64(self):
         """All parameters but those with a row for each id."""
-        tables = ("folded_linear", "embedding")
+        tables = ("folded_linear", "embedding", "statistics")
         return {name: value.astype(np.float64) for name, value in self._parameters.items() if name not in tables}
 
 

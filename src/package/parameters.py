@@ -39,9 +39,14 @@ def parameter_shapes(sizes: NetworkSizes) -> dict[str, tuple[int, ...]]:
     if dense_fields:
         shapes |= {f"dense_{name}": (dense_fields, 1) for name in ("linear", "squares")}
         shapes["dense_embedding"] = (dense_fields, width)
+    statistic_count = 2 * sizes.sparse_field_count
+    if sizes.has_statistics:
+        shapes |= {"statistics": (rows, 2), "statistic_weight": (statistic_count, 1)}
     if not sizes.hidden_sizes:
         return shapes
     first, *others = sizes.hidden_sizes
+    if sizes.has_statistics:
+        shapes["deep.statistic_weight"] = (statistic_count, first)
     shapes |= _layer_shapes("deep.first", sizes.sparse_field_count * width, first)
     if dense_fields:
         shapes["projection"] = (dense_fields, first)

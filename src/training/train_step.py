@@ -13,6 +13,7 @@ from src.deepfm import EMA_PREFIX, DeepFM
 from src.training.large_batch import CowClip, LargeBatch
 from src.training.optimizer import Adam
 from src.training.precision import FLOAT32, Precision
+from src.training.value_statistics import ValueStatistics
 
 EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
 
@@ -20,12 +21,15 @@ EMA_START = 10  # steps; in the first ones the average is nearly the plain mean 
 class LossNetwork(nn.Cell):
     """From a batch (sparse_ids, dense_values, labels, weights) to its loss.
 
-    loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embedding tables
+    loss = mean log loss of the rows that are not padding + l2_coef / 2 * sum of squares of the embeddings
+           + l2_linear_factor * l2_coef / 2 * sum of squares of the weights of the fields
 
     mean_weight: of the training set; each row counts as its weight divided by this.  None if batches have no weights.
     negative_keep_rate: fraction of the rows without a click that the training set has.  The odds of a click in it are
     those of all rows divided by this, so the network, which is to predict for all rows, is compared with the labels at
     a logit that is higher by the logarithm.  Source: King & Zeng, "Logistic Regression in Rare Events Data", 2001.
+    statistics: of the values of sparse fields, for a network that has them; batches then have a last column, the folds
+    of their rows, int32 [B, 1].
     l2_on: "tables", or "batch": of the tables of sparse fields only the rows of the batch's ids count, each as often as
     its id occurs, divided by the number of rows of the batch.
 
@@ -44,49 +48,64 @@ class LossNetwork(nn.Cell):
         l2_on: str = "tables",
         mean_weight: float | None = None,
         negative_keep_rate: float = 1.0,
+        statistics: ValueStatistics | None = None,
+        l2_linear_factor: float = 1.0,
     ):
         super().__init__(auto_prefix=False)
         self.network = network
         self.has_weights = mean_weight is not None
         self.weight_scale = 1 / mean_weight if mean_weight else 1.0
         self.logit_offset = -math.log(negative_keep_rate)
-        self.half_l2_coef = l2_coef / 2
-        self.is_l2_on_batch = l2_on == "batch"
+        self.half_l2_coefs = (l2_linear_factor * l2_coef / 2, l2_coef / 2)  # of weights, and of embeddings
+        self.has_l2, self.is_l2_on_batch = l2_coef > 0, l2_on == "batch"
         self.sparse_tables, self.dense_tables = network.sparse_tables(), network.dense_tables()
         self.part_count = network.part.count
+        self.has_statistics = statistics is not None
+        if statistics is not None:
+            network.statistics.set_data(Tensor(statistics.of_all))
+            of_others = Tensor(statistics.of_others.reshape(-1, 2))  # [folds * V, 2]
+            name = f"{UNSAVED_PREFIX}statistics_of_others"
+            self.statistics_of_others = Parameter(of_others, name=name, requires_grad=False)
         self.log_loss = ops.BCEWithLogitsLoss(reduction="sum")
 
     def construct(self, *batch: Tensor) -> Tensor:
-        table_squares = self._table_squares()  # first: after dropout has counted the step, tables would be copied
-        inputs = batch[:-2] if self.has_weights else batch[:-1]
-        labels = batch[len(inputs)]  # [B, 1]
+        table_terms = self._table_terms()  # first: after dropout has counted the step, tables would be copied
+        statistics = self._statistics(batch[0], batch[-1]) if self.has_statistics else None
+        columns = batch[:-1] if self.has_statistics else batch
+        inputs = columns[:-2] if self.has_weights else columns[:-1]
+        labels = columns[len(inputs)]  # [B, 1]
         rows = self.network.rows_of(inputs[0])
-        logits = self.network.score(*rows, *inputs[1:])  # [B, 1]
+        dense_values = inputs[1] if len(inputs) > 1 else None
+        logits = self.network.score(*rows, dense_values, statistics)  # [B, 1]
         if self.logit_offset:
             logits = logits + self.logit_offset
         real = ops.cast(ops.not_equal(labels, PADDING_LABEL), logits.dtype)
-        counted = real * batch[-1] * self.weight_scale if self.has_weights else real
+        counted = real * columns[-1] * self.weight_scale if self.has_weights else real
         total = self.log_loss(logits, labels, counted, ops.ones_like(real))
         row_count = ops.maximum(real.sum(), 1.0)
         loss = total / row_count
-        for squares in table_squares:
-            loss = loss + self.half_l2_coef * squares
-        if self.half_l2_coef > 0 and self.is_l2_on_batch:
-            for values in rows:
+        for term in table_terms:
+            loss = loss + term
+        if self.has_l2 and self.is_l2_on_batch:
+            for half_coef, values in zip(self.half_l2_coefs, rows):
                 squares = _sum_of_squares(values, 1)  # [B]
-                loss = loss + self.half_l2_coef * (squares * real.reshape(-1)).sum() / row_count
+                loss = loss + half_coef * (squares * real.reshape(-1)).sum() / row_count
         return loss
 
-    def _table_squares(self):
-        """Return the sums of squares of the complete tables that are in the loss."""
-        squares = []
-        if self.half_l2_coef > 0 and not self.is_l2_on_batch:
-            for table in self.sparse_tables:
-                squares.append(_sum_of_squares(table, count=self.part_count))
-        if self.half_l2_coef > 0:
-            for table in self.dense_tables:
-                squares.append(_sum_of_squares(table))
-        return squares
+    def _statistics(self, sparse_ids, folds):
+        first_rows = folds * self.network.config.vocabulary_size
+        return self.network.statistics_of(self.statistics_of_others, sparse_ids, first_rows)
+
+    def _table_terms(self):
+        """Return the terms of the loss that are squares of complete tables."""
+        terms = []
+        if self.has_l2 and not self.is_l2_on_batch:
+            for half_coef, table in zip(self.half_l2_coefs, self.sparse_tables):
+                terms.append(half_coef * _sum_of_squares(table, count=self.part_count))
+        if self.has_l2:
+            for half_coef, table in zip(self.half_l2_coefs, self.dense_tables):
+                terms.append(half_coef * _sum_of_squares(table))
+        return terms
 
 
 def _sum_of_squares(values, axis=None, count=1):
@@ -208,6 +227,8 @@ def _make_ema_network(network):
         ema_weight.set_data(weight.value().copy())
         ema_weight.requires_grad = False
     ema_network.update_parameters_name(EMA_PREFIX)
+    if network.config.has_statistics:
+        ema_network.statistics = network.statistics
     return ema_network, ema_weights
 
 
@@ -250,14 +271,16 @@ def build_train_step(
     block_size: int = 1,
     rank_count: int = 1,
     large_batch: LargeBatch = LargeBatch(),  # noqa: B008 (it is frozen)
+    statistics: ValueStatistics | None = None,
+    l2_linear_factor: float = 1.0,
 ) -> TrainStep:
     """Return a cell that takes a batch, updates `network` with Adam and returns the loss; see TrainStep.
 
     In a job of several ranks each passes batches of its own, and all update their networks by the mean gradients.
-    mean_weight, negative_keep_rate: of the training set; see LossNetwork.
+    l2_linear_factor, mean_weight, negative_keep_rate, statistics: of the training set; see LossNetwork.
     block_size: the number of steps that the host starts together.  rank_count: of the job.
     """
-    loss_network = LossNetwork(network, l2_coef, l2_on, mean_weight, negative_keep_rate)
+    loss_network = LossNetwork(network, l2_coef, l2_on, mean_weight, negative_keep_rate, statistics, l2_linear_factor)
     with muted("FusedSparseAdam"):  # nn.Adam makes it, warns of it, and does not use it for dense gradients
         parameters = loss_network.trainable_params()
         optimizer = Adam(parameters, learning_rate, epsilon, block_size, large_batch.table_factor)

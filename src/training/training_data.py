@@ -11,6 +11,7 @@ from src.dataset import RowsOfRecords, open_records
 from src.dataset_meta import DatasetMeta
 from src.distributed.process_group import ProcessGroup
 from src.training.shuffling import Shuffling
+from src.training.value_statistics import fold_of_rows
 
 
 class TrainingData:
@@ -19,16 +20,25 @@ class TrainingData:
     A batch has the columns of create_dataset.  Together the ranks read the batches that one rank would read with a
     larger batch size.
     ranks: the processes that divide the records; all of them get the same number of batches.  None: this one alone.
+    has_folds: whether batches have a last column, int32 [B, 1], of the folds of value_statistics.py.
     Raises UserError if the records cannot make such batches, or if the first rank finds them damaged.
     """
 
-    def __init__(self, data: DatasetMeta, batch_size: int, seed: int, ranks: ProcessGroup | None = None):
+    def __init__(
+        self,
+        data: DatasetMeta,
+        batch_size: int,
+        seed: int,
+        ranks: ProcessGroup | None = None,
+        *,
+        has_folds: bool = False,
+    ):
         ranks = ranks or ProcessGroup()
         records_per_batch = data.records_per_batch("train", batch_size, training_ranks=ranks.count)
         if ranks.rank == 0:
             data.check_content("train")
         records = data.splits["train"].records
-        self._data, self._rank = data, ranks.rank
+        self._data, self._rank, self._has_folds = data, ranks.rank, has_folds
         self._shuffling = Shuffling(records, data.rows_per_record, records_per_batch, ranks.count, seed)
 
     def get_dataset_size(self) -> int:
@@ -41,17 +51,18 @@ class TrainingData:
         A pass over it is the rest of the training: it does not matter how often MindSpore begins one, as it does to
         find the shapes of the batches.
         """
-        source = _Steps(self._data, self._shuffling, self._rank, step, epochs)
-        return ds.GeneratorDataset(source, source.rows.names, shuffle=False, python_multiprocessing=False)
+        source = _Steps(self._data, self._shuffling, self._rank, step, epochs, has_folds=self._has_folds)
+        return ds.GeneratorDataset(source, source.names, shuffle=False, python_multiprocessing=False)
 
 
 class _Steps:
     """The batches of all steps from one on, in the form that GeneratorDataset takes."""
 
-    def __init__(self, data, shuffling, rank, first_step, epochs):
+    def __init__(self, data, shuffling, rank, first_step, epochs, *, has_folds):
         self._data, self._shuffling, self._rank = data, shuffling, rank
         self._first_step, self._epochs = first_step, epochs
-        self.rows = RowsOfRecords(data)
+        self._rows, self._has_folds = RowsOfRecords(data), has_folds
+        self.names = [*self._rows.names, *(["fold"] if has_folds else [])]
 
     def __len__(self):
         return self._epochs * self._shuffling.steps_per_epoch - self._first_step
@@ -65,13 +76,22 @@ class _Steps:
     def _epoch(self, epoch, passed):
         windows = self._shuffling.windows()
         first = next(index for index, window in enumerate(windows) if passed in window)
-        records = self._records(self._shuffling.record_order(epoch, self._rank, first))
+        order = self._shuffling.record_order(epoch, self._rank, first)
+        records, read = self._records(order), 0
         for window in windows[first:]:
             parts = itertools.islice(records, len(window))
-            columns = self.rows(*(np.concatenate(column) for column in zip(*parts)))
+            columns = self._rows(*(np.concatenate(column) for column in zip(*parts)))
+            if self._has_folds:
+                columns = *columns, self._folds(order[read : read + len(window) * self._shuffling.records_per_batch])
+            read += len(window) * self._shuffling.records_per_batch
             steps = self._shuffling.rows_of_steps(epoch, window, self._rank)
             for index in steps[max(passed - window.start, 0) :]:
                 yield tuple(column.take(index, axis=0) for column in columns)
+
+    def _folds(self, records):
+        """Return the folds of the rows of records, int32 [rows, 1]."""
+        size = self._data.rows_per_record
+        return fold_of_rows((records[:, None] * size + np.arange(size)).ravel())[:, None]
 
     def _records(self, order):
         """Return an iterator over the columns of records in some order, in batches."""

@@ -6,7 +6,6 @@ import pytest
 from benchmarks import accuracy
 from src.criteo_like import write_rows
 from src.preprocess_data import main
-from src.preprocessing.schema import LABEL
 from tests.records import read_rows
 
 
@@ -23,7 +22,7 @@ def test_others_get_the_rows_of_our_splits_in_our_order(tmp_path):
     for split in ("train", "valid", "test"):
         _, dense_values, labels = read_rows(tmp_path / "mindrecord", split)
         theirs = rows.filter(pl.col("split") == split)
-        assert theirs[LABEL].to_list() == labels.tolist()
+        assert theirs["label"].to_list() == labels.tolist()
         largest = np.abs(rows.filter(pl.col("split") == "train")["I5"]).max()
         np.testing.assert_allclose(theirs["I5"].fill_null(0).to_numpy() / largest, dense_values[:, 4], rtol=1e-6)
     texts = {line.split("\t")[14] for line in lines if "\t" in line}

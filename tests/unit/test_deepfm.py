@@ -19,8 +19,9 @@ SHAPES = [(3, 4, (6, 5, 3)), (3, 4, (6,)), (0, 4, (6, 5)), (3, 4, ()), (0, 1, ()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_output_agrees_with_the_plain_formula(shape):
-    network, inputs = make_network(*shape)
+@pytest.mark.parametrize("has_statistics", [False, True])
+def test_output_agrees_with_the_plain_formula(shape, has_statistics):
+    network, inputs = make_network(*shape, has_statistics=has_statistics)
     weights = {name: parameter.asnumpy().astype(np.float64) for name, parameter in network.parameters_dict().items()}
     rows = zip(*(column.asnumpy() for column in inputs)) if shape[0] else ((ids, []) for ids in inputs[0].asnumpy())
     expected = [oracles.deepfm_logit(weights, ids, values, len(shape[2])) for ids, values in rows]
@@ -130,18 +131,27 @@ def test_prediction_is_the_sigmoid_of_the_logits():
     np.testing.assert_allclose(DeepFMPredict(network)(*inputs).asnumpy(), 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
-def test_input_dropout_drops_embedding_dimensions_and_complete_dense_values(seeded):
+def test_input_dropout_drops_embedding_dimensions(seeded):
     config = DeepFMConfig(20, 3, 2, 4, (6,), embedding_keep_prob=0.5)
     deep = DeepFM(config, dropout_seed=3).deep
     embeddings = Tensor(np.ones((500, 3, 4), np.float32))
     deep.set_train()
     step = deep.count(deep.step)
-    sparse = deep.sparse_dropout(embeddings.reshape(500, 12), step).asnumpy()
-    dense = deep.dense_dropout(Tensor(np.ones((500, 2), np.float32)), step).asnumpy()
-    for values in (sparse, dense):
-        assert set(np.unique(values)) == {0.0, 2.0}
-        assert values.mean() == pytest.approx(1, abs=0.2)
-    assert not np.array_equal(sparse[:, :2], dense)
+    values = deep.sparse_dropout(embeddings.reshape(500, 12), step).asnumpy()
+    assert set(np.unique(values)) == {0.0, 2.0}
+    assert values.mean() == pytest.approx(1, abs=0.2)
+
+
+def test_input_dropout_spares_dense_values_and_statistics():
+    network, inputs = make_network(2, 3, (6,), has_statistics=True)
+    config = dataclasses.replace(network.config, embedding_keep_prob=0.5)
+    with_dropout = DeepFM(config, target="CPU")
+    for name, parameter in network.parameters_dict().items():
+        with_dropout.parameters_dict()[name].set_data(parameter.value())
+    for each in (network, with_dropout):
+        each.deep.first.weight.set_data(each.deep.first.weight * 0)  # of the embeddings
+    expected = network.set_train(False)(*inputs).asnumpy()
+    np.testing.assert_allclose(with_dropout.set_train()(*inputs).asnumpy(), expected, rtol=1e-6)
 
 
 def test_input_dropout_leaves_the_factorization_machine_and_evaluation_alone(seeded):

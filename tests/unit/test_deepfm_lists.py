@@ -13,7 +13,7 @@ from src.training.train_step import LossNetwork, build_train_step
 from tests import oracles
 from tests.networks import make_network
 from tests.numpy_deepfm import NumpyDeepFM
-from tests.pooled_tables import TABLES, PooledTables
+from tests.pooled_tables import PooledTables
 
 pytestmark = pytest.mark.usefixtures("seeded")
 # Dense fields, sparse fields, hidden sizes and the columns of the multi-valued ones among the sparse fields.
@@ -24,12 +24,13 @@ SHAPES = [
     (0, 1, (), (3,)),
     (1, 1, (2,), (7,)),
 ]
+WEIGHT_TABLES = ("linear", "embedding")
 LABELS = np.array([1, 0, 0, 1, -1, 0, 1, 0], np.float32).reshape(8, 1)
 
 
-def network_of(shape):
+def network_of(shape, has_statistics=False):
     """Return a network, its weights in float64, and its inputs as arrays."""
-    network, inputs = make_network(*shape[:3], list_lengths=shape[3])
+    network, inputs = make_network(*shape[:3], list_lengths=shape[3], has_statistics=has_statistics)
     weights = {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
     return network, weights, [column.asnumpy() for column in inputs]
 
@@ -45,9 +46,10 @@ def grad(cell, network, *inputs):
     return {parameter.name: gradient.asnumpy() for parameter, gradient in zip(parameters, gradients)}
 
 
+@pytest.mark.parametrize("has_statistics", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_logits_are_those_of_the_means(shape):
-    network, weights, inputs = network_of(shape)
+def test_the_logits_are_those_of_the_means(shape, has_statistics):
+    network, weights, inputs = network_of(shape, has_statistics)
     assert (inputs[0] == -1).any() and inputs[0].shape == (8, network.config.id_count)
     tables = PooledTables(weights, inputs[0], shape[3])
     rows = zip(tables.ids, dense_of(inputs))
@@ -57,9 +59,10 @@ def test_the_logits_are_those_of_the_means(shape):
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("has_statistics", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_folded_network_predicts_the_same(shape):
-    network, _, inputs = network_of(shape)
+def test_a_folded_network_predicts_the_same(shape, has_statistics):
+    network, _, inputs = network_of(shape, has_statistics)
     expected = DeepFMPredict(network)(*map(Tensor, inputs)).asnumpy()
     network.fold()
     found = DeepFMPredict(network)(*map(Tensor, inputs)).asnumpy()
@@ -76,7 +79,7 @@ def test_every_gradient_is_that_of_the_means():
     found = grad(loss_network, network, *inputs, LABELS)
     assert found.keys() == expected.keys()
     for name, gradient in found.items():
-        wanted = tables.gradient_of(name, expected[name]) if name in TABLES else expected[name]
+        wanted = tables.gradient_of(name, expected[name]) if name in WEIGHT_TABLES else expected[name]
         np.testing.assert_allclose(gradient, wanted, rtol=1e-3, atol=1e-5, err_msg=name)
         assert np.abs(gradient).max() > 0, name
 
@@ -89,7 +92,7 @@ def test_a_step_of_training_leaves_the_rows_alone_that_no_value_has(shape):
     assert 0 in others  # the row that is looked up where there is no value
     step = build_train_step(network, 0.1, 1e-8, 0.01, "batch")
     step(*map(Tensor, (*inputs, LABELS)))
-    for name in TABLES:
+    for name in WEIGHT_TABLES:
         moved = network.parameters_dict()[name].asnumpy() != weights[name].astype(np.float32)
         assert not moved[others].any() and moved[used].any(), name
 
@@ -116,7 +119,7 @@ def test_l2_on_the_batch_is_that_of_the_means():
     found = loss_network(*map(Tensor, (*inputs, LABELS))).asnumpy().item()
     assert found == pytest.approx(loss_of(weights), rel=1e-5)
     gradients = grad(loss_network, network, *inputs, LABELS)
-    for name in TABLES:
+    for name in WEIGHT_TABLES:
         for index in list(np.ndindex(weights[name].shape))[::3]:
             losses = []
             for change in (1e-5, -1e-5):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimates against the parameters of real networks, and against the peak memory of real runs."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -50,6 +51,9 @@ def test_the_parameter_count_is_that_of_the_network(cpu, sizes):
     network = DeepFM(DeepFMConfig(*sizes[:5], list_lengths=sizes[5] if len(sizes) > 5 else ()))
     assert parameter_count(network.config) == sum(weight.size for weight in network.trainable_params())
     assert parameter_count(NetworkSizes(*sizes)) == parameter_count(network.config)
+    with_statistics = DeepFM(dataclasses.replace(network.config, has_statistics=True))
+    expected = sum(weight.size for weight in with_statistics.trainable_params())
+    assert parameter_count(with_statistics.config) == expected > parameter_count(network.config)
 
 
 @pytest.mark.parametrize("training", TRAININGS)

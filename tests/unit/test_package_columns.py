@@ -99,7 +99,9 @@ def folders(tmp_path_factory, cpu):
     found = {}
     for encoding, recalibration in ENCODINGS.items():
         folder = tmp_path_factory.mktemp("columns")
-        found[encoding] = write_random_package(folder / "model", write_data(folder, encoding), recalibration).path
+        found[encoding] = write_random_package(
+            folder / "model", write_data(folder, encoding), recalibration, has_statistics=encoding == "log+bin"
+        ).path
     return found
 
 
