@@ -29,6 +29,7 @@ from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
+from src.evaluation.field_effects import FieldEffects, measure_fields
 from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, describe_metrics
 from src.evaluation.predictions_file import write_predictions
@@ -69,10 +70,15 @@ def evaluate(config: Config) -> None:
         evaluation = evaluate_split(
             "test", predictor, test_data, ranks, slices=slices, recalibration=record.recalibration
         )
+        effects = None
+        if config.report_path is not None:
+            effects = measure_fields(
+                predictor, test_data, data, ranks, config.importance_rows, recalibration=record.recalibration
+            )
         if ranks.is_first:
             record = dataclasses.replace(record, test=evaluation.metrics)
             keep(record, checkpoint, is_fitted=config.fit_calibration)
-            write_results(evaluation, record, checkpoint, data, config)
+            write_results(evaluation, effects, record, checkpoint, data, config)
 
 
 def outputs(config: Config, checkpoint: Checkpoint) -> list[Output]:
@@ -122,7 +128,12 @@ def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_fitted: bool) -
 
 
 def write_results(
-    evaluation: Evaluation, record: EvaluationRecord, checkpoint: Checkpoint, data: DatasetMeta, config: Config
+    evaluation: Evaluation,
+    effects: FieldEffects | None,
+    record: EvaluationRecord,
+    checkpoint: Checkpoint,
+    data: DatasetMeta,
+    config: Config,
 ) -> None:
     """Append to auc.log, write the other files, and print the metrics; the last line is for other programs."""
     append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
@@ -134,7 +145,7 @@ def write_results(
     if config.report_path is not None:
         from src.report.page import write_report  # here, as importing matplotlib takes long
 
-        write_report(config.report_path, evaluation, checkpoint, data)
+        write_report(config.report_path, evaluation, checkpoint, data, effects)
     print(describe(evaluation, record, checkpoint.path, config))
     print(result_line(evaluation))
 
