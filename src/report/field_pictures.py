@@ -21,7 +21,7 @@ def importance_picture(importance: Sequence[FieldImportance]) -> Picture:
         f"{figures.printable(first.field)} matters most: permuted, it raises the log loss by "
         f"{_describe(first.log_loss_rise)}. The intervals of {above} of {len(importance)} fields are above 0."
     )
-    header = ("field", "rise of the log loss", "95 % from", "to", "drop of the AUC", "95 % from", "to")
+    header = ("field", "rise of the log loss", "± (95 %)", "drop of the AUC", "± (95 %)")
     rows = [(figures.printable(each.field), *_cells(each.log_loss_rise), *_cells(each.auc_drop)) for each in importance]
     return Picture.of("Importance", figures.importance_plot(importance[:FIELDS_SHOWN]), text, header, rows)
 
@@ -33,8 +33,8 @@ def pairs_picture(pairs: Sequence[FieldPair]) -> list[Picture]:
     strongest = figures.pair_name(pairs[0])
     text = (
         "The pairs of fields whose product of embeddings, a term of the logit, differs most among rows: that of "
-        f"{strongest} has a standard deviation of {pairs[0].deviation:.4f}. The mean of a term shifts all rows alike, so "
-        "it does not count."
+        f"{strongest} has a standard deviation of {pairs[0].deviation:.4f}. The mean of a term shifts all rows alike "
+        "and does not count."
     )
     rows = [(figures.pair_name(pair), number(pair.deviation), number(pair.mean)) for pair in pairs]
     header = ("pair", "standard deviation", "mean")
@@ -46,4 +46,4 @@ def _describe(estimate: Estimate) -> str:
 
 
 def _cells(estimate: Estimate) -> tuple[str, ...]:
-    return tuple(number(value, DECIMALS) for value in (estimate.value, estimate.low, estimate.high))
+    return tuple(number(value, DECIMALS) for value in (estimate.value, estimate.high - estimate.value))
