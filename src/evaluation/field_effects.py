@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from mindspore import Tensor, nn
-from mindspore.dataset import Dataset
 
 from src.common.progress import Progress
 from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFM, DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.field_pairs import FieldPair, strongest_pairs
-from src.evaluation.field_sample import input_fields, read_sample
+from src.evaluation.field_sample import FieldSample, input_fields
 from src.evaluation.importance import FieldImportance, permutation_importance
 from src.evaluation.recalibration import Recalibration
 
@@ -45,27 +44,29 @@ class FieldVectors(nn.Cell):
         return vectors
 
 
+def rows_to_sample(data: DatasetMeta, most_rows: int) -> int:
+    """Return the number of rows on which the effects of all fields are measured.
+
+    most_rows: those of data with at most MANY_FIELDS fields; 0: none.
+    """
+    return -(-most_rows * MANY_FIELDS // max(len(input_fields(data)), MANY_FIELDS))
+
+
 def measure_fields(
     predictor: DeepFMPredict,
-    dataset: Dataset,
+    sample: FieldSample | None,
     data: DatasetMeta,
     ranks: ProcessGroup,
-    most_rows: int,
     *,
     recalibration: Recalibration | None = None,
 ) -> FieldEffects | None:
-    """Return the effects of the fields on the predictions for rows that `predict` has checked.  Collective.
+    """Return the effects of the fields on the predictions for a sample; None without one.  Collective.
 
-    dataset: of create_dataset.  most_rows: of at most MANY_FIELDS fields.  recalibration: applied to the probabilities.
-    None if most_rows is 0 or all rows weigh 0.
+    recalibration: applied to the probabilities.
     """
-    if not most_rows:
+    if sample is None:
         return None
     network, fields = predictor.network, input_fields(data)
-    most_rows = max(most_rows * MANY_FIELDS // max(len(fields), MANY_FIELDS), 1)
-    sample = read_sample(dataset, ranks, most_rows, has_dense_values=network.has_dense_fields)
-    if not sample.row_count:
-        return None
     batch_count = -(-sample.row_count * (1 + len(fields)) // sample.batch_rows)
     progress = Progress("importance", batch_count, "batches", leave=False, disable=not ranks.is_first)
 

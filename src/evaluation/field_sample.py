@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 
 import numpy as np
-from mindspore.dataset import Dataset
 
 from src.dataset_meta import PADDING_LABEL, DatasetMeta
 from src.distributed.process_group import ProcessGroup
@@ -61,29 +60,39 @@ def input_fields(data: DatasetMeta) -> list[InputField]:
     return [InputField(name, ids.get(name, range(0)), sparse.get(name), dense.get(name)) for name in names]
 
 
-def read_sample(dataset: Dataset, ranks: ProcessGroup, most_rows: int, *, has_dense_values: bool) -> FieldSample:
-    """Return the first rows of a dataset, of all ranks together at most most_rows; rows of weight 0 are left out.
+class FirstRows:
+    """Collects the first rows of a split while it is predicted, so that they need not be read again.
 
-    The order of the rows in MindRecord is random, so the first ones are a random sample.  Collective.
-    dataset: of create_dataset.
+    The order of the rows in MindRecord is random, so the first ones are a random sample.
     """
-    most_of_rank = -(-most_rows // ranks.count)
-    batches, row_count = [], 0
-    for batch in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
-        batches.append(batch)
-        row_count += len(batch[0])
-        if row_count >= most_of_rank:
-            break
-    columns = [np.concatenate(parts) for parts in zip(*batches)]
-    inputs, (labels, *weights) = columns[: 1 + has_dense_values], columns[1 + has_dense_values :]
-    counts = (labels != PADDING_LABEL) & np.all([weight > 0 for weight in weights], axis=0)
-    own = np.array([min(np.count_nonzero(counts), most_of_rank)], np.int32)
-    kept = np.argsort(~counts.ravel(), kind="stable")[: ranks.gather(own).max()]
-    sparse_ids, *dense_values = (column[kept] for column in inputs)
-    return FieldSample(
-        sparse_ids,
-        dense_values[0] if has_dense_values else None,
-        np.where(counts, labels, PADDING_LABEL)[kept, 0],
-        weights[0][kept, 0] if weights else None,
-        len(batches[0][0]),
-    )
+
+    def __init__(self, ranks: ProcessGroup, most_rows: int):
+        """most_rows: of all ranks together."""
+        self._ranks, self._most_rows = ranks, -(-most_rows // ranks.count)
+        self._batches: list[tuple[list[np.ndarray], ...]] = []
+        self._row_count = 0
+
+    def add(self, inputs: list[np.ndarray], labels: np.ndarray, *weights: np.ndarray) -> None:
+        """Add a batch, as src.evaluation.evaluate.predict gives it."""
+        if self._row_count < self._most_rows:
+            self._batches.append((inputs, [labels], [*weights]))
+            self._row_count += len(labels)
+
+    def sample(self) -> FieldSample | None:
+        """Return the rows, without those of weight 0; None if no rank has any.  Collective."""
+        if not self._batches:
+            return None
+        inputs, (labels,), weights = ([np.concatenate(column) for column in zip(*part)] for part in zip(*self._batches))
+        counts = (labels != PADDING_LABEL) & np.all([weight > 0 for weight in weights], axis=0)
+        own = np.array([min(np.count_nonzero(counts), self._most_rows)], np.int32)
+        kept = np.argsort(~counts.ravel(), kind="stable")[: self._ranks.gather(own).max()]
+        if not kept.size:
+            return None
+        sparse_ids, *dense_values = (column[kept] for column in inputs)
+        return FieldSample(
+            sparse_ids,
+            dense_values[0] if dense_values else None,
+            np.where(counts, labels, PADDING_LABEL)[kept, 0],
+            weights[0][kept, 0] if weights else None,
+            len(self._batches[0][1][0]),
+        )

@@ -16,7 +16,8 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
-from src.evaluation.field_effects import FieldEffects, measure_fields
+from src.evaluation.field_effects import FieldEffects, measure_fields, rows_to_sample
+from src.evaluation.field_sample import FirstRows
 from src.evaluation.metrics import CALIBRATION_BINS, format_weight, mean
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
@@ -52,8 +53,9 @@ def report_on(
     evaluation = effects = None
     if dataset is not None:
         slices = FieldSlices(data, ranks, informative=True)
-        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices)
-        effects = measure_fields(predictor, dataset, data, ranks, importance_rows)
+        first_rows = FirstRows(ranks, rows_to_sample(data, importance_rows))
+        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices, first_rows=first_rows)
+        effects = measure_fields(predictor, first_rows.sample(), data, ranks)
     if ranks.is_first:
         write_report(path, evaluation, checkpoint, data, effects)
 
