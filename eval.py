@@ -30,7 +30,7 @@ from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
 from src.evaluation.field_effects import FieldEffects, measure_fields, rows_to_sample
-from src.evaluation.field_sample import FirstRows
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, describe_metrics
 from src.evaluation.predictions_file import write_predictions
@@ -68,12 +68,12 @@ def evaluate(config: Config) -> None:
             record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)
         test_data = create_dataset(data, "test", batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
-        first_rows = FirstRows(ranks, rows_to_sample(data, config.importance_rows if config.report_path else 0))
+        sampler = RowSampler(ranks, rows_to_sample(data, config.importance_rows if config.report_path else 0))
         recalibration = record.recalibration
         evaluation = evaluate_split(
-            "test", predictor, test_data, ranks, slices=slices, first_rows=first_rows, recalibration=recalibration
+            "test", predictor, test_data, ranks, slices=slices, sampler=sampler, recalibration=recalibration
         )
-        effects = measure_fields(predictor, first_rows.sample(), data, ranks, recalibration=recalibration)
+        effects = measure_fields(predictor, sampler.sample(), data, ranks, recalibration=recalibration)
         if ranks.is_first:
             record = dataclasses.replace(record, test=evaluation.metrics)
             keep(record, checkpoint, is_fitted=config.fit_calibration)

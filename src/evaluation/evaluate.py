@@ -15,7 +15,7 @@ from src.common.progress import Progress
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
-from src.evaluation.field_sample import FirstRows
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.metrics import Metrics, compute_metrics, weighted_sum
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.slices import FieldSlices
@@ -58,12 +58,12 @@ def evaluate_split(
     *,
     between_batches: Callable[[], None] | None = None,
     slices: FieldSlices | None = None,
-    first_rows: FirstRows | None = None,
+    sampler: RowSampler | None = None,
     recalibration: Recalibration | None = None,
 ) -> Evaluation:
     """Return the Evaluation of a split, whose rows are read once.
 
-    slices: the fields by which the rows are evaluated too.  first_rows: gets the rows, too.  recalibration: applied to
+    slices: the fields by which the rows are evaluated too.  sampler: gets the rows, too.  recalibration: applied to
     the probabilities.  For the other arguments see predict.
     """
     start = time.monotonic()
@@ -71,8 +71,8 @@ def evaluate_split(
     def add_batch(inputs: list[np.ndarray], labels: np.ndarray, *weights: np.ndarray) -> None:
         if slices is not None:
             slices.add(inputs[0], labels, *weights)
-        if first_rows is not None:
-            first_rows.add(inputs, labels, *weights)
+        if sampler is not None:
+            sampler.add(inputs, labels, *weights)
 
     labels, probabilities, weights = predict(
         predictor, dataset, ranks, split, between_batches=between_batches, add_batch=add_batch

@@ -60,14 +60,14 @@ def input_fields(data: DatasetMeta) -> list[InputField]:
     return [InputField(name, ids.get(name, range(0)), sparse.get(name), dense.get(name)) for name in names]
 
 
-class FirstRows:
+class RowSampler:
     """Collects the first rows of a split while it is predicted, so that they need not be read again.
 
     The order of the rows in MindRecord is random, so the first ones are a random sample.
     """
 
     def __init__(self, ranks: ProcessGroup, most_rows: int):
-        """most_rows: of all ranks together."""
+        """most_rows: of all ranks together, rounded up to as many of each."""
         self._ranks, self._most_rows = ranks, -(-most_rows // ranks.count)
         self._batches: list[tuple[list[np.ndarray], ...]] = []
         self._row_count = 0

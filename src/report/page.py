@@ -17,7 +17,7 @@ from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
 from src.evaluation.field_effects import FieldEffects, measure_fields, rows_to_sample
-from src.evaluation.field_sample import FirstRows
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.metrics import CALIBRATION_BINS, format_weight, mean
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
@@ -53,9 +53,9 @@ def report_on(
     evaluation = effects = None
     if dataset is not None:
         slices = FieldSlices(data, ranks, informative=True)
-        first_rows = FirstRows(ranks, rows_to_sample(data, importance_rows))
-        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices, first_rows=first_rows)
-        effects = measure_fields(predictor, first_rows.sample(), data, ranks)
+        sampler = RowSampler(ranks, rows_to_sample(data, importance_rows))
+        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices, sampler=sampler)
+        effects = measure_fields(predictor, sampler.sample(), data, ranks)
     if ranks.is_first:
         write_report(path, evaluation, checkpoint, data, effects)
 
