@@ -75,9 +75,8 @@ def measure_fields(
         return predictor(*map(Tensor, inputs)).asnumpy().ravel()
 
     vectors = FieldVectors(network)
-    with _prediction_mode(predictor):
+    with _prediction_mode(predictor), contextlib.closing(progress):
         importance = permutation_importance(predict, sample, fields, ranks, recalibration)
-        progress.close()
         dense_embedding = network.dense_embedding.asnumpy() if network.has_dense_fields else None
         pairs = strongest_pairs(lambda ids: vectors(Tensor(ids)).asnumpy(), dense_embedding, sample, fields, ranks)
     row_count = int(ranks.gather(np.array([len(sample.real_rows)], np.int32)).sum())
