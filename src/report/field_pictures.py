@@ -21,7 +21,7 @@ def importance_picture(importance: Sequence[FieldImportance]) -> Picture:
         f"{figures.printable(first.field)} matters most: permuted, it raises the log loss by "
         f"{_describe(first.log_loss_rise)}. The intervals of {above} of {len(importance)} fields are above 0."
     )
-    header = ("field", "rise of the log loss", "± (95 %)", "drop of the AUC", "± (95 %)")
+    header = ("field", "rise of the log loss", "± (95\u00a0%)", "drop of the AUC", "± (95\u00a0%)")
     rows = [(figures.printable(each.field), *_cells(each.log_loss_rise), *_cells(each.auc_drop)) for each in importance]
     return Picture.of("Importance", figures.importance_plot(importance[:FIELDS_SHOWN]), text, header, rows)
 
