@@ -29,6 +29,8 @@ from src.deepfm import DeepFMPredict
 from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
+from src.evaluation.field_effects import FieldEffects, measure_fields, rows_to_sample
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.fit_recalibration import Fit, fit_recalibration
 from src.evaluation.metrics import chance_calibration_error, describe_metrics
 from src.evaluation.predictions_file import write_predictions
@@ -66,13 +68,16 @@ def evaluate(config: Config) -> None:
             record = EvaluationRecord(None, fit.recalibration, fit.rows if fit.recalibration else 0)
         test_data = create_dataset(data, "test", batch_size, ranks=ranks)
         slices = FieldSlices(data, ranks, by_field=config.by_field, informative=config.report_path is not None)
+        sampler = RowSampler(ranks, rows_to_sample(data, config.importance_rows if config.report_path else 0))
+        recalibration = record.recalibration
         evaluation = evaluate_split(
-            "test", predictor, test_data, ranks, slices=slices, recalibration=record.recalibration
+            "test", predictor, test_data, ranks, slices=slices, sampler=sampler, recalibration=recalibration
         )
+        effects = measure_fields(predictor, sampler.sample(), data, ranks, recalibration=recalibration)
         if ranks.is_first:
             record = dataclasses.replace(record, test=evaluation.metrics)
             keep(record, checkpoint, is_fitted=config.fit_calibration)
-            write_results(evaluation, record, checkpoint, data, config)
+            write_results(evaluation, effects, record, checkpoint, data, config)
 
 
 def outputs(config: Config, checkpoint: Checkpoint) -> list[Output]:
@@ -122,7 +127,12 @@ def keep(record: EvaluationRecord, checkpoint: Checkpoint, *, is_fitted: bool) -
 
 
 def write_results(
-    evaluation: Evaluation, record: EvaluationRecord, checkpoint: Checkpoint, data: DatasetMeta, config: Config
+    evaluation: Evaluation,
+    effects: FieldEffects | None,
+    record: EvaluationRecord,
+    checkpoint: Checkpoint,
+    data: DatasetMeta,
+    config: Config,
 ) -> None:
     """Append to auc.log, write the other files, and print the metrics; the last line is for other programs."""
     append_line(config.eval_file_name, f"{checkpoint.file} test {evaluation.log_text()}")
@@ -134,7 +144,7 @@ def write_results(
     if config.report_path is not None:
         from src.report.page import write_report  # here, as importing matplotlib takes long
 
-        write_report(config.report_path, evaluation, checkpoint, data)
+        write_report(config.report_path, evaluation, checkpoint, data, effects)
     print(describe(evaluation, record, checkpoint.path, config))
     print(result_line(evaluation))
 

@@ -109,7 +109,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
         trainer = Trainer(train_step, config.train_epochs, ranks, callbacks, rows_per_step, config.log_every, feeder)
         fit(trainer, train_data, state, in_place, stop)
         if config.report_path is not None:
-            report(config.report_path, folder, predictor, validation_data, data, ranks)
+            report(config.report_path, folder, predictor, validation_data, data, ranks, config.importance_rows)
         if ranks.is_first:
             has_weights = data.has_weights
             print(describe(trainer.steps_done, rows_per_step, folder.best, config.report_path, has_weights=has_weights))
@@ -327,9 +327,11 @@ def report(
     validation_data: Dataset | None,
     data: DatasetMeta,
     ranks: ProcessGroup,
+    importance_rows: int,
 ) -> None:
     """Write the report on the training and on its best checkpoint.
 
+    importance_rows: those on which the effects of fields are measured; 0: not at all.
     The network of `predictor` gets the weights of that: training is over, and memory may not suffice for a second one.
     """
     from src.report.page import report_on  # here, as importing matplotlib takes long
@@ -337,7 +339,9 @@ def report(
     ranks.barrier()  # until the first one has saved the last checkpoint
     best = find_checkpoint(folder.path)
     best.load_into(predictor.network, predictor.network.part)
-    report_on(best, data, "valid", ranks, path, predictor=predictor, dataset=validation_data)
+    report_on(
+        best, data, "valid", ranks, path, predictor=predictor, dataset=validation_data, importance_rows=importance_rows
+    )
 
 
 def describe(

@@ -118,6 +118,7 @@ class Config:
 
     checkpoint_path: str = setting(Role.FREE)
     by_field: str | None = setting(Role.FREE)
+    importance_rows: int = setting(Role.FREE, at_least=0)
     fit_calibration: bool = setting(Role.FREE)
     predictions_path: str | None = setting(Role.FREE, output_of=("eval",))
 

@@ -15,6 +15,7 @@ from src.common.progress import Progress
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.columns import Columns
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.metrics import Metrics, compute_metrics, weighted_sum
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.slices import FieldSlices
@@ -57,17 +58,24 @@ def evaluate_split(
     *,
     between_batches: Callable[[], None] | None = None,
     slices: FieldSlices | None = None,
+    sampler: RowSampler | None = None,
     recalibration: Recalibration | None = None,
 ) -> Evaluation:
     """Return the Evaluation of a split, whose rows are read once.
 
-    slices: the fields by which the rows are evaluated too.  recalibration: applied to the probabilities.  For the other
-    arguments see predict.
+    slices: the fields by which the rows are evaluated too.  sampler: gets the rows, too.  recalibration: applied to
+    the probabilities.  For the other arguments see predict.
     """
     start = time.monotonic()
-    add_ids = None if slices is None else slices.add
+
+    def add_batch(inputs: list[np.ndarray], labels: np.ndarray, *weights: np.ndarray) -> None:
+        if slices is not None:
+            slices.add(inputs[0], labels, *weights)
+        if sampler is not None:
+            sampler.add(inputs, labels, *weights)
+
     labels, probabilities, weights = predict(
-        predictor, dataset, ranks, split, between_batches=between_batches, add_ids=add_ids
+        predictor, dataset, ranks, split, between_batches=between_batches, add_batch=add_batch
     )
     before = None
     if recalibration is not None:
@@ -86,14 +94,14 @@ def predict(
     split: str,
     *,
     between_batches: Callable[[], None] | None = None,
-    add_ids: Callable[..., None] | None = None,
+    add_batch: Callable[..., None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return labels, click probabilities and weights of all rows of `dataset`, float32 [n]; None if it has no weights.
 
     dataset: of create_dataset.  ranks: divide the rows; all of them get the result for all rows.
     split: its name, for messages.  between_batches: called after each batch; an exception of it ends the work.
-    add_ids: called with the sparse_ids int32 [B, S], the labels float32 [B, 1] and, if there are any, the weights
-    float32 [B, 1] of each batch.
+    add_batch: called with the inputs of each batch, [sparse_ids] or [sparse_ids, dense_values], which are int32 [B, I]
+    and float32 [B, N], with the labels float32 [B, 1] and, if there are any, the weights float32 [B, 1].
     """
     was_training = predictor.network.training
     predictor.set_train(False)
@@ -108,8 +116,8 @@ def predict(
             source = f"{split} split, batch {batch}"
             check_rows(*inputs, vocabulary_size=config.vocabulary_size, source=source, list_width=list_width)
             rows.add(labels, predictor(*tensors[:input_count]).asnumpy(), *weights)
-            if add_ids is not None:
-                add_ids(inputs[0], labels, *weights)
+            if add_batch is not None:
+                add_batch(inputs, labels, *weights)
             progress.advance(1)
             if between_batches is not None:
                 between_batches()

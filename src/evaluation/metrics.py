@@ -95,7 +95,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None =
     labels: [n] of 0 or 1.  scores: [n], any monotone score; logits and probabilities give the same value.
     With weights a pair of a click and another row counts as the product of their weights says.
     """
-    if _is_one_class(labels, weights):
+    if is_one_class(labels, weights):
         return math.nan
     from sklearn.metrics import roc_auc_score  # here, as importing it takes more than a second
 
@@ -108,14 +108,14 @@ def auc_interval(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | N
     Source: DeLong, DeLong, Clarke-Pearson, Biometrics 1988, by midranks as in Sun & Xu, IEEE Signal Processing Letters
     2014.  With weights the components and both means are weighted; for their variance see variance_of_mean.
     """
-    if _is_one_class(labels, weights):
+    if is_one_class(labels, weights):
         return [math.nan] * 2
     order = np.argsort(scores, kind="stable")  # sorted, ten times faster
     is_click = labels[order] == 1
     clicks, others = order[is_click], order[~is_click]
     click_weights, other_weights = (None, None) if weights is None else (weights[clicks], weights[others])
     below, above = auc_components(scores[clicks], scores[others], click_weights, other_weights)
-    variance = _variance_of_rows(below, click_weights) + _variance_of_rows(above, other_weights)
+    variance = variance_of_rows(below, click_weights) + variance_of_rows(above, other_weights)
     return interval_around(mean(below, click_weights), variance)
 
 
@@ -146,10 +146,10 @@ def _fraction_below(scores, weights, thresholds):
     return (left + right) / 2 / until[-1]
 
 
-def _variance_of_rows(values, weights):
-    """Return the variance of the mean of independent values, [n]; infinite if there is only one."""
+def variance_of_rows(values: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the variance of the mean of the values of independent rows, [n]; infinite if there is only one."""
     if weights is None:
-        return values.var(ddof=1) / values.size if values.size > 1 else math.inf
+        return float(values.var(ddof=1) / values.size) if values.size > 1 else math.inf
     return variance_of_mean(values, powers(weights))
 
 
@@ -196,7 +196,7 @@ def normalised_entropy(labels: np.ndarray, probabilities: np.ndarray, weights: n
 
     Source: He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014.
     """
-    if _is_one_class(labels, weights):
+    if is_one_class(labels, weights):
         return math.nan
     return log_loss(labels, probabilities, weights) / click_entropy(mean(labels, weights))
 
@@ -263,6 +263,7 @@ def _total(values, weights):
     return len(values) if weights is None else float(weights.sum(dtype=np.float64))
 
 
-def _is_one_class(labels, weights):
+def is_one_class(labels: np.ndarray, weights: np.ndarray | None = None) -> bool:
+    """Tell whether the rows that count are all clicks or all others, or there are none."""
     counted = labels if weights is None else labels[weights > 0]
-    return counted.size == 0 or counted.min() == counted.max()
+    return bool(counted.size == 0 or counted.min() == counted.max())

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Sequence
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder it works, but would warn
 
@@ -14,6 +15,8 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from src.evaluation.field_pairs import FieldPair
+from src.evaluation.importance import FieldImportance
 from src.report.training_history import LoggedLoss, TrainingHistory
 
 # The colours of the plots, each to be replaced by a variable of the page's style.
@@ -138,10 +141,58 @@ def values_plot(field: str, metrics: pl.DataFrame) -> str:
     return _svg(figure, f"values-{field}")
 
 
+@matplotlib.rc_context(STYLE)
+def importance_plot(importance: Sequence[FieldImportance]) -> str:
+    """Return the rise of the log loss and the drop of the AUC for each permuted field, with their 95 % intervals.
+
+    The fields go from top to bottom.
+    """
+    figure, (log_losses, aucs) = _subplots(height=0.8 + 0.24 * len(importance), columns=2)
+    _bars(log_losses, [printable(each.field) for each in importance], [each.log_loss_rise for each in importance])
+    log_losses.set(xlabel="rise of the log loss")
+    _bars(aucs, [""] * len(importance), [each.auc_drop for each in importance])
+    aucs.set(xlabel="drop of the AUC")
+    return _svg(figure, "importance")
+
+
+@matplotlib.rc_context(STYLE)
+def pairs_plot(pairs: Sequence[FieldPair]) -> str:
+    """Return the standard deviation of the FM term of pairs of fields, from top to bottom."""
+    figure, axes = _subplots(height=0.8 + 0.24 * len(pairs))
+    axes.barh(np.arange(len(pairs)), [pair.deviation for pair in pairs], height=0.6, color=FIRST)
+    _name_bars(axes, [pair_name(pair) for pair in pairs])
+    axes.set(xlabel="standard deviation of the term, in logits")
+    return _svg(figure, "pairs")
+
+
+def pair_name(pair: FieldPair) -> str:
+    """Return the names of both fields as the report shows them."""
+    return " * ".join(map(printable, pair.fields))
+
+
 def printable(value: str) -> str:
     """Return the value of a field as the report can show it, truncated to VALUE_LENGTH."""
     text = "".join(character if character.isprintable() else "�" for character in value)
     return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+
+
+def _bars(axes, names, estimates):
+    """Draw estimates as bars with their intervals, the first one on top."""
+    positions, values = np.arange(len(estimates)), np.array([each.value for each in estimates])
+    margins = np.array([each.high - each.value for each in estimates])
+    margins[np.isinf(margins)] = np.nan  # matplotlib leaves it out
+    axes.barh(positions, values, height=0.6, color=FIRST)
+    axes.errorbar(values, positions, xerr=margins, color=INK, linestyle="none", linewidth=1.2, capsize=2)
+    axes.axvline(0, color=FAINT, linewidth=0.8)
+    axes.locator_params(axis="x", nbins=4)
+    _name_bars(axes, names)
+
+
+def _name_bars(axes, names):
+    """Name bars by the axis, the first one on top."""
+    axes.set_yticks(np.arange(len(names)), names, fontsize=9)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
 
 
 def _columns(records):

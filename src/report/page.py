@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """report.html: training, metrics, data and provenance of a checkpoint, in one file for any browser."""
 
-import dataclasses
 import os
 import pathlib
 import time
 
 import jinja2
-import markupsafe
 import numpy as np
 import polars as pl
 from mindspore.dataset import Dataset
@@ -18,10 +16,14 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
+from src.evaluation.field_effects import FieldEffects, measure_fields, rows_to_sample
+from src.evaluation.field_sample import RowSampler
 from src.evaluation.metrics import CALIBRATION_BINS, format_weight, mean
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
 from src.report.curves import calibration_groups, prediction_histogram, roc_points
+from src.report.field_pictures import importance_picture, pairs_picture
+from src.report.picture import Picture, number
 from src.report.training_history import TrainingHistory
 from src.training.run_record import read_run, this_command
 
@@ -30,23 +32,6 @@ SPLIT_TITLES = {"train": "training", "valid": "validation", "test": "test"}
 TABLE_ROWS = 20  # of the points of a curve, evenly picked
 VALUES_SHOWN = 10
 MOST_DRIFTING = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A plot, a sentence on it, and a table of its numbers."""
-
-    title: str
-    svg: markupsafe.Markup
-    text: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    @classmethod
-    def of(cls, title: str, svg: str, text: str, header: tuple, rows: list) -> "Picture":
-        """svg: of a function of figures; screen readers read the text in its place."""
-        label = markupsafe.Markup('<svg role="img" aria-label="{}" ').format(text)
-        return cls(title, markupsafe.Markup(svg.replace("<svg ", label, 1)), text, header, rows)
 
 
 def report_on(
@@ -58,24 +43,31 @@ def report_on(
     *,
     predictor: DeepFMPredict,
     dataset: Dataset | None,
+    importance_rows: int,
 ) -> None:
     """Evaluate a checkpoint on a split, by the most informative fields too, and let the first rank write the report.
 
     predictor: with the weights of the checkpoint.  dataset: the batches of the split; None if there are none, then the
-    report has no evaluation.
+    report has no evaluation.  importance_rows: those on which the effects of fields are measured; 0: not at all.
     """
-    evaluation = None
+    evaluation = effects = None
     if dataset is not None:
         slices = FieldSlices(data, ranks, informative=True)
-        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices)
+        sampler = RowSampler(ranks, rows_to_sample(data, importance_rows))
+        evaluation = evaluate_split(split, predictor, dataset, ranks, slices=slices, sampler=sampler)
+        effects = measure_fields(predictor, sampler.sample(), data, ranks)
     if ranks.is_first:
-        write_report(path, evaluation, checkpoint, data)
+        write_report(path, evaluation, checkpoint, data, effects)
 
 
 def write_report(
-    path: str | os.PathLike, evaluation: Evaluation | None, checkpoint: Checkpoint, data: DatasetMeta
+    path: str | os.PathLike,
+    evaluation: Evaluation | None,
+    checkpoint: Checkpoint,
+    data: DatasetMeta,
+    effects: FieldEffects | None = None,
 ) -> None:
-    """Write report.html on a checkpoint atomically; its folders are made."""
+    """Write report.html on a checkpoint atomically; its folders are made.  effects: None if they are not measured."""
     run = read_run(checkpoint.folder.path)
     plotted = evaluation if evaluation and evaluation.weight != 0 else None  # rows that all weigh 0 have no plots
     page = {
@@ -89,6 +81,8 @@ def write_report(
         "metrics": _metric_pictures(plotted) if plotted else [],
         "slices": [_slice_picture(*item) for item in plotted.by_field.items()] if plotted else [],
         "value_count": MOST_FREQUENT_VALUES,
+        "effects": [importance_picture(effects.importance), *pairs_picture(effects.pairs)] if effects else [],
+        "effect_rows": f"{effects.row_count:,}" if effects else "",
         "data": _describe_data(data),
         "run": _describe_run(run, checkpoint, data),
     }
@@ -219,7 +213,7 @@ def _slice_picture(field, metrics):
     )
     names = ("click_rate", "mean_prediction", "auc", "log_loss", "calibration")
     rows = [
-        (figures.printable(row["value"]), f"{row['rows']:,}", *(_number(row[name]) for name in names))
+        (figures.printable(row["value"]), f"{row['rows']:,}", *(number(row[name]) for name in names))
         for row in metrics.iter_rows(named=True)
     ]
     header = ("value", "rows", "click rate", "mean prediction", "AUC", "log loss", "calibration")
@@ -237,7 +231,7 @@ def _describe_data(data):
 
 
 def _describe_split(name, split):
-    click_rate = _number(split.positives / max(split.rows, 1))
+    click_rate = number(split.positives / max(split.rows, 1))
     return SPLIT_TITLES[name], f"{split.rows:,}", f"{split.positives:,}", click_rate
 
 
@@ -249,7 +243,7 @@ def _describe_drift(fields):
 
 
 def _describe_field(field):
-    rates = (_number(field[name]) for name in ("missing_rate", "oov_rate_train", "oov_rate_test", "drift"))
+    rates = (number(field[name]) for name in ("missing_rate", "oov_rate_train", "oov_rate_test", "drift"))
     return field["name"], f"{field['distinct']:,}", "" if field["kept"] is None else f"{field['kept']:,}", *rates
 
 
@@ -270,7 +264,3 @@ def _some(points):
     if len(points) <= TABLE_ROWS:
         return points
     return [points[index] for index in np.linspace(0, len(points) - 1, TABLE_ROWS).round().astype(int)]
-
-
-def _number(value):
-    return "" if value is None or np.isnan(value) else f"{value:.4f}"

@@ -126,14 +126,16 @@ def test_one_process_resumes_it_and_two_with_parts_resume_that_again(cut, data, 
 
 def test_two_ranks_with_parts_evaluate_as_one_process(cut, data, tmp_path, run):
     flags = (f"--dataset_path={data}", "--batch_size=200", "--device_target=CPU", f"--checkpoint_path={cut}/checkpoint",
-             "--report_path=none")  # fmt: skip
-    single = run(ROOT / "eval.py", *flags, cwd=tmp_path)
-    log, _ = evaluate_with_two_ranks(tmp_path, 8137, *flags, CUT)
+             "--importance_rows=301")  # fmt: skip
+    single = run(ROOT / "eval.py", *flags, "--report_path=single.html", cwd=tmp_path)
+    log, _ = evaluate_with_two_ranks(tmp_path, 8137, *flags, "--report_path=two.html", CUT)
     assert "evaluation (one of 2 parts of the table of" in log
     expected, found = read_result(single.stdout), read_result(log)
     assert expected["log_loss"] < 0.69
     for name in ("AUC", "log_loss", "calibration", "calibration_error"):
         assert found[name] == pytest.approx(expected[name], rel=1e-6), name
+    assert "Measured\non 301 rows" in (tmp_path / "single.html").read_text()
+    assert "Measured\non 302 rows" in (tmp_path / "two.html").read_text()  # 151 of each rank
 
 
 def test_parts_are_exported_as_one_model(cut, data, tmp_path, run):

@@ -136,7 +136,7 @@ def test_ids_that_the_table_does_not_have_are_refused(data, dataset):
 
 
 def test_eval_reads_the_split_and_its_metadata_once(data, dataset, tmp_path, monkeypatch):
-    """Also with a report and --by_field, which need the ids of all rows."""
+    """Also with a report and --by_field, which need the ids of all rows, and with the importance of fields."""
     network = make_network(data)
     folder = ModelFolder.create(tmp_path / "ckpt", network.config, DataIdentity.of_dataset(data))
     folder.save(network, 1, 20, {}, {})
@@ -148,7 +148,9 @@ def test_eval_reads_the_split_and_its_metadata_once(data, dataset, tmp_path, mon
     assert (len(passes), len(loads)) == (1, 1)
     report = (tmp_path / "report.html").read_text()
     assert "<h3>C3</h3>" in report
-    assert report.count("<figure>") in (3 + 6, 3 + 7)  # six fields are the most informative, with or without C3
+    # Six fields are the most informative, with or without C3; then importance and field pairs.
+    assert report.count("<figure>") in (3 + 6 + 2, 3 + 7 + 2)
+    assert f"Measured\non {data.splits['test'].rows} rows of the test split." in report
     assert len((tmp_path / "auc.log").read_text().splitlines()) == 1
 
 
