@@ -16,7 +16,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from src.checkpoint import Checkpoint, find_checkpoint
+from src.checkpoint import Checkpoint
+from src.checkpoint_average import find_model
 from src.common.errors import run_main
 from src.common.files import append_line
 from src.common.memory_estimate import prediction_bytes
@@ -52,7 +53,7 @@ def evaluate(config: Config) -> None:
     """Evaluate a checkpoint, and write and print the results."""
     device, ranks = set_up(config.device_target, config.device_id, config.jit_level, config.convert_dtype)
     precision = choose_precision(config.convert_dtype, device)
-    checkpoint = find_checkpoint(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
+    checkpoint = find_model(config.ckpt_path if config.checkpoint_path == AUTO else config.checkpoint_path)
     data = DatasetMeta.load(config.dataset_path)
     checkpoint.check_data(data)
     data.check_field(config.by_field)

@@ -15,7 +15,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from src.checkpoint import Checkpoint, find_checkpoint
+from src.checkpoint import Checkpoint
+from src.checkpoint_average import find_model
 from src.common.errors import UserError, run_main
 from src.common.memory_estimate import prediction_bytes
 from src.common.memory_limits import Work, check_fits
@@ -49,7 +50,7 @@ def export(config: Config) -> None:
     with export_target(config.file_name, config.file_format) as target:
         device, _ = set_up(config.device_target, config.device_id)
         check_export_options(options, device.target)
-        checkpoint = find_checkpoint(config.ckpt_file, "--ckpt_file")
+        checkpoint = find_model(config.ckpt_file, "--ckpt_file")
         check_memory(checkpoint.folder.network_config, config.batch_size, device.target)
         data = find_data(config.dataset_path, checkpoint)
         if config.file_format == "PACKAGE":

@@ -4,8 +4,11 @@
 import os
 
 from src.common.errors import ConfigError
+from src.common.files import listed_paths
 from src.config import AUTO, Config, check_sink_size, read_help
 from src.dataset_meta import DatasetMeta
+
+CHECKPOINT_LISTS = ("checkpoint_path", "ckpt_file")  # settings that may name several checkpoints
 
 
 def check_inputs(
@@ -49,8 +52,9 @@ def _check_path(config, key):
     if path is None:
         raise ConfigError(f"--{key} is missing; expected: {expected}")
     path = config.ckpt_path if path == AUTO else path
-    if not os.path.exists(path):
-        raise ConfigError(f"--{key}={path}: no such file or folder; expected: {expected}")
+    for each in listed_paths(path) if key in CHECKPOINT_LISTS else [path]:
+        if not os.path.exists(each):
+            raise ConfigError(f"--{key}={each}: no such file or folder; expected: {expected}")
 
 
 def _check_data(data, config, split, ranks):

@@ -7,6 +7,7 @@ import numpy as np
 class NumpyDeepFM:
     """The network of src.deepfm with these weights, float64 arrays by the names of its parameters.
 
+    Statistics count in the logits alone, not in the gradients.
     rounded: what a device does to the factors of every product of matrices; nothing by default.
     """
 
@@ -80,6 +81,10 @@ class NumpyDeepFM:
         logits = logits + self._product(values, weights["dense_linear"])[:, 0]
         inputs = [vectors.reshape(len(ids), -1)]
         hidden = self._product(inputs[0], self._first_matrix().T) + weights["deep.first.bias"]
+        if "statistics" in weights:
+            statistics = weights["statistics"][ids].reshape(len(ids), -1)
+            logits = logits + self._product(statistics, weights["statistic_weight"])[:, 0]
+            hidden = hidden + self._product(statistics, weights["deep.statistic_weight"])
         for layer in range(self.hidden_count):
             inputs.append(hidden.clip(0))
             matrix, offset = (weights[f"deep.rest.{layer}.{part}"] for part in ("weight", "bias"))

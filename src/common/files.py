@@ -140,6 +140,11 @@ def is_special(path: pathlib.Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def listed_paths(text: str) -> list[str]:
+    """Return the paths that a text names, with commas between them; a file or folder may have commas in its name."""
+    return [text] if os.path.exists(text) else text.split(",")
+
+
 def partial_path(folder: os.PathLike | str) -> pathlib.Path:
     """Return the path under which a file or folder is written until it is complete."""
     folder = pathlib.Path(folder)

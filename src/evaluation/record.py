@@ -61,8 +61,13 @@ class EvaluationRecord:
                 "recalibration": self.recalibration and self.recalibration.to_dict(),
                 "fitted_rows": self.fitted_rows,
             }
-            kept = {name: entry for name, entry in entries.items() if (folder / name).is_file()}
+            kept = {name: entry for name, entry in entries.items() if (folder / _file_of(name)).is_file()}
             write_json(folder / RECORD_NAME, {"format_version": FORMAT_VERSION, "checkpoints": kept})
+
+
+def _file_of(name):
+    """Return the file that the name of a checkpoint begins with; that of an average ends with " and 2 more"."""
+    return name.partition(" and ")[0]
 
 
 def _read_entries(path):

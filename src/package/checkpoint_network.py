@@ -2,11 +2,10 @@
 """The network of a checkpoint, and the encoding of raw rows that its training has left with it."""
 
 import hashlib
-import pathlib
 
 from mindspore import Tensor
 
-from src.checkpoint import find_checkpoint
+from src.checkpoint_average import find_model
 from src.common.errors import UserError
 from src.deepfm import DeepFMPredict
 from src.evaluation.recalibration import Recalibration
@@ -17,9 +16,9 @@ from src.package.raw_encoding import RAW_ROWS_NAME, RawEncoding
 from src.package.runtime import FixedBatches, Network
 
 
-def load_checkpoint(path: pathlib.Path) -> tuple[RawEncoding, Network, Explainer, str]:
-    """Return what a ClickModel takes, of a .ckpt file or of the best checkpoint of a folder."""
-    checkpoint = find_checkpoint(path, "--model_path")
+def load_checkpoint(paths: str) -> tuple[RawEncoding, Network, Explainer, str]:
+    """Return what a ClickModel takes, of the checkpoint that find_model finds."""
+    checkpoint = find_model(paths, "--model_path")
     encoding = RawEncoding.load(checkpoint.folder.path, checkpoint.folder.data_identity)
     if encoding is None:
         raise UserError(

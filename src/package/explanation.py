@@ -151,7 +151,8 @@ class Explainer:
         if values.shape[1]:
             hidden += values @ layers["projection"]
         if statistics is not None:
-            hidden += statistics.reshape(len(values), -1) @ layers["deep.statistic_weight"]
+            weight = layers["deep.statistic_weight"]
+            hidden += statistics.reshape(len(values), len(weight)) @ weight
         layer = 0
         while (name := f"deep.rest.{layer}.weight") in layers:
             hidden = hidden.clip(0) @ layers[name].T + layers[f"deep.rest.{layer}.bias"]

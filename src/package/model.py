@@ -11,7 +11,7 @@ import polars as pl
 
 from src.common.encoded_rows import check_rows
 from src.common.errors import UserError
-from src.common.files import file_sha256
+from src.common.files import file_sha256, listed_paths
 from src.package.explanation import Explainer, Explanation
 from src.package.few_rows import FEW_ROWS, read_columns, score_columns
 from src.package.golden import check_golden_scores
@@ -91,20 +91,23 @@ def _are_lines(rows):
 def load_model(path: str | os.PathLike, threads: int = 0) -> ClickModel:
     """Return the model of a package, or of a checkpoint: a .ckpt file, or a folder for its best one.
 
+    Several paths of checkpoints, with commas between them, give the mean of their logits.
+
     threads: of onnxruntime in one call, 0 for all cores.
     Raises UserError if the package is damaged, if its golden rows are not scored as they were at the export, or if
     nothing here can run it.  A checkpoint needs MindSpore.
     """
+    for each in listed_paths(os.fspath(path)):
+        if not os.path.exists(each):
+            raise UserError(f"{each}: no such model; expected is a package or a folder of checkpoints")
     path = pathlib.Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such model; expected is a package or a folder of checkpoints")
     if (path / MANIFEST_NAME).exists() or (path / ONNX_NAME).exists():
         return load_package(Package.load(path), threads)
     if not importlib.util.find_spec("mindspore"):
         raise UserError(f"{path} holds no {MANIFEST_NAME}, and a checkpoint needs MindSpore; export it as a package")
     from src.package.checkpoint_network import load_checkpoint  # here, as it imports MindSpore
 
-    return ClickModel(*load_checkpoint(path))
+    return ClickModel(*load_checkpoint(os.fspath(path)))
 
 
 def load_package(package: Package, threads: int = 0) -> ClickModel:

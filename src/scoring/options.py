@@ -25,7 +25,9 @@ class OnBadRow(str, enum.Enum):
 class ScoringOptions:
     """The settings of predict.py."""
 
-    model_path: str = option("model package, .ckpt file, or folder of checkpoints for its best one")
+    model_path: str = option(
+        "model package, .ckpt file, or folder of checkpoints for its best one; A,B,C: the mean of logits of checkpoints"
+    )
     input_path: str = option("raw rows with or without a label: text, .gz, .tar.gz, or - for stdin")
     output_path: str = option("CSV file of the probabilities, or - for stdout")
     keep_columns: str | None = option("columns of the rows to append to the output, such as label,C3", None)

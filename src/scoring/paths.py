@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from src.common.errors import UserError
-from src.common.files import is_special, partial_path, resolved
+from src.common.files import is_special, listed_paths, partial_path, resolved
 from src.scoring.options import STANDARD_STREAM, ScoringOptions
 from src.scoring.row_source import RowSource
 
@@ -25,14 +25,13 @@ def written_files(output_path: str) -> list[pathlib.Path]:
 
 def check_paths(options: ScoringOptions) -> None:
     """Raise UserError unless the model and the rows are there, and the output replaces neither of them."""
-    if not os.path.exists(options.model_path):
-        raise UserError(
-            f"--model_path={options.model_path}: no such file or folder; export.py --file_format=PACKAGE writes one"
-        )
+    for path in listed_paths(options.model_path):
+        if not os.path.exists(path):
+            raise UserError(f"--model_path={path}: no such file or folder; export.py --file_format=PACKAGE writes one")
     source = RowSource.find(options.input_path).source
     inputs = {pathlib.Path(os.path.realpath(file)) for file in source.files} if source is not None else set()
     for file in written_files(options.output_path):
-        if _is_of_model(file, options.model_path):
+        if any(_is_of_model(file, path) for path in listed_paths(options.model_path)):
             raise UserError(f"--output_path={options.output_path}: {file} is where the model is; name another path")
         if file in inputs:
             raise UserError(f"--output_path={options.output_path}: {file} is the file of the rows; name another path")

@@ -37,6 +37,7 @@ LAYERS = [
     {
         "src.evaluation",
         "src.checkpoint",
+        "src.checkpoint_average",
         "src.checkpoint_parts",
         "src.click_model",
         "src.random_columns",
