@@ -258,7 +258,8 @@ def test_results_are_recorded_with_these_settings_in_this_order():
 
 def test_a_resumed_run_must_keep_what_shapes_its_parameters_and_its_batches():
     assert set(keys_of(Role.RUN_IDENTITY)) == {
-        "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "ema_decay",
+        "seed", "batch_size", "embedding_size", "hidden_sizes", "keep_prob", "embedding_keep_prob", "value_statistics",
+        "ema_decay",
     }  # fmt: skip
 
 
