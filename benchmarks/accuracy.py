@@ -138,10 +138,11 @@ def run_deepfm(data, flags, seed, folder):
 
 
 def run(*command):
-    """Run a command quietly; if it fails, end with what it said."""
+    """Run a command quietly and return its output; if it fails, end with what it said."""
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if finished.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{finished.stderr[-2000:]}")
+    return finished.stdout
 
 
 def predict_test(dataset_path, checkpoints):

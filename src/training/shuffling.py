@@ -47,17 +47,12 @@ class Shuffling:
         bounds = (self.steps_per_epoch * window // count for window in range(count + 1))
         return [range(*pair) for pair in itertools.pairwise(bounds)]
 
-    def record_order(self, epoch: int, rank: int, first: int = 0) -> np.ndarray:
-        """Return the indices of the records that a rank reads in an epoch, int64 [n], from a window on.
-
-        first: the index of that window.
-        """
+    def records_of_windows(self, epoch: int, rank: int) -> list[np.ndarray]:
+        """Return the indices of the records that a rank reads in each window of an epoch, int64 [n], in their order."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.record_count)
-        parts = []
-        for window in self.windows()[first:]:
-            start = window.start * self.records_per_step + rank * len(window) * self.records_per_batch
-            parts.append(order[start : start + len(window) * self.records_per_batch])
-        return np.concatenate(parts)
+        starts = (window.start * self.records_per_step for window in self.windows())
+        counts = [len(window) * self.records_per_batch for window in self.windows()]
+        return [order[start + rank * count :][:count] for start, count in zip(starts, counts)]
 
     def rows_of_steps(self, epoch: int, window: range, rank: int) -> np.ndarray:
         """Return which of the rows that a rank reads in a window make each batch, int64 [steps, B].

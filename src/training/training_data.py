@@ -76,14 +76,13 @@ class _Steps:
     def _epoch(self, epoch, passed):
         windows = self._shuffling.windows()
         first = next(index for index, window in enumerate(windows) if passed in window)
-        order = self._shuffling.record_order(epoch, self._rank, first)
-        records, read = self._records(order), 0
-        for window in windows[first:]:
-            parts = itertools.islice(records, len(window))
+        records = self._shuffling.records_of_windows(epoch, self._rank)[first:]
+        batches = self._read(np.concatenate(records))
+        for window, read in zip(windows[first:], records):
+            parts = itertools.islice(batches, len(window))
             columns = self._rows(*(np.concatenate(column) for column in zip(*parts)))
             if self._has_folds:
-                columns = *columns, self._folds(order[read : read + len(window) * self._shuffling.records_per_batch])
-            read += len(window) * self._shuffling.records_per_batch
+                columns = *columns, self._folds(read)
             steps = self._shuffling.rows_of_steps(epoch, window, self._rank)
             for index in steps[max(passed - window.start, 0) :]:
                 yield tuple(column.take(index, axis=0) for column in columns)
@@ -93,8 +92,8 @@ class _Steps:
         size = self._data.rows_per_record
         return fold_of_rows((records[:, None] * size + np.arange(size)).ravel())[:, None]
 
-    def _records(self, order):
-        """Return an iterator over the columns of records in some order, in batches."""
-        sampler = ds.SubsetSampler(order.tolist())
+    def _read(self, records):
+        """Return an iterator over the columns of records, in their order, in batches."""
+        sampler = ds.SubsetSampler(records.tolist())
         dataset = open_records(self._data, "train", self._shuffling.records_per_batch, shuffle=None, sampler=sampler)
         return dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)

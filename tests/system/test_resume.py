@@ -22,7 +22,7 @@ KILLS = 4
 FLAGS = ("--device_target=CPU", "--batch_size=200", "--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=0.8",
          "--learning_rate=0.01", "--train_epochs=4", "--log_every=1", "--eval_every_steps=11", "--lr_schedule=plateau",
          "--warmup_ratio=0.1", "--clip_norm=1", "--save_checkpoint_steps=4", "--keep_checkpoint_max=3",
-         "--report_path=none")  # fmt: skip
+         "--value_statistics=True", "--report_path=none")  # fmt: skip
 STEPS = 4 * 24
 
 

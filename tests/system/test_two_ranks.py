@@ -27,7 +27,7 @@ from tests.two_ranks import (
 
 FLAGS = ("--embedding_size=4", "--hidden_sizes=16,8", "--keep_prob=1", "--learning_rate=0.01", "--log_every=1",
          "--l2_coef=1e-3", "--clip_norm=1", "--eval_every_steps=7", "--lr_schedule=plateau", "--train_epochs=4",
-         "--keep_checkpoint_max=0", "--report_path=none")  # fmt: skip
+         "--keep_checkpoint_max=0", "--value_statistics=True", "--report_path=none")  # fmt: skip
 FLOAT32 = 5e-7  # relative: a matrix product may be rounded otherwise where other threads share it
 STEPS = 4 * 12
 

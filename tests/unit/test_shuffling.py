@@ -12,7 +12,7 @@ SIZES = [(60, 50, 3), (900, 8, 4), (128, 7, 2), (500, 1, 20), (37, 10, 1), (41, 
 
 def steps_of(shuffling, epoch, rank=0):
     """Return the (record, row) pairs of each step that a rank reads, a set per step; they are all different."""
-    order = shuffling.record_order(epoch, rank)
+    order = np.concatenate(shuffling.records_of_windows(epoch, rank))
     steps, start = [], 0
     for window in shuffling.windows():
         index = shuffling.rows_of_steps(epoch, window, rank)
@@ -72,7 +72,9 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 def test_other_records_are_left_out_in_another_epoch():
-    left_out = [set(range(41)) - set(Shuffling(41, 10, 2, 1, 0).record_order(epoch, 0).tolist()) for epoch in range(9)]
+    left_out = [
+        set(range(41)) - set(Shuffling(41, 10, 2, 1, 0).records_of_windows(epoch, 0)[0].tolist()) for epoch in range(9)
+    ]
     assert all(len(each) == 1 for each in left_out)
     assert len(set.union(*left_out)) > 3
 
@@ -92,7 +94,7 @@ def test_two_rows_of_a_record_meet_again_no_more_often_than_by_chance():
     shuffling = Shuffling(200, 8, 4, 1, seed=1)  # one window of 50 steps, so no step has two rows of a record
     meetings = np.zeros((2, 1600))
     for epoch in range(50):
-        order = shuffling.record_order(epoch, 0)
+        (order,) = shuffling.records_of_windows(epoch, 0)
         (window,) = shuffling.windows()
         for rows in shuffling.rows_of_steps(epoch, window, 0):
             numbers = order[rows // 8] * 8 + rows % 8
@@ -112,12 +114,3 @@ def test_the_memory_of_a_window_is_limited(records_per_step, rows, steps):
     shuffling = Shuffling(512 * 64, rows, records_per_step, 1, 0)
     assert max(map(len, shuffling.windows())) == steps
     assert steps == max(WINDOW_ROWS // (records_per_step * rows), LEAST_STEPS)
-
-
-def test_reading_from_a_window_on_reads_what_a_complete_epoch_reads_there():
-    shuffling = Shuffling(6000, 100, 40, 1, seed=5)
-    windows = shuffling.windows()
-    assert len(windows) == 3
-    complete = shuffling.record_order(2, 0)
-    passed = windows[1].start * 40
-    np.testing.assert_array_equal(shuffling.record_order(2, 0, first=1), complete[passed:])
