@@ -104,7 +104,7 @@ def test_two_ranks_evaluate_a_checkpoint_as_one_process_does(resumed, data, tmp_
         f"--dataset_path={data}",
         "--batch_size=200",
         "--device_target=CPU",
-        f"--checkpoint_path={resumed / 'checkpoint' / 'deepfm-2_2.ckpt'}",  # early enough to need a recalibration
+        f"--checkpoint_path={resumed / 'checkpoint' / 'deepfm-1_7.ckpt'}",  # early enough to need a recalibration
         "--fit_calibration=True",
         "--predictions_path=predictions.csv",
     )
