@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """report.html: training, metrics, data and provenance of a checkpoint, in one file for any browser."""
 
-import dataclasses
 import os
 import pathlib
 import time
 
-import jinja2
-import markupsafe
 import numpy as np
 import polars as pl
 from mindspore.dataset import Dataset
@@ -22,6 +19,7 @@ from src.evaluation.metrics import CALIBRATION_BINS, format_weight, mean
 from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
 from src.report.curves import calibration_groups, prediction_histogram, roc_points
+from src.report.html import Picture, render
 from src.report.training_history import TrainingHistory
 from src.training.run_record import read_run, this_command
 
@@ -30,23 +28,6 @@ SPLIT_TITLES = {"train": "training", "valid": "validation", "test": "test"}
 TABLE_ROWS = 20  # of the points of a curve, evenly picked
 VALUES_SHOWN = 10
 MOST_DRIFTING = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A plot, a sentence on it, and a table of its numbers."""
-
-    title: str
-    svg: markupsafe.Markup
-    text: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    @classmethod
-    def of(cls, title: str, svg: str, text: str, header: tuple, rows: list) -> "Picture":
-        """svg: of a function of figures; screen readers read the text in its place."""
-        label = markupsafe.Markup('<svg role="img" aria-label="{}" ').format(text)
-        return cls(title, markupsafe.Markup(svg.replace("<svg ", label, 1)), text, header, rows)
 
 
 def report_on(
@@ -92,10 +73,8 @@ def write_report(
         "data": _describe_data(data),
         "run": _describe_run(run, checkpoint, data),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
+    write_text(path, render(TEMPLATE, page))
 
 
 def _tiles(evaluation):
