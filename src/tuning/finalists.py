@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The choice among the trials: the best recipes are trained with other seeds too, and their mean decides.
+
+One seed can be lucky: over seeds the log loss of a recipe varies as much as the best trials differ.
+"""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from src.tuning.study import AUC, SECONDS, SEED
+
+FINALISTS = 5
+MORE_SEEDS = 2
+TIME_FRACTION = 0.2  # of a search, for the runs with other seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A recipe by its values, and its complete trials, one for each seed."""
+
+    values: dict[str, Any]
+    trials: tuple[FrozenTrial, ...]
+
+    @property
+    def log_loss(self) -> float:
+        """The mean over the seeds, on the selection half."""
+        return math.fsum(trial.values[0] for trial in self.trials) / len(self.trials)
+
+    @property
+    def auc(self) -> float:
+        """The mean over the seeds, on the selection half."""
+        return math.fsum(trial.user_attrs[AUC] for trial in self.trials) / len(self.trials)
+
+    @property
+    def seconds(self) -> float:
+        """The time of a trial."""
+        return math.fsum(trial.user_attrs[SECONDS] for trial in self.trials) / len(self.trials)
+
+
+def candidates(study: Study) -> list[Candidate]:
+    """Return all recipes with a complete trial, that of the lowest log loss first."""
+    groups: dict[str, list[FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        groups.setdefault(json.dumps(trial.params, sort_keys=True), []).append(trial)
+    found = [Candidate(trials[0].params, tuple(trials)) for trials in groups.values()]
+    return sorted(found, key=lambda each: each.log_loss)
+
+
+def choose(study: Study) -> Candidate | None:
+    """Return the recipe of the lowest log loss among those with the most seeds; None if no trial is complete."""
+    found = candidates(study)
+    most = max((len(each.trials) for each in found), default=0)
+    return next((each for each in found if len(each.trials) == most), None)
+
+
+def seeds_for(found: list[Candidate], seconds: float) -> int:
+    """Return with how many more seeds the finalists can be trained in TIME_FRACTION of a search.
+
+    found: of candidates().  seconds: of the search.
+    """
+    once = math.fsum(each.seconds for each in found[:FINALISTS])
+    return min(int(TIME_FRACTION * seconds / once), MORE_SEEDS) if once else 0
+
+
+def seconds_for(found: list[Candidate], seconds: float) -> float:
+    """Return the seconds that those trials will take."""
+    return seeds_for(found, seconds) * math.fsum(each.seconds for each in found[:FINALISTS])
+
+
+def enqueue_finals(study: Study, seed: int, seconds: float) -> int:
+    """Let the finalists wait for their trials with other seeds than `seed`; return the number of these trials."""
+    found = candidates(study)
+    count = 0
+    for more in range(1, seeds_for(found, seconds) + 1):
+        for each in found[:FINALISTS]:
+            if seed + more not in {trial.user_attrs.get(SEED) for trial in each.trials}:
+                study.enqueue_trial(each.values, user_attrs={SEED: seed + more})
+                count += 1
+    return count
