@@ -89,7 +89,8 @@ def train_trials(connection: Connection, start: Config) -> None:
     from src.training.user_callbacks import load_callbacks
     from src.training.validation import Validation
     from src.tuning.halves import SelectionHalf
-    from src.tuning.trial_report import TrialReport, end_with_parent, failures_sent, requests
+    from src.tuning.trial_report import TrialReport
+    from src.tuning.trial_requests import end_with_parent, failures_sent, requests
 
     end_with_parent()
     with contextlib.redirect_stdout(io.StringIO()):  # each process would print its device, each trial its memory

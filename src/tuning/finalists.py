@@ -12,7 +12,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from src.tuning.study import AUC, SECONDS, SEED
+from src.tuning.study import AUC, SECONDS, SEED, begun
 
 FINALISTS = 5
 MORE_SEEDS = 2
@@ -44,11 +44,7 @@ class Candidate:
 
 def candidates(study: Study) -> list[Candidate]:
     """Return all recipes with a complete trial, that of the lowest log loss first."""
-    groups: dict[str, list[FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        groups.setdefault(json.dumps(trial.params, sort_keys=True), []).append(trial)
-    found = [Candidate(trials[0].params, tuple(trials)) for trials in groups.values()]
-    return sorted(found, key=lambda each: each.log_loss)
+    return _ranked(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
 def choose(study: Study) -> Candidate | None:
@@ -58,27 +54,42 @@ def choose(study: Study) -> Candidate | None:
     return next((each for each in found if len(each.trials) == most), None)
 
 
-def seeds_for(found: list[Candidate], seconds: float) -> int:
-    """Return with how many more seeds the finalists can be trained in TIME_FRACTION of a search.
+def finalists(study: Study) -> list[Candidate]:
+    """Return the best recipes by their trials with the seed of the search alone, which further trials do not change."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return _ranked(trial for trial in complete if SEED not in trial.user_attrs)[:FINALISTS]
 
-    found: of candidates().  seconds: of the search.
-    """
-    once = math.fsum(each.seconds for each in found[:FINALISTS])
+
+def seeds_for(found: list[Candidate], seconds: float) -> int:
+    """Return with how many more seeds the finalists can be trained in TIME_FRACTION of a search of so many seconds."""
+    once = math.fsum(each.seconds for each in found)
     return min(int(TIME_FRACTION * seconds / once), MORE_SEEDS) if once else 0
 
 
 def seconds_for(found: list[Candidate], seconds: float) -> float:
     """Return the seconds that those trials will take."""
-    return seeds_for(found, seconds) * math.fsum(each.seconds for each in found[:FINALISTS])
+    return seeds_for(found, seconds) * math.fsum(each.seconds for each in found)
 
 
-def enqueue_finals(study: Study, seed: int, seconds: float) -> int:
-    """Let the finalists wait for their trials with other seeds than `seed`; return the number of these trials."""
-    found = candidates(study)
-    count = 0
+def enqueue_final(study: Study, seed: int, seconds: float) -> bool:
+    """Let the next trial of a finalist with another seed than `seed` wait; return whether there is one."""
+    found = finalists(study)
+    have = {(_key(trial.params), trial.user_attrs.get(SEED)) for trial in begun(study)}
     for more in range(1, seeds_for(found, seconds) + 1):
-        for each in found[:FINALISTS]:
-            if seed + more not in {trial.user_attrs.get(SEED) for trial in each.trials}:
+        for each in found:
+            if (_key(each.values), seed + more) not in have:
                 study.enqueue_trial(each.values, user_attrs={SEED: seed + more})
-                count += 1
-    return count
+                return True
+    return False
+
+
+def _ranked(trials):
+    """Return the Candidates of complete trials, that of the lowest log loss first."""
+    groups = {}
+    for trial in trials:
+        groups.setdefault(_key(trial.params), []).append(trial)
+    return sorted((Candidate(each[0].params, tuple(each)) for each in groups.values()), key=lambda each: each.log_loss)
+
+
+def _key(values):
+    return json.dumps(values, sort_keys=True)

@@ -25,6 +25,7 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """The end of a trial without a result, and its reason in a line."""
+    """The end of a trial without a result, and its reason in a line.  is_late: it has only taken too long."""
 
     reason: str
+    is_late: bool = False

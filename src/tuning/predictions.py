@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class PredictionFiles:
         try:
             with np.load(path) as arrays:
                 return Predictions(**arrays)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is missing or damaged; start the search anew with --overwrite=True") from error
 
     def _path(self, number):

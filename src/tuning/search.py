@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from src.common.signals import StopSignals
 from src.tuning.console import trial_line
-from src.tuning.finalists import candidates, enqueue_finals, seconds_for
+from src.tuning.finalists import enqueue_final, finalists, seconds_for
 from src.tuning.messages import Failed, Trained, Validated
 from src.tuning.predictions import PredictionFiles
 from src.tuning.search_space import SearchSpace
@@ -53,11 +53,7 @@ class Search:
         """Return the next trial; None at the end."""
         if seconds_spent(self._study) >= self._limits.seconds:
             return None
-        if (
-            waiting(self._study)
-            or self._is_searching()
-            or enqueue_finals(self._study, self._seed, self._limits.seconds)
-        ):
+        if waiting(self._study) or self._is_searching() or enqueue_final(self._study, self._seed, self._limits.seconds):
             return ask(self._study, self._space.distributions, self._space.first_trials(), self._seed)
         return None
 
@@ -69,7 +65,7 @@ class Search:
         searched = sum(SEED not in trial.user_attrs for trial in begun(self._study))
         if self._limits.trials and searched >= self._limits.trials:
             return False
-        finals = seconds_for(candidates(self._study), self._limits.seconds)
+        finals = seconds_for(finalists(self._study), self._limits.seconds)
         return seconds_spent(self._study) + finals < self._limits.seconds
 
     def _run(self, trial: optuna.Trial) -> None:
@@ -87,7 +83,8 @@ class Search:
     def _tell(self, trial, result: Trained | Failed, watch):
         if isinstance(result, Failed):
             trial.set_user_attr(REASON, result.reason)
-            self._study.tell(trial, state=TrialState.PRUNED if watch.is_validated else TrialState.FAIL)
+            has_metrics = result.is_late and watch.is_validated  # those before a crash or a NaN say nothing good
+            self._study.tell(trial, state=TrialState.PRUNED if has_metrics else TrialState.FAIL)
             return
         trial.set_user_attr(AUC, result.best.auc)
         trial.set_user_attr(EPOCHS, result.best.epochs)

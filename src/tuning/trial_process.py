@@ -60,7 +60,7 @@ class TrialProcess:
                     between()
                     if time.monotonic() > end:
                         self._end()
-                        return Failed(f"it takes more than {seconds:,.0f} s")
+                        return Failed(f"it takes more than {seconds:,.0f} s", is_late=True)
                 message = connection.recv()
                 if not isinstance(message, Validated):
                     self._end_if_grown()
