@@ -13,7 +13,7 @@ from src.tuning.predictions import Predictions
 from src.tuning.trial_requests import end_with_parent, failures_sent, requests
 
 ROWS = 40
-VALIDATIONS = 4
+VALIDATIONS = 8
 
 
 def log_loss_of(config):
@@ -24,7 +24,7 @@ def log_loss_of(config):
 
 
 def quick(connection, delay=0.0):
-    """Validate four times, towards the formula; `delay` seconds before each."""
+    """Validate eight times, towards the formula; `delay` seconds before each."""
     end_with_parent()
     for config in requests(connection):
         with failures_sent(connection):

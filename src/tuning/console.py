@@ -7,7 +7,7 @@ import pathlib
 from optuna.trial import FrozenTrial, TrialState
 
 from src.config import Config
-from src.tuning.folder import PAGE_NAME, RECIPE_NAME
+from src.tuning.folder import CHECKPOINT_NAME, PAGE_NAME, RECIPE_NAME
 from src.tuning.outcome import Outcome
 from src.tuning.study import AUC, REASON, RECIPE, SECONDS, SEED
 
@@ -50,6 +50,7 @@ def describe(outcome: Outcome, folder: pathlib.Path) -> str:
     complete, pruned, failed = counts.values()
     numbers = ", ".join(str(trial.number) for trial in outcome.chosen.trials)
     seeds = len(outcome.chosen.trials)
+    flags = f"--config_path={folder / RECIPE_NAME} --ckpt_path={folder / CHECKPOINT_NAME}"
     lines = [
         f"trials       {complete} complete, {pruned} pruned, {failed} failed, {outcome.seconds / 60:.1f} minutes",
         f"best         {brief(outcome.config)}",
@@ -58,8 +59,8 @@ def describe(outcome: Outcome, folder: pathlib.Path) -> str:
         _describe_metric("AUC", outcome.auc),
         f"recipe       {folder / RECIPE_NAME}",
         f"page         {folder / PAGE_NAME}",
-        f"next         python train.py --config_path={folder / RECIPE_NAME}",
-        f"             python eval.py --config_path={folder / RECIPE_NAME}",
+        f"next         python train.py {flags}",
+        f"             python eval.py {flags}",
     ]
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from src.tuning.study import JOURNAL_NAME
 
 LOCK_NAME = "tune.lock"
 RECIPE_NAME, PAGE_NAME = "best.yaml", "tuning.html"
+CHECKPOINT_NAME = "checkpoint"  # the folder for the training of the recipe, which the summary proposes
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from src.config import Config
 from src.report.html import Picture, render
 from src.tuning import figures
 from src.tuning.console import brief, result_note
-from src.tuning.folder import PAGE_NAME, RECIPE_NAME
+from src.tuning.folder import CHECKPOINT_NAME, PAGE_NAME, RECIPE_NAME
 from src.tuning.importance import importances_of
 from src.tuning.outcome import Outcome, is_complete
 from src.tuning.recipe_file import differing
@@ -44,6 +44,7 @@ def write_page(folder: pathlib.Path, outcome: Outcome, defaults: Config) -> None
             "rows": [_row(trial, outcome) for trial in outcome.trials],
         },
         "recipe_path": folder / RECIPE_NAME,
+        "checkpoint_path": folder / CHECKPOINT_NAME,
         "recipe": list(differing(outcome.config, defaults).items()),
     }
     write_text(folder / PAGE_NAME, render(TEMPLATE, values))

@@ -17,7 +17,7 @@ from src.tuning.search_space import SearchSpace
 from src.tuning.study import AUC, EPOCHS, REASON, SECONDS, SEED, ask, begun, seconds_spent, waiting
 from src.tuning.trial_process import TrialProcess
 
-TRIAL_FRACTION, TRIAL_SECONDS = 1 / 12, 30  # at most for a trial: a part of the search, or as long as starting may take
+TRIAL_FRACTION, TRIAL_SECONDS = 1 / 20, 30  # at most for a trial: a part of the search, or as long as starting may take
 
 
 @dataclasses.dataclass(frozen=True)

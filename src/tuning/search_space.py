@@ -20,7 +20,7 @@ from src.dataset_meta import DatasetMeta
 LARGE_ROWS = 1_000_000  # training rows from which networks and batches are those of large data
 DIGITS = 3  # significant ones of a number that a search draws
 VALIDATIONS_PER_EPOCH = 3
-PATIENCE = 4  # validations without improvement that end a trial
+PATIENCE = 5  # validations without improvement that end a trial
 FEWEST_STEPS = 32  # of an epoch with the largest batch
 LARGEST_BATCH = 16_384
 BATCH_SIZES = 4  # each half of the next one

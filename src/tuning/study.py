@@ -23,7 +23,9 @@ RECIPE, SEED, SECONDS, AUC, EPOCHS, REASON = "recipe", "seed", "seconds", "auc",
 INTERRUPTED = "interrupted"  # a reason
 ENQUEUED = "fixed_params"  # optuna's attribute of a trial that has waited
 STARTUP_TRIALS = 12  # those before the sampler learns from results; the recipes are among them
-UNPRUNED_TRIALS, UNPRUNED_VALIDATIONS = 5, 2
+# A trial is pruned if its lowest log loss is above that of three quarters of the others at the same validation.  Not in
+# the first two epochs: strong penalties and long schedules are behind there that are ahead at the end.
+PRUNED_ABOVE, UNPRUNED_TRIALS, UNPRUNED_VALIDATIONS = 75.0, 5, 5
 
 
 def open_study(folder: os.PathLike | str, settings: Mapping[str, Any]) -> Study:
@@ -40,7 +42,7 @@ def open_study(folder: os.PathLike | str, settings: Mapping[str, Any]) -> Study:
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=STUDY_NAME,
             direction="minimize",
-            pruner=optuna.pruners.MedianPruner(UNPRUNED_TRIALS, UNPRUNED_VALIDATIONS),
+            pruner=optuna.pruners.PercentilePruner(PRUNED_ABOVE, UNPRUNED_TRIALS, UNPRUNED_VALIDATIONS),
             load_if_exists=True,
         )
         _check_settings(study, dict(settings), folder)

@@ -49,7 +49,7 @@ def test_one_process_trains_many_trials_and_ends_with_the_block():
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.parametrize("most", [2, 4])
+@pytest.mark.parametrize("most", [2, 8])
 def test_every_validation_is_reported_and_the_answer_ends_the_trial(most):
     seen = []
     with TrialProcess(trial_bodies.quick) as process:
