@@ -9,12 +9,12 @@ from optuna.trial import FrozenTrial, TrialState
 from src.config import Config
 from src.tuning.folder import CHECKPOINT_NAME, PAGE_NAME, RECIPE_NAME
 from src.tuning.outcome import Outcome
-from src.tuning.study import AUC, REASON, RECIPE, SECONDS, SEED
+from src.tuning.study import AUC, FINAL, REASON, RECIPE, SECONDS
 
 
 def trial_line(trial: FrozenTrial, config: Config) -> str:
     """Return the line on a trial that has ended: its number, its recipe in brief, its results, its time."""
-    name = trial.user_attrs.get(RECIPE) or (f"seed {config.seed}" if SEED in trial.user_attrs else "")
+    name = trial.user_attrs.get(RECIPE) or ("again" if FINAL in trial.user_attrs else "")
     return f"{trial.number:4} {name:8} {brief(config):72} {result_of(trial)}"
 
 

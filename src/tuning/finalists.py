@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The choice among the trials: the best recipes are trained with other seeds too, and their mean decides.
 
-One seed can be lucky: over seeds the log loss of a recipe varies as much as the best trials differ.
+One seed can be lucky: over seeds the log loss of a recipe varies more than the best trials differ.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from src.tuning.study import AUC, SECONDS, SEED, begun
+from src.tuning.study import AUC, FINAL, SECONDS, begun
 
 FINALISTS = 5
 MORE_SEEDS = 2
@@ -55,9 +55,9 @@ def choose(study: Study) -> Candidate | None:
 
 
 def finalists(study: Study) -> list[Candidate]:
-    """Return the best recipes by their trials with the seed of the search alone, which further trials do not change."""
+    """Return the best recipes by their first trials alone, so that further ones do not change them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return _ranked(trial for trial in complete if SEED not in trial.user_attrs)[:FINALISTS]
+    return _ranked(trial for trial in complete if FINAL not in trial.user_attrs)[:FINALISTS]
 
 
 def seeds_for(found: list[Candidate], seconds: float) -> int:
@@ -71,14 +71,14 @@ def seconds_for(found: list[Candidate], seconds: float) -> float:
     return seeds_for(found, seconds) * math.fsum(each.seconds for each in found)
 
 
-def enqueue_final(study: Study, seed: int, seconds: float) -> bool:
-    """Let the next trial of a finalist with another seed than `seed` wait; return whether there is one."""
+def enqueue_final(study: Study, seconds: float) -> bool:
+    """Let the next trial of a finalist with another seed wait; return whether there is one."""
     found = finalists(study)
-    have = {(_key(trial.params), trial.user_attrs.get(SEED)) for trial in begun(study)}
+    have = {(_key(trial.params), trial.user_attrs.get(FINAL)) for trial in begun(study)}
     for more in range(1, seeds_for(found, seconds) + 1):
         for each in found:
-            if (_key(each.values), seed + more) not in have:
-                study.enqueue_trial(each.values, user_attrs={SEED: seed + more})
+            if (_key(each.values), more) not in have:
+                study.enqueue_trial(each.values, user_attrs={FINAL: more})
                 return True
     return False
 

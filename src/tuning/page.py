@@ -18,7 +18,7 @@ from src.tuning.folder import CHECKPOINT_NAME, PAGE_NAME, RECIPE_NAME
 from src.tuning.importance import importances_of
 from src.tuning.outcome import Outcome, is_complete
 from src.tuning.recipe_file import differing
-from src.tuning.study import AUC, EPOCHS, RECIPE, SECONDS, SEED
+from src.tuning.study import AUC, EPOCHS, FINAL, RECIPE, SECONDS, SEED
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html.j2")
 SHOWN_QUANTILE = 0.8  # of the log losses; axes end there
@@ -149,9 +149,7 @@ def _setting(key, outcome, complete, most):
 def _row(trial: FrozenTrial, outcome: Outcome) -> tuple[str, ...]:
     attributes = trial.user_attrs
     config = outcome.space.config_of(trial.params, attributes.get(SEED))
-    name = (
-        f" ({attributes[RECIPE]})" if RECIPE in attributes else f" (seed {config.seed})" if SEED in attributes else ""
-    )
+    name = f" ({attributes[RECIPE]})" if RECIPE in attributes else " (again)" if FINAL in attributes else ""
     return (
         f"{trial.number}{name}",
         brief(config),

@@ -14,10 +14,12 @@ from src.tuning.finalists import enqueue_final, finalists, seconds_for
 from src.tuning.messages import Failed, Trained, Validated
 from src.tuning.predictions import PredictionFiles
 from src.tuning.search_space import SearchSpace
-from src.tuning.study import AUC, EPOCHS, REASON, SECONDS, SEED, ask, begun, seconds_spent, waiting
+from src.tuning.study import AUC, EPOCHS, FINAL, REASON, SECONDS, SEED, ask, begun, seconds_spent, waiting
 from src.tuning.trial_process import TrialProcess
 
 TRIAL_FRACTION, TRIAL_SECONDS = 1 / 20, 30  # at most for a trial: a part of the search, or as long as starting may take
+
+SEEDS = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Search:
         """Return the next trial; None at the end."""
         if seconds_spent(self._study) >= self._limits.seconds:
             return None
-        if waiting(self._study) or self._is_searching() or enqueue_final(self._study, self._seed, self._limits.seconds):
+        if waiting(self._study) or self._is_searching() or enqueue_final(self._study, self._limits.seconds):
             return ask(self._study, self._space.distributions, self._space.first_trials(), self._seed)
         return None
 
@@ -61,16 +63,24 @@ class Search:
     def _seed(self):
         return self._space.start.seed
 
+    def _next_seed(self):
+        """Return the seed of the trial that has just begun: one of its own.
+
+        A recipe can be lucky with a seed, and so can those near it: with one seed for all a search would find those.
+        """
+        return (self._seed + len(begun(self._study)) - 1) % SEEDS
+
     def _is_searching(self):
-        searched = sum(SEED not in trial.user_attrs for trial in begun(self._study))
+        searched = sum(FINAL not in trial.user_attrs for trial in begun(self._study))
         if self._limits.trials and searched >= self._limits.trials:
             return False
         finals = seconds_for(finalists(self._study), self._limits.seconds)
         return seconds_spent(self._study) + finals < self._limits.seconds
 
     def _run(self, trial: optuna.Trial) -> None:
-        is_final = SEED in trial.user_attrs
-        config = self._space.config_of(trial.params, trial.user_attrs.get(SEED))
+        is_final = FINAL in trial.user_attrs
+        config = self._space.config_of(trial.params, self._next_seed())
+        trial.set_user_attr(SEED, config.seed)
         watch = _Watch(trial, is_pruned=not is_final)
         seconds = max(self._limits.seconds * TRIAL_FRACTION, TRIAL_SECONDS)
         if is_final:

@@ -19,7 +19,8 @@ from src.common.errors import UserError
 JOURNAL_NAME = "journal.log"
 STUDY_NAME = "tune"
 SETTINGS = "settings"  # an attribute of the study
-RECIPE, SEED, SECONDS, AUC, EPOCHS, REASON = "recipe", "seed", "seconds", "auc", "epochs", "reason"  # of a trial
+# The attributes of a trial; FINAL: of the trials of a finalist after its first one, their number.
+RECIPE, FINAL, SEED, SECONDS, AUC, EPOCHS, REASON = "recipe", "final", "seed", "seconds", "auc", "epochs", "reason"
 INTERRUPTED = "interrupted"  # a reason
 ENQUEUED = "fixed_params"  # optuna's attribute of a trial that has waited
 STARTUP_TRIALS = 12  # those before the sampler learns from results; the recipes are among them
@@ -58,7 +59,7 @@ def open_study(folder: os.PathLike | str, settings: Mapping[str, Any]) -> Study:
 def restart(study: Study, trial: FrozenTrial) -> None:
     """Fail a trial that a kill has interrupted, and let the same values come again."""
     values = {**trial.system_attrs.get(ENQUEUED, {}), **trial.params}
-    kept = {key: trial.user_attrs[key] for key in (RECIPE, SEED) if key in trial.user_attrs}
+    kept = {key: trial.user_attrs[key] for key in (RECIPE, FINAL) if key in trial.user_attrs}
     if values or kept:  # otherwise it has not drawn any yet
         study.enqueue_trial(values, user_attrs=kept)  # first: a kill here leaves one trial too many, not too few
     optuna.Trial(study, trial._trial_id).set_user_attr(REASON, INTERRUPTED)

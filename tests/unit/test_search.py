@@ -19,7 +19,7 @@ from src.tuning.outcome import Outcome
 from src.tuning.predictions import PredictionFiles
 from src.tuning.search import Limits, Search
 from src.tuning.search_space import SearchSpace
-from src.tuning.study import INTERRUPTED, JOURNAL_NAME, REASON, SECONDS, SEED, begun, open_study, seconds_spent
+from src.tuning.study import FINAL, INTERRUPTED, JOURNAL_NAME, REASON, SECONDS, SEED, begun, open_study, seconds_spent
 from src.tuning.trial_process import TrialProcess
 from tests import trial_bodies
 from tests.conftest import ROOT
@@ -66,13 +66,17 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(dataset, un
 
 def test_the_number_of_trials_is_a_limit_and_the_finalists_come_on_top_with_two_more_seeds(uninterrupted, dataset):
     study, _ = uninterrupted
-    searched = [trial for trial in begun(study) if SEED not in trial.user_attrs]
+    searched = [trial for trial in begun(study) if FINAL not in trial.user_attrs]
     assert len(searched) == 20
-    finals = [trial for trial in begun(study) if SEED in trial.user_attrs]
-    assert [trial.user_attrs[SEED] for trial in finals] == [2] * 5 + [3] * 5
+    finals = [trial for trial in begun(study) if FINAL in trial.user_attrs]
+    assert [trial.user_attrs[FINAL] for trial in finals] == [1] * 5 + [2] * 5
     best = sorted((trial for trial in searched if trial.state == TrialState.COMPLETE), key=lambda each: each.value)
     assert [trial.params for trial in finals[:5]] == [trial.params for trial in best[:5]]
     assert all(trial.state == TrialState.COMPLETE for trial in finals)  # none of them is pruned
+
+
+def test_every_trial_has_a_seed_of_its_own(uninterrupted):
+    assert [trial.user_attrs[SEED] for trial in begun(uninterrupted[0])] == list(range(1, 31))
 
 
 def test_the_choice_is_the_finalist_of_the_lowest_mean(uninterrupted):
@@ -155,11 +159,11 @@ def test_the_time_of_earlier_runs_counts(uninterrupted, dataset, capsys):
 
 
 def test_the_time_is_a_limit_and_some_of_it_is_left_for_the_finalists(dataset, tmp_path):
-    study = search(tmp_path, dataset, trials=0, seconds=6.0, arguments=(0.02,))
-    assert seconds_spent(study) < 7
-    finals = [trial for trial in begun(study) if SEED in trial.user_attrs]
+    study = search(tmp_path, dataset, trials=0, seconds=8.0)
+    assert seconds_spent(study) < 9
+    finals = [trial for trial in begun(study) if FINAL in trial.user_attrs]
     assert finals
-    assert sum(trial.user_attrs[SECONDS] for trial in finals) < 0.35 * 6
+    assert sum(trial.user_attrs[SECONDS] for trial in finals) < 0.35 * 8
     assert choose(study).trials[-1] in finals
 
 
