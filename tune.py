@@ -11,8 +11,6 @@ if __name__ == "__main__":
         resume_hint="the same command with --resume=True resumes from there",
     )
 
-import contextlib
-import io
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
@@ -20,7 +18,7 @@ from src.common.errors import ConfigError, run_main
 from src.common.signals import Stopped, StopSignals
 from src.config import Config, given_flags, load_config
 from src.dataset_meta import DatasetMeta
-from src.tuning.console import describe
+from src.tuning.console import announce, describe
 from src.tuning.folder import search_folder
 from src.tuning.outcome import Outcome
 from src.tuning.page import write_page
@@ -41,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     space = SearchSpace.of(config, data, given_flags(argv))
     with search_folder(config.tune_path, resume=config.resume, overwrite=config.overwrite) as folder:
         study, files = open_study(folder, space.identity()), PredictionFiles(folder)
+        print(announce(space, config.minutes), flush=True)
         with TrialProcess(train_trials, config) as process:
             search(Search(study, space, Limits(config.minutes * 60, config.trials), process, files, signals), signals)
         outcome = Outcome.of(study, space, files)
@@ -90,19 +89,18 @@ def train_trials(connection: Connection, start: Config) -> None:
     from src.training.validation import Validation
     from src.tuning.halves import SelectionHalf
     from src.tuning.trial_report import TrialReport
-    from src.tuning.trial_requests import end_with_parent, failures_sent, requests
+    from src.tuning.trial_requests import end_with_parent, failures_sent, print_nothing, requests
 
     end_with_parent()
-    with contextlib.redirect_stdout(io.StringIO()):  # each process would print its device, each trial its memory
-        device, precision, ranks = train.prepare_device(start)
+    print_nothing()
+    device, precision, ranks = train.prepare_device(start)
     data = DatasetMeta.load(start.dataset_path)
     validation_data = train.create_validation_data(start, data, device, ranks)
     for config in requests(connection):
         with failures_sent(connection):
             set_seed(config.seed)
             train_data = create_dataset(data, "train", config.batch_size, shuffle=True)
-            with contextlib.redirect_stdout(io.StringIO()):
-                train.check_memory(config, data, device.target, precision, ranks, WHOLE)
+            train.check_memory(config, data, device.target, precision, ranks, WHOLE)
             train_step = train.create_train_step(config, data, device, precision, ranks, WHOLE)
             half = SelectionHalf(DeepFMPredict(train_step.ema_network), validation_data)
             train_step.set_train()

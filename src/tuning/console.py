@@ -9,7 +9,17 @@ from optuna.trial import FrozenTrial, TrialState
 from src.config import Config
 from src.tuning.folder import CHECKPOINT_NAME, PAGE_NAME, RECIPE_NAME
 from src.tuning.outcome import Outcome
+from src.tuning.search_space import SearchSpace
 from src.tuning.study import AUC, FINAL, REASON, RECIPE, SECONDS
+
+
+def announce(space: SearchSpace, minutes: float) -> str:
+    """Return the line that tells what is going to be searched."""
+    splits = space.data.splits
+    return (
+        f"search       {len(space.distributions)} settings, {splits['train'].rows:,} training rows, half of "
+        f"{splits['valid'].rows:,} validation rows, {minutes:g} minutes"
+    )
 
 
 def trial_line(trial: FrozenTrial, config: Config) -> str:

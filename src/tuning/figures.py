@@ -28,7 +28,7 @@ def course_plot(complete: Sequence[tuple[float, float]], pruned: Sequence[tuple[
     axes.plot(*_columns(complete), **POINTS, label="complete")
     axes.step(minutes, lowest, where="post", color=FIRST, label="lowest so far")
     axes.set(xlabel="minutes", ylabel="log loss", ylim=_limits([loss for _, loss in complete], most))
-    axes.legend(loc="upper right", fontsize=9)
+    _legend_above(axes)
     return to_svg(figure, "course")
 
 
@@ -91,12 +91,12 @@ def halves_plot(
     shown = [point for point in [*points, chosen] if point[0] <= most]
     axes.plot(*_columns(points), **POINTS, label="trials")
     axes.plot(*_columns(first), color=FAINT, marker="D", markersize=6, linestyle="none", label="first trials")
-    axes.plot(*chosen, **CROSS, label="chosen, mean over seeds")
+    axes.plot(*chosen, **CROSS, label="chosen (mean)")
     axes.set(
         xlabel="log loss, selection half", ylabel="log loss, held-out half",
         xlim=_limits([x for x, _ in shown], most), ylim=_limits([y for _, y in shown]),
     )  # fmt: skip
-    axes.legend(loc="lower right", fontsize=9)
+    _legend_above(axes)
     return to_svg(figure, "halves")
 
 
@@ -105,6 +105,11 @@ def text_of(value: Any) -> str:
     if isinstance(value, tuple):
         return "-".join(map(str, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value).replace(",", "-")
+
+
+def _legend_above(axes):
+    """Put the legend above the axes: points may be anywhere within."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9, columnspacing=1)
 
 
 def _columns(points):

@@ -4,6 +4,7 @@
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -40,6 +41,11 @@ def describe_failure(error: Exception) -> str:
 def end_with_parent() -> None:
     """End this process when the one that has started it ends, however that happens."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def print_nothing() -> None:
+    """Leave standard output to the search, which prints a line for each trial."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
 
 def _wait_for_parent():
