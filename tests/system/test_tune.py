@@ -21,7 +21,8 @@ from tests.file_watch import FileWatch
 from tests.processes import assert_refused, restore_signals
 
 NETWORK = ("--batch_size=400", "--embedding_size=4", "--hidden_sizes=8", "--device_target=CPU")
-TUNE = ("--minutes=1000", "--trials=3")  # nine, with two more seeds each; no limit of time that chance could meet
+# Six trials, with two more seeds each, and no limit of time that chance could meet.
+TUNE = ("--minutes=1000", "--trials=2", "--train_epochs=2")
 
 
 def read_trials(folder):
@@ -91,7 +92,7 @@ def recipe(folder):
 def test_a_search_that_is_killed_and_resumed_has_the_trials_of_one_that_is_not(searched, data, run, tmp_path):
     command = [sys.executable, ROOT / "tune.py", f"--dataset_path={data}", "--tune_path=tune", *NETWORK, *TUNE]
     journal = tmp_path / "tune" / "journal.log"
-    for number in (1, 4):  # the index of the trial that the kill interrupts
+    for number in (1, 3):  # the index of the trial that the kill interrupts
         resume = [f"--resume={number > 1}"]
         process = subprocess.Popen([*command, *resume], cwd=tmp_path, stdout=subprocess.DEVNULL)
         while process.poll() is None and not has_validation(journal, number):
@@ -115,8 +116,9 @@ def has_validation(journal, trial):
 
 @pytest.mark.slow
 def test_a_signal_stops_the_search_in_a_line_that_says_how_to_resume(data, tmp_path):
+    flags = (f"--dataset_path={data}", *NETWORK, *TUNE, "--train_epochs=200")
     process = subprocess.Popen(
-        [sys.executable, ROOT / "tune.py", f"--dataset_path={data}", *NETWORK, *TUNE], cwd=tmp_path, text=True,
+        [sys.executable, ROOT / "tune.py", *flags], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore_signals,  # noqa: PLW1509
     )  # fmt: skip
     while process.poll() is None and not has_validation(tmp_path / "tune" / "journal.log", 0):
@@ -146,13 +148,13 @@ def test_the_next_commands_train_and_evaluate_the_recipe(searched, data, run, tm
 def test_the_output_has_a_line_for_each_trial_and_the_page_one_too(searched, browser):
     lines = (searched / "output.txt").read_text().splitlines()
     trials = read_trials(searched / "tune")
-    assert [int(line[:4]) for line in lines[1 : len(trials) + 1]] == list(range(9))
+    assert [int(line[:4]) for line in lines[1 : len(trials) + 1]] == list(range(6))
     page = browser.new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text))
     page.goto((searched / "tune" / "tuning.html").as_uri())
-    assert page.locator("#trials tbody tr").count() == 9
+    assert page.locator("#trials tbody tr").count() == 6
     assert page.locator("svg").count() == page.locator("figure").count() > 8
     assert errors == []
 
