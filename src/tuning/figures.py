@@ -88,13 +88,13 @@ def halves_plot(
     most: the largest log loss on the selection half to show.
     """
     figure, axes = subplots(height=3.6)
-    shown = [point for point in [*points, chosen] if point[0] <= most]
+    shown = [*(point for point in points if point[0] <= most), chosen]
     axes.plot(*_columns(points), **POINTS, label="trials")
     axes.plot(*_columns(first), color=FAINT, marker="D", markersize=6, linestyle="none", label="first trials")
     axes.plot(*chosen, **CROSS, label="chosen (mean)")
     axes.set(
         xlabel="log loss, selection half", ylabel="log loss, held-out half",
-        xlim=_limits([x for x, _ in shown], most), ylim=_limits([y for _, y in shown]),
+        xlim=_limits([x for x, _ in shown]), ylim=_limits([y for _, y in shown]),
     )  # fmt: skip
     _legend_above(axes)
     return to_svg(figure, "halves")
@@ -118,7 +118,7 @@ def _columns(points):
 
 def _limits(values, most=None):
     """Return the limits of an axis that shows the values up to `most`."""
-    shown = [value for value in values if most is None or value <= most]
+    shown = [value for value in values if most is None or value <= most] or values
     low, high = min(shown), max(shown)
     margin = MARGIN * (high - low) or abs(low) * MARGIN
     return low - margin, high + margin

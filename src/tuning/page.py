@@ -29,6 +29,7 @@ def write_page(folder: pathlib.Path, outcome: Outcome, defaults: Config) -> None
     """Write tuning.html in a folder, atomically.  defaults: the recipe shows the settings that differ from them."""
     complete = [trial for trial in outcome.trials if is_complete(trial)]
     most = float(np.quantile(np.array([trial.value for trial in complete]), SHOWN_QUANTILE))
+    with_values = [trial for trial in complete if trial.params]  # not the start, if it is outside the space
     values = {
         "folder": folder,
         "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -37,7 +38,7 @@ def write_page(folder: pathlib.Path, outcome: Outcome, defaults: Config) -> None
         "tiles": _tiles(outcome),
         "course": [_course(outcome, most), *_importance(outcome)],
         "optimism": _optimism(outcome, complete, most),
-        "settings": [_setting(key, outcome, complete, most) for key in outcome.space.distributions],
+        "settings": [_setting(key, outcome, with_values, most) for key in outcome.space.distributions if with_values],
         "trials": {
             "text": "Metrics are those of the best validation of a trial, on the selection half.",
             "header": TRIALS_HEADER,
@@ -132,8 +133,7 @@ def _optimism(outcome, complete, most):
     }  # fmt: skip
 
 
-def _setting(key, outcome, complete, most):
-    trials = [trial for trial in complete if key in trial.params]
+def _setting(key, outcome, trials, most):
     numbers = [trial.number for trial in trials]
     values, losses = [trial.params[key] for trial in trials], [trial.value for trial in trials]
     chosen = outcome.chosen.trials[0].number

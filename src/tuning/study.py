@@ -57,11 +57,14 @@ def open_study(folder: os.PathLike | str, settings: Mapping[str, Any]) -> Study:
 
 
 def restart(study: Study, trial: FrozenTrial) -> None:
-    """Fail a trial that a kill has interrupted, and let the same values come again."""
-    values = {**trial.system_attrs.get(ENQUEUED, {}), **trial.params}
-    kept = {key: trial.user_attrs[key] for key in (RECIPE, FINAL) if key in trial.user_attrs}
-    if values or kept:  # otherwise it has not drawn any yet
-        study.enqueue_trial(values, user_attrs=kept)  # first: a kill here leaves one trial too many, not too few
+    """Fail a trial that a kill has interrupted, and let the same values come again.
+
+    Those that the sampler has drawn come by themselves, as it draws the same again; a kill may have left some of them.
+    """
+    values = trial.system_attrs.get(ENQUEUED)
+    if values is not None and not waiting(study):  # one that waits is this one: an earlier kill came before tell()
+        kept = {key: trial.user_attrs[key] for key in (RECIPE, FINAL) if key in trial.user_attrs}
+        study.enqueue_trial(values, user_attrs=kept)
     optuna.Trial(study, trial._trial_id).set_user_attr(REASON, INTERRUPTED)
     study.tell(trial.number, state=TrialState.FAIL)
 
@@ -106,7 +109,8 @@ def _sampler(seed, number):
     own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=own_seed)
+        # In groups, as the settings could not be drawn jointly otherwise once a trial, the start, is without values.
+        return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, seed=own_seed)
 
 
 def _check_settings(study, settings, folder):
