@@ -60,7 +60,8 @@ def save_rows(dataset_path, path, *, has_statistics):
     statistics = learn_statistics(data, ProcessGroup()) if has_statistics else None
     arrays = {"vocabulary_size": np.array(data.vocabulary_size)}
     for split in ("train", "valid"):
-        batches = create_dataset(data, split, data.rows_per_record).create_tuple_iterator(num_epochs=1, output_numpy=True)
+        dataset = create_dataset(data, split, data.rows_per_record)
+        batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
         ids, *dense_values, labels = (np.concatenate(column) for column in zip(*batches))
         of_rows = np.empty((len(ids), 0), np.float32)
         if statistics is not None:

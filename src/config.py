@@ -116,6 +116,10 @@ class Config:
     report_path: str | None = setting(Role.FREE, output_of=("train", "eval"))
     tensorboard_dir: str | None = setting(Role.FREE, output_of=("train",))
 
+    minutes: float = setting(Role.FREE, more_than=0)
+    trials: int = setting(Role.FREE, at_least=0)
+    tune_path: str = setting(Role.FREE, output_of=("tune",))
+
     checkpoint_path: str = setting(Role.FREE)
     by_field: str | None = setting(Role.FREE)
     importance_rows: int = setting(Role.FREE, at_least=0)
@@ -179,14 +183,24 @@ def load_config(argv: Sequence[str] | None = None, description: str | None = Non
     argv: as sys.argv[1:], which is read only once if argv is None, as the file of --config_path may be a pipe.
     Raises ConfigError, with the file or flag, the rule and the fix.
     """
+    return _loaded(argv, description)[0]
+
+
+def given_flags(argv: Sequence[str] | None = None) -> frozenset[str]:
+    """Return the keys of the settings that flags give, not --config_path or the defaults; for argv see load_config."""
+    return _loaded(argv, None)[1]
+
+
+_command_line: list[tuple[Config, frozenset[str]]] = []  # the results for sys.argv, once it is read
+
+
+def _loaded(argv, description):
+    """Return the Config and the keys of the flags."""
     if argv is not None:
         return _load(argv, description)
     if not _command_line:
         _command_line.append(_load(None, description))
     return _command_line[0]
-
-
-_command_line: list[Config] = []  # the Config of sys.argv, once it is loaded
 
 
 def _load(argv, description):
@@ -209,7 +223,7 @@ def _load(argv, description):
     _check_callbacks(config)
     _check_workers(config)
     check_sink_size(config)
-    return config
+    return config, frozenset(flags)
 
 
 def _parse(content: dict[Any, object], source: Callable[[object], str]) -> dict[str, object]:

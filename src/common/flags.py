@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import os
 import pathlib
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -60,6 +62,11 @@ def parse_flags(
         )
     given, unknown = parser.parse_known_args(argv)
     return vars(given), [text.partition("=")[0] for text in unknown]
+
+
+def this_command() -> str:
+    """Return the command that runs, as one would type it."""
+    return shlex.join(["python", *sys.argv])
 
 
 def read_settings_file(path: str | os.PathLike) -> dict:

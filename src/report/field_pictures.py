@@ -7,7 +7,7 @@ from src.evaluation.field_pairs import FieldPair
 from src.evaluation.importance import FieldImportance
 from src.evaluation.paired_metrics import Estimate
 from src.report import figures
-from src.report.picture import Picture, number
+from src.report.html import Picture, number
 
 FIELDS_SHOWN = 20  # in the plot; the table has all
 DECIMALS = 5

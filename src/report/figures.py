@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plots of report.html: SVG that takes its colours from the page, so that one file serves both colour schemes."""
+"""The plots of report.html."""
 
 import dataclasses
-import io
 import logging
-import re
-import warnings
 from collections.abc import Sequence
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder it works, but would warn
@@ -13,31 +10,14 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder
 import matplotlib
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
 from src.evaluation.field_pairs import FieldPair
 from src.evaluation.importance import FieldImportance
+from src.report.svg import FAINT, FIRST, INK, SECOND, STYLE
+from src.report.svg import subplots as _subplots
+from src.report.svg import to_svg as _svg
 from src.report.training_history import LoggedLoss, TrainingHistory
 
-# The colours of the plots, each to be replaced by a variable of the page's style.
-INK, FAINT, LINE, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
-VARIABLES = {
-    INK: "var(--ink)",
-    FAINT: "var(--faint)",
-    LINE: "var(--line)",
-    FIRST: "var(--first)",
-    SECOND: "var(--second)",
-}
-STYLE = {
-    "axes.axisbelow": True, "axes.edgecolor": FAINT, "axes.facecolor": "none", "axes.grid": True,
-    "axes.labelcolor": INK, "axes.linewidth": 0.8, "axes.spines.right": False, "axes.spines.top": False,
-    "figure.facecolor": "none", "font.family": "sans-serif", "font.size": 11, "grid.color": LINE,
-    "grid.linewidth": 0.8, "legend.frameon": False, "legend.labelcolor": INK, "lines.linewidth": 1.8,
-    "lines.markersize": 6, "svg.fonttype": "none", "svg.hashsalt": "deepfm", "text.color": INK,
-    "text.parse_math": False, "xtick.color": FAINT, "xtick.labelcolor": INK, "ytick.color": FAINT,
-    "ytick.labelcolor": INK,
-}  # fmt: skip
-WIDTH, HEIGHT = 4.8, 3.2  # inches: about the width of a phone, so that the letters stay legible there
 VALUE_LENGTH = 16  # characters; longer values of a field are truncated
 
 
@@ -198,20 +178,3 @@ def _name_bars(axes, names):
 def _columns(records):
     """Return the fields of dataclasses as columns."""
     return zip(*map(dataclasses.astuple, records))
-
-
-def _subplots(height=HEIGHT, columns=1):
-    figure = Figure((WIDTH, height), layout="constrained")
-    return figure, figure.subplots(1, columns)
-
-
-def _svg(figure, name):
-    """Return the SVG; its ids begin with `name`, as they have to be unique in the report."""
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the fonts are those of the browser
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = re.sub(r"<style.*?</style>", "", buffer.getvalue(), flags=re.DOTALL)  # it would apply to the whole page
-    for color, variable in VARIABLES.items():
-        svg = svg.replace(color, variable)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])

@@ -5,7 +5,6 @@ import os
 import pathlib
 import time
 
-import jinja2
 import numpy as np
 import polars as pl
 from mindspore.dataset import Dataset
@@ -23,7 +22,7 @@ from src.evaluation.slices import MOST_FREQUENT_VALUES, FieldSlices
 from src.report import figures
 from src.report.curves import calibration_groups, prediction_histogram, roc_points
 from src.report.field_pictures import importance_picture, pairs_picture
-from src.report.picture import Picture, number
+from src.report.html import Picture, number, render
 from src.report.training_history import TrainingHistory
 from src.training.run_record import read_run, this_command
 
@@ -86,10 +85,8 @@ def write_report(
         "data": _describe_data(data),
         "run": _describe_run(run, checkpoint, data),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(page)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
+    write_text(path, render(TEMPLATE, page))
 
 
 def _tiles(evaluation):

@@ -5,9 +5,7 @@ import json
 import os
 import pathlib
 import platform
-import shlex
 import subprocess
-import sys
 
 import mindspore as ms
 import numpy as np
@@ -16,6 +14,7 @@ from mindspore.train import RunContext
 from src.callback import Callback
 from src.common.errors import UserError
 from src.common.files import write_json
+from src.common.flags import this_command
 from src.common.progress import epoch_and_step
 from src.common.signals import signals_for_children
 from src.config import Role, keys_of
@@ -112,11 +111,6 @@ def read_run(folder: os.PathLike | str) -> dict:
         return json.loads(pathlib.Path(folder, RUN_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def this_command() -> str:
-    """Return the command that runs, as one would type it."""
-    return shlex.join(["python", *sys.argv])
 
 
 def software_versions() -> dict[str, str | None]:

@@ -36,6 +36,7 @@ DOCUMENTS = (
             "preprocessing",
             "click_logs",
             "training",
+            "tuning",
             "evaluation",
             "export",
             "scoring",
@@ -76,6 +77,7 @@ SMALLER = (
     (r"(--enable_modelarts=True)", r"\1 --config_path=job.yaml"),
     (r"(python (train|eval|src/preprocess_data)\.py(?!.*--config_path))", r"\1 --config_path=small.yaml"),
     (r"(run_(standalone_train|eval|distribute_train)\.sh .*)", r"\1 --config_path=small.yaml"),
+    (r"(python tune\.py) --minutes=\d+", r"\1 --config_path=small.yaml --trials=1"),
     (r"--mindir_version=1", "--mindir_version=1 --file_name=deepfm"),
 )
 

@@ -15,6 +15,7 @@ from src.config import (
     Config,
     Role,
     Setting,
+    given_flags,
     keys_of,
     load_config,
     outputs_of,
@@ -267,6 +268,7 @@ def test_every_command_knows_its_outputs():
     assert outputs_of("train") == ("ckpt_path", "loss_file_name", "eval_file_name", "report_path", "tensorboard_dir")
     assert outputs_of("eval") == ("eval_file_name", "report_path", "predictions_path")
     assert outputs_of("export") == ("file_name",)
+    assert outputs_of("tune") == ("tune_path",)
     commands = {command for setting in SETTINGS.values() for command in setting.output_of}
     assert all((ROOT / f"{command}.py").is_file() for command in commands)
 
@@ -288,4 +290,11 @@ def test_flags_of_the_command_line_are_read_once(monkeypatch):
     monkeypatch.setattr("src.config._command_line", [])
     assert load_config().batch_size == 300
     assert load_config() is load_config()
+    assert given_flags() == set()
     os.close(read_end)
+
+
+def test_given_flags_are_those_of_the_command_line_alone(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("batch_size: 500\n")
+    assert given_flags([f"--config_path={path}", "--seed=1", "--keep_prob", "0.9"]) == {"seed", "keep_prob"}

@@ -20,7 +20,7 @@ ENTRY_POINTS = {
     "src.preprocess_data", "src.criteo_like", "src.config_reference", "src.report.quickstart", "src.distributed.launch",
     "src.self_test.__main__", "src.synthetic_logs.__main__", "src.infer_schema",
 }  # fmt: skip
-SCRIPTS = {"train", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf", "predict", "serve"}
+SCRIPTS = {"train", "tune", "eval", "export", "preprocess", "postprocess", "mindspore_hub_conf", "predict", "serve"}
 # From the bottom to the top: a module imports only from its own layer and from those above this line of it.
 LAYERS = [
     {"src.common"},
@@ -46,7 +46,7 @@ LAYERS = [
     {"src.package"},
     {"src.export", "src.training", "src.callback", "src.criteo_like", "src.synthetic_logs", "src.scoring"},
     {"src.report", "src.modelarts", "src.serving"},
-    {"src.preprocess_data", "src.infer_schema", "src.config_reference", "src.self_test"},
+    {"src.preprocess_data", "src.infer_schema", "src.config_reference", "src.self_test", "src.tuning"},
 ]
 LAYER_OF = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 
@@ -104,6 +104,7 @@ WITHOUT_MINDSPORE = [
     *("src.evaluation.metrics", "src.evaluation.recalibration", "src.evaluation.record"),
     *("src.evaluation.streaming_metrics", "src.preprocessing.encoder", "src.preprocessing.pipeline"),
     *("src.package", "src.package.explanation", "src.scoring.scoring", "src.scoring.summary"),
+    *("src.tuning.search", "src.tuning.page", "src.tuning.recipe_file"),
     *sorted(name for name in MODULES if name.startswith("src.common.")),
 ]
 IMPORTED_ONE_BY_ONE = """

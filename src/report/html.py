@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of report.html: a plot, a sentence on it, and a table of its numbers."""
+"""Pages in one file for any browser, from templates that share a style and macros."""
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping
 
+import jinja2
 import markupsafe
 import numpy as np
+
+SHARED = pathlib.Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,3 +32,10 @@ class Picture:
 def number(value: float | None, decimals: int = 4) -> str:
     """Return the text of a number in a table, empty for None and NaN."""
     return "" if value is None or np.isnan(value) else f"{value:.{decimals}f}"
+
+
+def render(template: pathlib.Path, values: Mapping[str, object]) -> str:
+    """Return the page of a template, which can include the templates next to this module.  values: by name."""
+    loader = jinja2.FileSystemLoader([template.parent, SHARED])
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template(template.name).render(values)
