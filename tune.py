@@ -79,7 +79,7 @@ def train_trials(connection: Connection, start: Config) -> None:
     """
     import train  # here, as the process that searches needs no MindSpore
     from src.callback import EarlyStopping, LearningRateScheduler, TerminateOnNaN
-        from src.deepfm import DeepFMPredict
+    from src.deepfm import DeepFMPredict
     from src.distributed.device import set_seed
     from src.network.tables import WHOLE
     from src.training.feeder import choose_feeder

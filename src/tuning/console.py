@@ -31,11 +31,14 @@ def trial_line(trial: FrozenTrial, config: Config) -> str:
 def brief(config: Config) -> str:
     """Return the searched settings of a recipe in a few words."""
     schedule = config.lr_schedule.replace("_", "-") + (f" after {config.warmup_ratio:g}" if config.warmup_ratio else "")
-    return (
-        f"B {config.batch_size} D {config.embedding_size} {'-'.join(map(str, config.hidden_sizes))} "
-        f"{'statistics ' * config.value_statistics}keep {config.keep_prob:g}/{config.embedding_keep_prob:g} lr {config.learning_rate:.3g} {schedule} "
-        f"l2 {config.l2_coef:.3g}/{config.l2_linear_factor * config.l2_coef:.2g} ema {config.ema_decay:g} <={config.train_epochs} epochs"
-    )
+    words = [
+        f"B {config.batch_size} D {config.embedding_size} {'-'.join(map(str, config.hidden_sizes))}",
+        f"keep {config.keep_prob:g}/{config.embedding_keep_prob:g} lr {config.learning_rate:.3g} {schedule}",
+        f"l2 {config.l2_coef:.3g}/{config.l2_linear_factor * config.l2_coef:.2g} ema {config.ema_decay:g}",
+        f"<={config.train_epochs} epochs",
+        *(["statistics"] if config.value_statistics else []),
+    ]
+    return " ".join(words)
 
 
 def result_of(trial: FrozenTrial) -> str:

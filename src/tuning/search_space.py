@@ -45,14 +45,14 @@ SMALL_RECIPES: tuple[Mapping[str, Any], ...] = (
 )  # fmt: skip
 LARGE_RECIPES: tuple[Mapping[str, Any], ...] = (
     {"embedding_size": 16, "hidden_sizes": "400,400,400", "learning_rate": 1e-3, "lr_schedule": "constant",
-     "l2_coef": 1e-5, "l2_linear_factor": 1.0, "value_statistics": False, "keep_prob": 0.8, "embedding_keep_prob": 1.0, "ema_decay": 0.0, "batch_size": 8192,
-     "train_epochs": 3, "warmup_ratio": 0.0},
+     "l2_coef": 1e-5, "l2_linear_factor": 1.0, "keep_prob": 0.8, "embedding_keep_prob": 1.0, "ema_decay": 0.0,
+     "batch_size": 8192, "train_epochs": 3, "warmup_ratio": 0.0, "value_statistics": False},
     {"embedding_size": 16, "hidden_sizes": "1000,1000,1000", "learning_rate": 1e-3, "lr_schedule": "one_cycle",
-     "l2_coef": 1e-5, "l2_linear_factor": 1.0, "value_statistics": False, "keep_prob": 0.8, "embedding_keep_prob": 1.0, "ema_decay": 0.0, "batch_size": 8192,
-     "train_epochs": 1, "warmup_ratio": 0.05},
+     "l2_coef": 1e-5, "l2_linear_factor": 1.0, "keep_prob": 0.8, "embedding_keep_prob": 1.0, "ema_decay": 0.0,
+     "batch_size": 8192, "train_epochs": 1, "warmup_ratio": 0.05, "value_statistics": False},
     {"embedding_size": 32, "hidden_sizes": "256,128", "learning_rate": 1e-3, "lr_schedule": "constant",
-     "l2_coef": 1e-6, "l2_linear_factor": 1.0, "value_statistics": False, "keep_prob": 0.9, "embedding_keep_prob": 1.0, "ema_decay": 0.998, "batch_size": 4096,
-     "train_epochs": 2, "warmup_ratio": 0.05},
+     "l2_coef": 1e-6, "l2_linear_factor": 1.0, "keep_prob": 0.9, "embedding_keep_prob": 1.0, "ema_decay": 0.998,
+     "batch_size": 4096, "train_epochs": 2, "warmup_ratio": 0.05, "value_statistics": False},
 )  # fmt: skip
 
 
