@@ -56,11 +56,13 @@ class TrialProcess:
             connection.send(config)
             end = time.monotonic() + seconds
             while True:
-                while not connection.poll(SECONDS_BETWEEN_CHECKS):
-                    between()
-                    if time.monotonic() > end:
-                        self._end()
-                        return Failed(f"it takes more than {seconds:,.0f} s", is_late=True)
+                has_message = connection.poll(SECONDS_BETWEEN_CHECKS)
+                between()
+                if time.monotonic() > end:
+                    self._end()
+                    return Failed(f"it takes more than {seconds:,.0f} s", is_late=True)
+                if not has_message:
+                    continue
                 message = connection.recv()
                 if not isinstance(message, Validated):
                     self._end_if_grown()

@@ -65,11 +65,13 @@ def test_a_trial_that_is_not_validated_in_time_fails():
         assert time.monotonic() - begin < 10
 
 
-def test_a_signal_ends_the_process():
+@pytest.mark.parametrize("body", [trial_bodies.never_validated, trial_bodies.quick])
+def test_a_signal_ends_the_process_however_often_it_validates(body):
     def stop():
-        raise Stopped(signal.SIGTERM)
+        if process._connection.poll() or body is trial_bodies.never_validated:
+            raise Stopped(signal.SIGTERM)
 
-    with TrialProcess(trial_bodies.never_validated) as process:
+    with TrialProcess(body) as process:
         with pytest.raises(Stopped):
             train(process, between=stop)
         assert process._process is None
