@@ -24,16 +24,16 @@ STEPS = {
     "integers as `bin`": ["--dense_encoding=bin"],
     "integers as `log+bucket`": ["--dense_encoding=log+bucket"],
     "threshold of 10, not 1": ["--threshold=10"],
-    "L2 of 8e-5, not 3e-3": ["--l2_coef=8e-5"],
-    "constant learning rate of 5e-4, not one cycle": [
-        *("--lr_schedule=constant", "--learning_rate=5e-4", "--warmup_ratio=0")
-    ],
+    "no value statistics": ["--value_statistics=False"],
+    "L2 of 8e-5, not 5e-3": ["--l2_coef=8e-5"],
+    "L2 of first-order weights as of embeddings": ["--l2_linear_factor=1"],
+    "one cycle, not a constant learning rate": ["--lr_schedule=one_cycle", "--learning_rate=2e-3", "--train_epochs=4"],
     "raw weights, not EMA": ["--ema_decay=0"],
     "no dropout of embeddings": ["--embedding_keep_prob=1"],
     "no dropout of hidden units": ["--keep_prob=1"],
-    "D=80, 1024-512-256-128, not D=16, 64-32": ["--embedding_size=80", "--hidden_sizes=1024,512,256,128"],
-    "chunks of 128 rows shuffled, not of 8": ["--line_per_sample=128"],
-    "one validation per epoch, not four": ["--eval_every_steps=0"],
+    "D=80, 1024-512-256-128, not D=8, 256": ["--embedding_size=80", "--hidden_sizes=1024,512,256,128"],
+    "records of 512 rows, not of 64": ["--line_per_sample=512"],
+    "one validation per epoch, not two": ["--eval_every_steps=0"],
 }
 
 
