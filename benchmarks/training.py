@@ -202,7 +202,7 @@ def plain_network(config):
             self.plain = nn.SequentialCell(*layers, nn.Dense(config.hidden_sizes[-1], 1))
             del self.deep
 
-        def score(self, weights, embeddings, dense_values=None):
+        def score(self, weights, embeddings, dense_values=None, statistics=None):
             if self.has_dense_fields:
                 values = ops.expand_dims(dense_values, 2)  # [B, N, 1]
                 weights = ops.concat((weights, values * self.dense_linear), 1)
