@@ -34,7 +34,7 @@ def probabilities_by_hand(weights, sparse_ids, dense_values):
     return 1 / (1 + np.exp(-np.array(logits)))
 
 
-def test_the_importance_is_that_of_the_network_on_the_rows_of_the_split(dataset):
+def test_the_importance_is_that_of_the_network_on_the_rows_of_the_split(dataset, seeded):
     data = DatasetMeta.load(dataset)
     network = DeepFM(DeepFMConfig(data.vocabulary_size, 7, 3, 2, (3,), keep_prob=0.5))
     for name in ("embedding", "linear"):
@@ -61,7 +61,7 @@ def test_the_importance_is_that_of_the_network_on_the_rows_of_the_split(dataset)
             log_loss(labels, worse) - log_loss(labels, better),
             roc_auc(labels, better) - roc_auc(labels, worse),
         )
-        assert found[field].log_loss_rise.value == pytest.approx(rise, abs=1e-6)
+        assert found[field].log_loss_rise.value == pytest.approx(rise, abs=1e-5)  # of float32 logits
         assert found[field].auc_drop.value == pytest.approx(drop, abs=1e-9)
 
 
