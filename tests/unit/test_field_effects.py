@@ -39,7 +39,7 @@ def test_the_importance_is_that_of_the_network_on_the_rows_of_the_split(dataset,
     network = DeepFM(DeepFMConfig(data.vocabulary_size, 7, 3, 2, (3,), keep_prob=0.5))
     for name in ("embedding", "linear"):
         table = getattr(network, name)
-        table.set_data(table.value() * 50)
+        table.set_data(table.value() * 20)
     predictor, sampler = DeepFMPredict(network), RowSampler(ProcessGroup(), 40)
     evaluate_split("test", predictor, create_dataset(data, "test", 50), ProcessGroup(), sampler=sampler)
     network.set_train()
