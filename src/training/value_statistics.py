@@ -27,6 +27,7 @@ import numpy as np
 from src.common.encoded_rows import NO_VALUE
 from src.common.errors import UserError
 from src.common.progress import Progress
+from src.common.records import LABEL, SPARSE_IDS
 from src.common.splitmix import splitmix64
 from src.dataset import RowsOfRecords, open_records
 from src.dataset_meta import PADDING_LABEL, DatasetMeta
@@ -143,10 +144,10 @@ def _rows_of_rank(data: DatasetMeta, ranks: ProcessGroup) -> Iterator[tuple[np.n
     position = start * size
     for records_read in batches.create_tuple_iterator(num_epochs=1, output_numpy=True):
         columns = dict(zip(rows.names, rows(*records_read)))
-        labels = columns["label"].ravel()
+        labels = columns[LABEL].ravel()
         folds = fold_of_rows(np.arange(position, position + len(labels)))
         is_real = labels != PADDING_LABEL
-        yield columns["sparse_ids"][is_real], labels[is_real], folds[is_real]
+        yield columns[SPARSE_IDS][is_real], labels[is_real], folds[is_real]
         position += len(labels)
         progress.advance(len(labels))
     progress.close()

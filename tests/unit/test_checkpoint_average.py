@@ -27,7 +27,6 @@ SIZES = [(4, (6, 5)), (2, (3, 7)), (5, (4, 4))]  # of three members
 
 def create(config, seed):
     network = DeepFM(config)
-    random = np.random.default_rng(seed)
     for parameter in network.get_parameters():
         deviation, seen = (1, 0) if parameter.name == "statistics" else (0.5, seed)
         random = np.random.default_rng([seen, len(parameter.name), parameter.size])

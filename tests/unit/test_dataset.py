@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
 import shutil
 import types
 
@@ -11,15 +10,8 @@ from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import META_NAME, DatasetMeta
 from src.training.training_data import TrainingData
 from tests.list_records import draw_rows, write_folder
+from tests.ranks import Reader
 from tests.records import read_rows
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-    """One of `count` processes, as create_dataset sees it: ProcessGroup of more than one need communication."""
-
-    rank: int
-    count: int
 
 
 def batches(dataset, epochs=1):

@@ -22,6 +22,7 @@ from src.evaluation.recalibration import Method, Recalibration
 from src.evaluation.record import EvaluationRecord
 from src.evaluation.slices import FieldSlices
 from tests import oracles
+from tests.ranks import TwoAlike
 from tests.records import read_rows, read_weights
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -73,17 +74,6 @@ def test_weights_come_with_the_predictions_and_weigh_the_metrics(weighted, weigh
     assert evaluation.before == compute_metrics(labels, probabilities, weights)
     assert evaluation.metrics == compute_metrics(labels, evaluation.probabilities, weights)
     assert evaluation.weight == weights.sum()
-
-
-class TwoAlike(ProcessGroup):
-    """The first of two ranks, of which the other one has the same rows."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 2
-
-    def gather(self, column):
-        return np.concatenate([column, column])
 
 
 def test_the_weights_of_both_ranks_are_in_the_order_of_their_rows(weighted):

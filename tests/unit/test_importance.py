@@ -15,6 +15,7 @@ WEIGHTS = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4])
 SIGNS = np.array([1, -1, 1, 1, -1, 1, -1])
 FIELDS = [InputField(f"field {number}", dense_index=number) for number in range(len(WEIGHTS))]
 IGNORED = InputField("ignored", range(1), 0)
+from tests.ranks import TwoAlike
 
 
 def predict(sparse_ids, dense_values):
@@ -131,17 +132,6 @@ def test_padding_changes_nothing():
     padded = FieldSample(*columns, np.append(sample.labels, np.full(10, -1, np.float32)), None, 64)
     expected = permutation_importance(predict, sample, FIELDS, ProcessGroup())
     assert permutation_importance(predict, padded, FIELDS, ProcessGroup()) == expected
-
-
-class TwoAlike(ProcessGroup):
-    """The first of two ranks, of which the other one has the same rows."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 2
-
-    def gather(self, column):
-        return np.concatenate([column, column])
 
 
 def test_the_rows_of_all_ranks_count():

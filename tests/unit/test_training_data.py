@@ -6,8 +6,8 @@ from src.dataset_meta import DatasetMeta
 from src.training import shuffling
 from src.training.training_data import TrainingData
 from tests.list_records import draw_rows, write_folder
+from tests.ranks import Reader
 from tests.records import read_rows
-from tests.unit.test_dataset import Reader
 
 
 def batches(train_data, step=0, epochs=1):

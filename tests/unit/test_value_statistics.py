@@ -20,8 +20,8 @@ from src.training.value_statistics import (
     learn_statistics,
 )
 from tests.list_records import draw_rows, write_folder
+from tests.ranks import Reader
 from tests.records import read_rows
-from tests.unit.test_dataset import Reader
 
 
 def draw(rows=600, fields=3, values=9, seed=1):
