@@ -52,7 +52,10 @@ class Explanation:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The click probabilities, [n]; those of the model, in float32, are within 1e-6 of them."""
+        """The click probabilities, [n]; those of the model, in float32, are within 1e-6 of them.
+
+        A recalibration with a slope below 1 magnifies the rounding of a network's probability that is close to 1.
+        """
         with np.errstate(over="ignore"):  # exp of more than 709 is infinite, and the probability then 0
             return 1 / (1 + np.exp(-self.logits))
 
