@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ablation of config/criteo_small.yaml: python benchmarks/ablation.py --data=train.txt
 
-Trains with the recipe, and without one part of it at a time, and compares the best metrics on the validation set; the
-test set is not used. Results in --work are reused.
+Trains with the recipe, and without one part of it at a time, on several random splits, and compares the best metrics on
+their validation sets; the test sets are not used.  Results in --work are reused.
 """
 
 import argparse
@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from benchmarks.accuracy import BEST_FLAGS, run_deepfm, spread
+from benchmarks.accuracy import BEST_FLAGS, run_deepfm
 from src.checkpoint import ModelFolder
 
 STEPS = {
@@ -40,25 +40,34 @@ STEPS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each (default: 3)")
+    parser.add_argument("--splits", type=int, default=5, help="splits, and runs of each (default: 5)")
     parser.add_argument("--work", type=pathlib.Path, default="ablation", help="folder (default: ablation)")
     arguments = parser.parse_args()
     recipe = None
     print("| | validation AUC | log loss | lead of the recipe: AUC | log loss |\n|---|---|---|---|---|")
     for number, (name, flags) in enumerate(STEPS.items()):
-        metrics = []
-        for seed in range(1, arguments.seeds + 1):
-            folder = arguments.work.resolve() / str(number)
-            done = folder / f"done-{seed}"
-            if not done.exists():
-                run_deepfm(arguments.data, BEST_FLAGS + flags, seed, folder)
-                done.touch()
-            best = ModelFolder.load(folder / f"checkpoint-{seed}").best.metrics
-            metrics.append((best["auc"], best["log_loss"]))
+        folder = arguments.work.resolve() / str(number)
+        metrics = [best_metrics(arguments.data, flags, seed, folder) for seed in range(1, arguments.splits + 1)]
         aucs, losses = np.array(metrics).T
-        recipe = (aucs, losses) if recipe is None else recipe
-        lead = [f"{(recipe[0] - aucs).mean():+.4f}", f"{(losses - recipe[1]).mean():+.4f}"] if number else ["", ""]
-        print(f"| {name} | {spread(aucs)} | {spread(losses)} | {' | '.join(lead)} |", flush=True)
+        recipe = recipe or (aucs, losses)
+        lead = [difference(recipe[0], aucs), difference(losses, recipe[1])] if number else ["", ""]
+        print(f"| {name} | {aucs.mean():.4f} | {losses.mean():.4f} | {' | '.join(lead)} |", flush=True)
+
+
+def best_metrics(data, flags, seed, folder):
+    """Return the AUC and the log loss of the best checkpoint of a training, on the split with the same seed."""
+    checkpoints, done = folder / str(seed) / f"checkpoint-{seed}", folder / f"done-{seed}"
+    if not done.exists():
+        run_deepfm(data, BEST_FLAGS + flags, seed, folder / str(seed), split_seed=seed)
+        done.touch()
+    metrics = ModelFolder.load(checkpoints).best.metrics
+    return metrics["auc"], metrics["log_loss"]
+
+
+def difference(ones, others):
+    """Return the mean of paired differences with its standard error."""
+    values = ones - others
+    return f"{values.mean():+.4f} ± {values.std(ddof=1) / np.sqrt(values.size):.4f}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from src.preprocessing.schema import KEY, LABEL, LINE_NUMBER, FieldSchema
 from src.preprocessing.source import Source
 from src.preprocessing.splits import KeySplits
 
-SPLIT_FLAGS = {"split_seed": 2020, "valid_ratio": 0.1, "test_ratio": 0.1}
+SPLIT_SEED = 2020
+VALID_RATIO = TEST_RATIO = 0.1
 BEST = "this repository, best recipe"
 BEST_FLAGS = [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"]
 RECIPES = {
@@ -78,13 +79,13 @@ def main():
     print(table(labels, predictions))
 
 
-def split_rows(path):
-    """Return the well-formed rows with their split, in the order of their keys, as a frame."""
+def split_rows(path, split_seed=SPLIT_SEED):
+    """Return the well-formed rows with their split, in the order of the file, as a frame."""
     parts = []
     for chunk in read_source(Source((path,)), FieldSchema.criteo(13, 26), 1 << 24):
         frame = parse_raw_chunk(chunk).frame
         parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
-    splits = KeySplits.from_ratios(*SPLIT_FLAGS.values())
+    splits = KeySplits.from_ratios(split_seed, VALID_RATIO, TEST_RATIO)
     rows = pl.concat(parts, how="vertical_relaxed")
     rows = splits.with_keys(rows)
     names = np.empty(rows.height, object)
@@ -102,8 +103,8 @@ def plain(column):
     return plain.set(missing, None)
 
 
-def run_peer(model, seed, out, work):
-    run(peers_python(work), ROOT / "benchmarks" / "peers.py", model, work / "rows.parquet", seed, out)
+def run_peer(model, seed, out, work, rows="rows.parquet"):
+    run(peers_python(work), ROOT / "benchmarks" / "peers.py", model, work / rows, seed, out)
 
 
 @functools.cache
@@ -116,18 +117,17 @@ def peers_python(work):
     return python
 
 
-def run_deepfm(data, flags, seed, folder):
+def run_deepfm(data, flags, seed, folder, split_seed=SPLIT_SEED):
     """Preprocess and train as a user does, with the scripts; return the folder of checkpoints.
 
-    Runs with the same flags share the folder, and reuse its preprocessed data.
+    Runs with the same flags and the same split share the folder, and reuse its preprocessed data.
     """
     (folder / "origin_data").mkdir(parents=True, exist_ok=True)
     link = folder / "origin_data" / "train.txt"
     link.unlink(missing_ok=True)
     link.symlink_to(data.resolve())
     checkpoints = folder / f"checkpoint-{seed}"
-    split = [f"--{key}={value}" for key, value in SPLIT_FLAGS.items()]
-    common = [*flags, *split, "--train_line_count=0", "--device_target=CPU"]
+    common = [*flags, *split_flags(split_seed), "--train_line_count=0", "--device_target=CPU"]
     run(sys.executable, ROOT / "src" / "preprocess_data.py", *common, f"--data_path={folder}")
     run(
         sys.executable, ROOT / "train.py", *common, f"--seed={seed}", f"--dataset_path={folder / 'mindrecord'}",
@@ -135,6 +135,10 @@ def run_deepfm(data, flags, seed, folder):
         f"--eval_file_name={folder / 'auc.log'}", "--overwrite=True",
     )  # fmt: skip
     return checkpoints
+
+
+def split_flags(split_seed):
+    return [f"--split_seed={split_seed}", f"--valid_ratio={VALID_RATIO}", f"--test_ratio={TEST_RATIO}"]
 
 
 def run(*command):
@@ -171,16 +175,11 @@ def table(labels, predictions):
         "| model | test AUC | test log loss | best recipe ahead: AUC | log loss |",
         "|---|---|---|---|---|",
     ]
-    best_auc, best_loss = auc_parts(labels, predictions[BEST]), row_losses(labels, predictions[BEST])
     for name, runs in predictions.items():
         aucs, losses = ([score(labels, run) for run in runs] for score in (roc_auc, log_loss))
         cells = [name, spread(aucs), spread(losses), "", ""]
         if name != BEST:
-            clicks, others = (best - other for best, other in zip(best_auc, auc_parts(labels, runs)))
-            gain = row_losses(labels, runs) - best_loss
-            error = np.sqrt(clicks.var(ddof=1) / clicks.size + others.var(ddof=1) / others.size)
-            cells[3] = f"{clicks.mean():+.4f} ± {error:.4f}"
-            cells[4] = f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(gain.size):.4f}"
+            cells[3:] = [f"{mean:+.4f} ± {error:.4f}" for mean, error in leads(labels, predictions[BEST], runs)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -188,6 +187,15 @@ def table(labels, predictions):
 def spread(metrics):
     deviation = f" ± {np.std(metrics, ddof=1):.4f}" if len(metrics) > 1 else ""
     return f"{np.mean(metrics):.4f}{deviation}"
+
+
+def leads(labels, runs, other_runs):
+    """Return how far runs are ahead of others in AUC and in log loss, each with its standard error, paired by rows."""
+    parts = zip(auc_parts(labels, runs), auc_parts(labels, other_runs))
+    clicks, others = (own - other for own, other in parts)
+    auc_error = np.sqrt(clicks.var(ddof=1) / clicks.size + others.var(ddof=1) / others.size)
+    gain = row_losses(labels, other_runs) - row_losses(labels, runs)
+    return (clicks.mean(), auc_error), (gain.mean(), gain.std(ddof=1) / np.sqrt(gain.size))
 
 
 def auc_parts(labels, runs):

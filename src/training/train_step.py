@@ -15,7 +15,7 @@ from src.training.optimizer import Adam
 from src.training.precision import FLOAT32, Precision
 from src.training.value_statistics import ValueStatistics
 
-EMA_START = 10  # steps; in the first ones the average is nearly the plain mean of all of them
+EMA_START = 10  # until --ema_decay takes hold, the average is of about the last tenth of the steps
 
 
 class LossNetwork(nn.Cell):
