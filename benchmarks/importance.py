@@ -28,7 +28,7 @@ NUMBERS, CATEGORIES = 13, 26  # a number has a dense value and a bucket
 VOCABULARY_SIZE = 184_965
 SIZES = {
     "default": (80, (1024, 512, 256, 128), 4000),
-    "criteo_small": (8, (256,), 512),
+    "criteo_small": (16, (256,), 512),
 }  # D, layers, rows of a batch
 
 
