@@ -28,6 +28,7 @@ from src.preprocessing.splits import KeySplits
 
 SPLIT_SEED = 2020
 VALID_RATIO = TEST_RATIO = 0.1
+ROWS_OF_A_BATCH = 10_000  # of predictions, about
 BEST = "this repository, best recipe"
 BEST_FLAGS = [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"]
 RECIPES = {
@@ -160,8 +161,9 @@ def predict_test(dataset_path, checkpoints):
 
     select_device("CPU", 0)
     checkpoint = find_checkpoint(checkpoints)
-    test = create_dataset(DatasetMeta.load(dataset_path), "test", 10_000)
-    _, probabilities = predict(DeepFMPredict(checkpoint.load_network()), test, ProcessGroup(), "test")
+    data = DatasetMeta.load(dataset_path)
+    test = create_dataset(data, "test", ROWS_OF_A_BATCH // data.rows_per_record * data.rows_per_record)
+    probabilities = predict(DeepFMPredict(checkpoint.load_network()), test, ProcessGroup(), "test")[1]
     return probabilities.astype(np.float64)
 
 

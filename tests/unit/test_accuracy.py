@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -27,6 +29,24 @@ def test_others_get_the_rows_of_our_splits_in_our_order(tmp_path):
         np.testing.assert_allclose(theirs["I5"].fill_null(0).to_numpy() / largest, dense_values[:, 4], rtol=1e-6)
     texts = {line.split("\t")[14] for line in lines if "\t" in line}
     assert set(rows["C1"].fill_null("")) == texts
+
+
+@pytest.mark.slow
+def test_the_predictions_of_a_recipe_are_those_of_eval_for_the_rows_that_others_get(tmp_path):
+    path = tmp_path / "rows.txt"
+    write_rows(path, 3000, seed=3)
+    flags = [*accuracy.BEST_FLAGS, "--train_epochs=1", "--batch_size=128", "--eval_every_steps=0"]
+    checkpoints = accuracy.run_deepfm(path, flags, seed=1, folder=tmp_path / "work", split_seed=7)
+    found = accuracy.predict_test(tmp_path / "work" / "mindrecord", checkpoints)
+    accuracy.run(
+        sys.executable, accuracy.ROOT / "eval.py", f"--dataset_path={tmp_path / 'work' / 'mindrecord'}",
+        f"--checkpoint_path={checkpoints}", f"--predictions_path={tmp_path / 'predictions.csv'}", "--report_path=none",
+        f"--eval_file_name={tmp_path / 'auc.log'}", "--batch_size=128",
+    )  # fmt: skip
+    expected = pl.read_csv(tmp_path / "predictions.csv")
+    np.testing.assert_allclose(found, expected["probability"], rtol=0, atol=1e-6)
+    test = accuracy.split_rows(path, split_seed=7).filter(pl.col("split") == "test")
+    assert test["label"].to_list() == expected["label"].to_list()
 
 
 @pytest.mark.slow
