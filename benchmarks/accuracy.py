@@ -133,7 +133,7 @@ def run_deepfm(data, flags, seed, folder, split_seed=SPLIT_SEED):
     run(
         sys.executable, ROOT / "train.py", *common, f"--seed={seed}", f"--dataset_path={folder / 'mindrecord'}",
         f"--ckpt_path={checkpoints}", f"--loss_file_name={folder / 'loss.log'}",
-        f"--eval_file_name={folder / 'auc.log'}", "--overwrite=True",
+        f"--eval_file_name={folder / 'auc.log'}", "--report_path=none", "--overwrite=True",
     )  # fmt: skip
     return checkpoints
 

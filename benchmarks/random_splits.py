@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best recipe and LightGBM on several random splits: python benchmarks/random_splits.py --data=train.txt
+"""The best recipe, FuxiCTR and LightGBM on several random splits: python benchmarks/random_splits.py --data=train.txt
 
-A single test set of ten thousand rows tells two models apart to 0.0015 AUC.  Here each split has a test set of its own,
-on which one training of each is evaluated.  Results in --work are reused.
+A single test set of nine thousand rows tells two models apart to 0.0015 AUC.  Here each split has a test set of its
+own, on which one training of each model is evaluated.  Results in --work are reused.
 """
 
 import argparse
@@ -15,8 +15,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import polars as pl
 
-from benchmarks.accuracy import BEST_FLAGS, leads, predict_test, run_deepfm, run_peer, split_rows
+from benchmarks.accuracy import BEST, BEST_FLAGS, PEERS, describe, leads, predict_test, run_deepfm, run_peer, split_rows
 from src.evaluation.metrics import log_loss, roc_auc
+
+OTHERS = ("FuxiCTR", "LightGBM")
 
 
 def main():
@@ -29,38 +31,43 @@ def main():
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    print("| split | this repository: AUC | log loss | LightGBM: AUC | log loss | lead: AUC | log loss |")
-    print("|---|---|---|---|---|---|---|")
-    metrics, all_leads = [], []
+    splits = []
     for split_seed in range(1, arguments.splits + 1):
-        labels, ours, theirs = predictions_of(arguments.data, split_seed, work)
-        metrics.append([metric(labels, run) for run in (ours, theirs) for metric in (roc_auc, log_loss)])
-        all_leads.append(leads(labels, [ours], [theirs]))
-        print(as_line(split_seed, metrics[-1], all_leads[-1]), flush=True)
-    means, errors = np.array(all_leads).transpose(2, 0, 1)  # [splits, 2] each
-    error = np.sqrt((errors**2).sum(axis=0)) / len(errors)
-    print(as_line("mean", np.mean(metrics, axis=0), zip(means.mean(axis=0), error)))
+        labels, predictions = predictions_of(arguments.data, split_seed, work)
+        splits.append((labels, predictions))
+        for name, run in predictions.items():
+            print(f"split {split_seed}, {name}: {describe(labels, run)}", flush=True)
+    print(f"\n{table(splits)}")
 
 
 def predictions_of(data, split_seed, work):
-    """Return the labels of the test rows of a split, and what the recipe and LightGBM predict for them."""
+    """Return the labels of the test rows of a split, and what each model predicts for them, by its name."""
     rows = split_rows(data, split_seed)
+    rows.write_parquet(work / f"rows-{split_seed}.parquet")
     labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
-    ours, theirs = work / f"deepfm-{split_seed}.npy", work / f"lightgbm-{split_seed}.npy"
-    if not ours.exists():
+    paths = {name: work / f"{PEERS.get(name, 'deepfm')}-{split_seed}.npy" for name in (BEST, *OTHERS)}
+    for name, path in paths.items():
         folder = work / f"split-{split_seed}"
-        checkpoints = run_deepfm(data, BEST_FLAGS, split_seed, folder, split_seed)
-        np.save(ours, predict_test(folder / "mindrecord", checkpoints))
-    if not theirs.exists():
-        rows.write_parquet(work / f"rows-{split_seed}.parquet")
-        run_peer("lightgbm", split_seed, theirs, work, f"rows-{split_seed}.parquet")
-    return labels, np.load(ours), np.load(theirs)
+        if not path.exists() and name == BEST:
+            checkpoints = run_deepfm(data, BEST_FLAGS, split_seed, folder, split_seed)
+            np.save(path, predict_test(folder / "mindrecord", checkpoints))
+        elif not path.exists():
+            run_peer(PEERS[name], split_seed, path, work, f"rows-{split_seed}.parquet")
+    return labels, {name: np.load(path) for name, path in paths.items()}
 
 
-def as_line(name, metrics, leads_with_errors):
-    cells = [name, *(f"{value:.4f}" for value in metrics)]
-    cells += [f"{lead:+.4f} ± {error:.4f}" for lead, error in leads_with_errors]
-    return f"| {' | '.join(map(str, cells))} |"
+def table(splits):
+    """Return a Markdown table of the means over splits; the errors of leads are those of independent test sets."""
+    lines = ["| model | test AUC | test log loss | lead of the best recipe: AUC | log loss |", "|---|---|---|---|---|"]
+    for name in (BEST, *OTHERS):
+        metrics = [[metric(labels, runs[name]) for metric in (roc_auc, log_loss)] for labels, runs in splits]
+        cells = [name, *(f"{mean:.4f}" for mean in np.mean(metrics, axis=0)), "", ""]
+        if name != BEST:
+            found = np.array([leads(labels, [runs[BEST]], [runs[name]]) for labels, runs in splits])  # [splits, 2, 2]
+            errors = np.sqrt((found[:, :, 1] ** 2).sum(axis=0)) / len(found)
+            cells[3:] = (f"{lead:+.4f} ± {error:.4f}" for lead, error in zip(found[:, :, 0].mean(axis=0), errors))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
