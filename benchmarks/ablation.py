@@ -5,7 +5,6 @@ Trains with the recipe, and without one part of it at a time, on several random 
 their validation sets; the test sets are not used.  Results in --work are reused.
 """
 
-import argparse
 import pathlib
 import sys
 
@@ -14,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from benchmarks.accuracy import BEST_FLAGS, run_deepfm
+from benchmarks.accuracy import BEST_FLAGS, parse_arguments, run_deepfm
 from src.checkpoint import ModelFolder
 
 STEPS = {
@@ -38,15 +37,11 @@ STEPS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
-    parser.add_argument("--splits", type=int, default=5, help="splits, and runs of each (default: 5)")
-    parser.add_argument("--work", type=pathlib.Path, default="ablation", help="folder (default: ablation)")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, "splits", "splits, and runs of each", 5, "ablation")
     recipe = None
     print("| | validation AUC | log loss | lead of the recipe: AUC | log loss |\n|---|---|---|---|---|")
     for number, (name, flags) in enumerate(STEPS.items()):
-        folder = arguments.work.resolve() / str(number)
+        folder = arguments.work / str(number)
         metrics = [best_metrics(arguments.data, flags, seed, folder) for seed in range(1, arguments.splits + 1)]
         aucs, losses = np.array(metrics).T
         recipe = recipe or (aucs, losses)

@@ -29,6 +29,7 @@ from src.preprocessing.splits import KeySplits
 SPLIT_SEED = 2020
 VALID_RATIO = TEST_RATIO = 0.1
 ROWS_OF_A_BATCH = 10_000  # of predictions, about
+HEADER = "| model | test AUC | test log loss | lead of the best recipe: AUC | log loss |\n|---|---|---|---|---|"
 BEST = "this repository, best recipe"
 BEST_FLAGS = [f"--config_path={ROOT / 'config' / 'criteo_small.yaml'}"]
 RECIPES = {
@@ -50,15 +51,8 @@ PEERS_REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each model (default: 5)")
-    parser.add_argument(
-        "--work", type=pathlib.Path, default=pathlib.Path("accuracy"), help="folder (default: accuracy)"
-    )
-    arguments = parser.parse_args()
-    work = arguments.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    arguments = parse_arguments(__doc__, "seeds", "runs of each model", 5, "accuracy")
+    work = arguments.work
     rows = split_rows(arguments.data)
     rows.write_parquet(work / "rows.parquet")
     labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
@@ -69,7 +63,7 @@ def main():
             slug = re.sub(r"[^a-z]+", "_", name.lower())
             path = work / f"{slug}-{seed}.npy"
             if not path.exists() and name in PEERS:
-                run_peer(PEERS[name], seed, path, work)
+                run_peer(PEERS[name], work / "rows.parquet", seed, path, work)
             elif not path.exists():
                 checkpoints = run_deepfm(arguments.data, RECIPES[name], seed, work / slug)
                 np.save(path, predict_test(work / slug / "mindrecord", checkpoints))
@@ -78,6 +72,18 @@ def main():
         predictions[name] = runs
     print(f"\n{len(labels)} test rows of {rows.height}, {arguments.seeds} seeds\n")
     print(table(labels, predictions))
+
+
+def parse_arguments(description, counted, help_text, count, work):
+    """Return data, the number `counted`, and work, the folder, which is made, of a benchmark's command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
+    parser.add_argument(f"--{counted}", type=int, default=count, help=f"{help_text} (default: {count})")
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path(work), help=f"folder (default: {work})")
+    arguments = parser.parse_args()
+    arguments.work = arguments.work.resolve()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    return arguments
 
 
 def split_rows(path, split_seed=SPLIT_SEED):
@@ -104,8 +110,8 @@ def plain(column):
     return plain.set(missing, None)
 
 
-def run_peer(model, seed, out, work, rows="rows.parquet"):
-    run(peers_python(work), ROOT / "benchmarks" / "peers.py", model, work / rows, seed, out)
+def run_peer(model, rows_path, seed, out, work):
+    run(peers_python(work), ROOT / "benchmarks" / "peers.py", model, rows_path, seed, out)
 
 
 @functools.cache
@@ -173,10 +179,7 @@ def describe(labels, probabilities):
 
 def table(labels, predictions):
     """Return a Markdown table; how far BEST is ahead, with the standard error that the choice of test rows makes."""
-    lines = [
-        "| model | test AUC | test log loss | best recipe ahead: AUC | log loss |",
-        "|---|---|---|---|---|",
-    ]
+    lines = [HEADER]
     for name, runs in predictions.items():
         aucs, losses = ([score(labels, run) for run in runs] for score in (roc_auc, log_loss))
         cells = [name, spread(aucs), spread(losses), "", ""]

@@ -5,7 +5,6 @@ A single test set of nine thousand rows tells two models apart to 0.0015 AUC.  H
 own, on which one training of each model is evaluated.  Results in --work are reused.
 """
 
-import argparse
 import pathlib
 import sys
 
@@ -15,25 +14,29 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import polars as pl
 
-from benchmarks.accuracy import BEST, BEST_FLAGS, PEERS, describe, leads, predict_test, run_deepfm, run_peer, split_rows
+from benchmarks.accuracy import (
+    BEST,
+    BEST_FLAGS,
+    HEADER,
+    PEERS,
+    describe,
+    leads,
+    parse_arguments,
+    predict_test,
+    run_deepfm,
+    run_peer,
+    split_rows,
+)
 from src.evaluation.metrics import log_loss, roc_auc
 
 OTHERS = ("FuxiCTR", "LightGBM")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="raw rows, as train.txt")
-    parser.add_argument("--splits", type=int, default=5, help="number of splits, with seeds from 1 (default: 5)")
-    parser.add_argument(
-        "--work", type=pathlib.Path, default=pathlib.Path("random_splits"), help="folder (default: random_splits)"
-    )
-    arguments = parser.parse_args()
-    work = arguments.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    arguments = parse_arguments(__doc__, "splits", "number of splits, with seeds from 1", 5, "random_splits")
     splits = []
     for split_seed in range(1, arguments.splits + 1):
-        labels, predictions = predictions_of(arguments.data, split_seed, work)
+        labels, predictions = predictions_of(arguments.data, split_seed, arguments.work)
         splits.append((labels, predictions))
         for name, run in predictions.items():
             print(f"split {split_seed}, {name}: {describe(labels, run)}", flush=True)
@@ -43,7 +46,8 @@ def main():
 def predictions_of(data, split_seed, work):
     """Return the labels of the test rows of a split, and what each model predicts for them, by its name."""
     rows = split_rows(data, split_seed)
-    rows.write_parquet(work / f"rows-{split_seed}.parquet")
+    rows_path = work / f"rows-{split_seed}.parquet"
+    rows.write_parquet(rows_path)
     labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
     paths = {name: work / f"{PEERS.get(name, 'deepfm')}-{split_seed}.npy" for name in (BEST, *OTHERS)}
     for name, path in paths.items():
@@ -52,13 +56,13 @@ def predictions_of(data, split_seed, work):
             checkpoints = run_deepfm(data, BEST_FLAGS, split_seed, folder, split_seed)
             np.save(path, predict_test(folder / "mindrecord", checkpoints))
         elif not path.exists():
-            run_peer(PEERS[name], split_seed, path, work, f"rows-{split_seed}.parquet")
+            run_peer(PEERS[name], rows_path, split_seed, path, work)
     return labels, {name: np.load(path) for name, path in paths.items()}
 
 
 def table(splits):
     """Return a Markdown table of the means over splits; the errors of leads are those of independent test sets."""
-    lines = ["| model | test AUC | test log loss | lead of the best recipe: AUC | log loss |", "|---|---|---|---|---|"]
+    lines = [HEADER]
     for name in (BEST, *OTHERS):
         metrics = [[metric(labels, runs[name]) for metric in (roc_auc, log_loss)] for labels, runs in splits]
         cells = [name, *(f"{mean:.4f}" for mean in np.mean(metrics, axis=0)), "", ""]

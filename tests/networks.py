@@ -49,3 +49,8 @@ def make_network(
     if dense_count:
         inputs.append(Tensor(random.normal(0, 1, (8, dense_count)).astype(np.float32)))
     return network, inputs
+
+
+def weights_of(network):
+    """Return the parameters of a network by name, as float64 arrays."""
+    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}

@@ -18,15 +18,11 @@ from src.evaluation.importance import draw_donors
 from src.evaluation.metrics import log_loss, roc_auc
 from tests import oracles
 from tests.list_records import write_folder
-from tests.networks import make_network
+from tests.networks import make_network, weights_of
 from tests.pooled_tables import PooledTables
 from tests.records import read_rows
 
 pytestmark = pytest.mark.usefixtures("seeded")
-
-
-def weights_of(network):
-    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
 
 
 def probabilities_by_hand(weights, sparse_ids, dense_values):

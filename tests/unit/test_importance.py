@@ -10,12 +10,12 @@ from src.evaluation.field_sample import FieldSample, InputField
 from src.evaluation.importance import draw_donors, permutation_importance, predict_permuted
 from src.evaluation.metrics import log_loss, roc_auc
 from src.evaluation.recalibration import Method, Recalibration
+from tests.ranks import TwoAlike
 
 WEIGHTS = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4])
 SIGNS = np.array([1, -1, 1, 1, -1, 1, -1])
 FIELDS = [InputField(f"field {number}", dense_index=number) for number in range(len(WEIGHTS))]
 IGNORED = InputField("ignored", range(1), 0)
-from tests.ranks import TwoAlike
 
 
 def predict(sparse_ids, dense_values):

@@ -8,15 +8,11 @@ from mindspore import Tensor
 from src.training.train_step import LossNetwork, build_train_step
 from src.training.value_statistics import ValueStatistics
 from tests import oracles
-from tests.networks import make_network
+from tests.networks import make_network, weights_of
 from tests.pooled_tables import PooledTables
 
 pytestmark = pytest.mark.usefixtures("seeded")
 LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)
-
-
-def weights_of(network):
-    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
 
 
 @pytest.mark.parametrize("list_lengths", [(), (3, 2)])

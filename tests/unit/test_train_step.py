@@ -10,17 +10,13 @@ from src.training.train_step import LossNetwork, build_train_step, init_bias_to_
 from tests import oracles
 from tests.adam import Adam
 from tests.graphs import compiled_operators
-from tests.networks import make_network
+from tests.networks import make_network, weights_of
 from tests.numpy_deepfm import NumpyDeepFM
 from tests.processes import results_of_two_ranks
 
 pytestmark = pytest.mark.usefixtures("seeded")
 LABELS = np.array([1, 0, 0, 1, -1, 0, 1, -1], np.float32).reshape(8, 1)
 HALF = Precision(ms.float16, LOSS_SCALE, checks_overflow=True)
-
-
-def weights_of(network):
-    return {parameter.name: parameter.asnumpy().astype(np.float64) for parameter in network.get_parameters()}
 
 
 def as_arrays(inputs):
