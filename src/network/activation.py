@@ -4,10 +4,10 @@
 The gradient of both ReLU and dropout is 0 where the output is 0: so the output is all that the step keeps of them.
 """
 
-import math
 from collections.abc import Sequence
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops.auto_generate import ReluGrad
 
@@ -76,15 +76,14 @@ class PooledActivation(Activation):
 
     def __init__(self, target: str, width: int, keep_prob: float, seed: int, layer: int):
         super().__init__(target)
-        self.masked_relu = MaskedReLU(target)
         pool = draw_pool(width, keep_prob, seed, layer)
         self.factor = float(pool.max())
-        self.dropped = Tensor(pool == 0)
+        self.masked_relu = MaskedReLU(target, pool > 0)
 
     def construct(self, products: Tensor, bias: Tensor, draw: Tensor | int) -> Tensor:
         if not self.training:
             return self.relu(products, bias)
-        return self.masked_relu(products, bias, self.dropped, draw)
+        return self.masked_relu(products, bias, draw)
 
 
 class BiasReLU(nn.Cell):
@@ -107,26 +106,28 @@ class BiasReLU(nn.Cell):
 class MaskedReLU(nn.Cell):
     """relu(products + bias), but 0 where a mask drops a unit: there its bias is -infinity.
 
-    The M masks are dropped[choice], for dropped bool [P, H] and choice int32 [M]; row r has mask r mod M.  So M rows
-    together have one bias, [M * H], and a mask takes neither a pass over the batch nor memory.
+    is_kept: the P masks of the layer, bool [P, H].  The M masks of a step are is_kept[choice], for choice int32 [M];
+    row r has mask r mod M.  So M rows together have one bias, [M * H], and a mask takes neither a pass over the batch
+    nor memory.
     """
 
-    def __init__(self, target: str):
+    def __init__(self, target: str, is_kept: np.ndarray):
         super().__init__()
+        self.is_kept = Tensor(is_kept)
         self.bias_add, self.relu, self.relu_grad = ops.BiasAdd(), ops.ReLU(), ReluGrad()
-        self.gather, self.reshape = ops.Gather(), ops.Reshape()
-        self.masked_fill, self.minus_infinity = ops.MaskedFill(), Tensor(-math.inf, ms.float32)
+        self.gather, self.cast, self.log, self.reshape = ops.Gather(), ops.Cast(), ops.Log(), ops.Reshape()
         self.sum_rows = create_row_sum(target)
 
-    def construct(self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor) -> Tensor:
+    def construct(self, products: Tensor, bias: Tensor, choice: Tensor) -> Tensor:
         choice = ops.depend(choice, products)  # else the masks of all layers are looked up first, and held
-        biases = self.masked_fill(bias, self.gather(dropped, choice, 0), self.minus_infinity)  # [M, H]
+        is_kept = self.cast(self.gather(self.is_kept, choice, 0), ms.float32)
+        biases = self.bias_add(self.log(is_kept), bias)  # [M, H]; log is 0 or -infinity
         groups = self.reshape(products, (-1, choice.shape[0] * products.shape[1]))
         return self.relu(self.reshape(self.bias_add(groups, self.reshape(biases, (-1,))), products.shape))
 
     def bprop(
-        self, products: Tensor, bias: Tensor, dropped: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
+        self, products: Tensor, bias: Tensor, choice: Tensor, result: Tensor, gradient: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the inputs; MindSpore calls this."""
         gradient = self.relu_grad(gradient, result)
-        return gradient, self.sum_rows(gradient), ops.zeros_like(dropped), ops.zeros_like(choice)
+        return gradient, self.sum_rows(gradient), ops.zeros_like(choice)

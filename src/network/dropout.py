@@ -54,6 +54,12 @@ def shared_mask_count(row_count: int) -> int:
     return row_count
 
 
+@constexpr
+def first_numbers(count: int) -> Tensor:
+    """Return 0, 1, ... count - 1, int32 [count], as a constant: compiling ops.arange takes 13 MB."""
+    return Tensor(np.arange(count, dtype=np.int32))
+
+
 class MaskChoice(nn.Cell):
     """Maps step int32 or int64 [1] to the indices of the masks of a step in each layer's pool, int32 [L, mask_count].
 
@@ -74,7 +80,7 @@ class MaskChoice(nn.Cell):
     def construct(self, step: Tensor, mask_count: int) -> Tensor:
         step_factor, first, second = self.factors
         step = ops.cast(step, ms.int32)
-        numbers = ops.arange(mask_count).astype(ms.int32)
+        numbers = first_numbers(mask_count)
         bits = self._mix((numbers + step * step_factor) * first, second)
         bits = self._mix(self.xor(bits, self.keys) * first, second)
         return self.bitwise_and(self.right_shift(bits, self.last_shift), self.lowest_bits)
