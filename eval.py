@@ -26,7 +26,7 @@ from src.common.output_paths import Kind, Output, prepared
 from src.config import AUTO, Config, load_config, outputs_of
 from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import DatasetMeta
-from src.deepfm import DeepFMPredict
+from src.deepfm import DeepFMPredict, create_predictor
 from src.distributed.device import set_up
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split, predict
@@ -62,7 +62,7 @@ def evaluate(config: Config) -> None:
         ranks.first_does(lambda: stack.enter_context(prepared(outputs(config, checkpoint))))
         part = choose_part(checkpoint, config, ranks)
         check_memory(checkpoint, config.batch_size, device.target, ranks, part)
-        predictor = DeepFMPredict(checkpoint.load_network(precision.dense_dtype, device.target, part))
+        predictor = create_predictor(checkpoint.load_network(precision.dense_dtype, device.target, part))
         batch_size = evaluation_batch_size(data, config.batch_size, device.target)
         if config.fit_calibration:
             fit = fit_to_validation(predictor, data, batch_size, ranks)

@@ -40,7 +40,7 @@ from src.common.signals import Stopped, StopSignals
 from src.config import AUTO, LR_SCALINGS, Config, check_sink_size, load_config, outputs_of
 from src.dataset import create_dataset, evaluation_batch_size
 from src.dataset_meta import DatasetMeta
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict, create_predictor
 from src.distributed.device import Device, set_seed, set_up
 from src.distributed.process_group import AgreedStop, ProcessGroup
 from src.evaluation.evaluate import Evaluation, evaluate_split
@@ -85,7 +85,7 @@ def train(config: Config, signals: StopSignals, publish: Callable[[], object]) -
     with outputs_held(config, validation_data is not None, ranks):
         check_memory(config, data, device.target, precision, ranks, part)
         train_step = create_train_step(config, data, device, precision, ranks, part)
-        predictor = DeepFMPredict(train_step.ema_network)  # made once, as it is compiled at its first use
+        predictor = create_predictor(train_step.ema_network)  # made once, as it is compiled at its first use
         train_step.set_train()
         record = RunRecord(config.ckpt_path, dataclasses.asdict(config), data, str(device), ranks.count)
         folder, state, in_place = open_run(config, data, train_step, record, ranks)

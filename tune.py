@@ -79,7 +79,7 @@ def train_trials(connection: Connection, start: Config) -> None:
     """
     import train  # here, as the process that searches needs no MindSpore
     from src.callback import EarlyStopping, LearningRateScheduler, TerminateOnNaN
-    from src.deepfm import DeepFMPredict
+    from src.deepfm import create_predictor
     from src.distributed.device import set_seed
     from src.network.tables import WHOLE
     from src.training.feeder import choose_feeder
@@ -102,7 +102,7 @@ def train_trials(connection: Connection, start: Config) -> None:
             train_data = TrainingData(data, config.batch_size, config.seed, has_folds=config.value_statistics)
             train.check_memory(config, data, device.target, precision, ranks, WHOLE)
             train_step = train.create_train_step(config, data, device, precision, ranks, WHOLE)
-            half = SelectionHalf(DeepFMPredict(train_step.ema_network), validation_data)
+            half = SelectionHalf(create_predictor(train_step.ema_network), validation_data)
             train_step.set_train()
             report = TrialReport(connection, half)
             callbacks = [

@@ -160,7 +160,7 @@ def predict_test(dataset_path, checkpoints):
     from src.checkpoint import find_checkpoint
     from src.dataset import create_dataset
     from src.dataset_meta import DatasetMeta
-    from src.deepfm import DeepFMPredict
+    from src.deepfm import create_predictor
     from src.distributed.device import select_device
     from src.distributed.process_group import ProcessGroup
     from src.evaluation.evaluate import predict
@@ -169,7 +169,7 @@ def predict_test(dataset_path, checkpoints):
     checkpoint = find_checkpoint(checkpoints)
     data = DatasetMeta.load(dataset_path)
     test = create_dataset(data, "test", ROWS_OF_A_BATCH // data.rows_per_record * data.rows_per_record)
-    probabilities = predict(DeepFMPredict(checkpoint.load_network()), test, ProcessGroup(), "test")[1]
+    probabilities = predict(create_predictor(checkpoint.load_network(target="CPU")), test, ProcessGroup(), "test")[1]
     return probabilities.astype(np.float64)
 
 

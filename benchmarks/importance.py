@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 from mindspore import Tensor
 
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.deepfm import DeepFM, DeepFMConfig, create_predictor
 from src.distributed.device import select_device, set_seed
 from src.distributed.process_group import ProcessGroup
 from src.evaluation.field_effects import FieldVectors
@@ -61,7 +61,7 @@ def measure(network, sample):
         InputField(f"field {number}", range(number, number + 1), number, number if number < NUMBERS else None)
         for number in range(NUMBERS + CATEGORIES)
     ]
-    predictor, vectors = DeepFMPredict(network), FieldVectors(network)
+    predictor, vectors = create_predictor(network), FieldVectors(network)
 
     def predict(*inputs):
         return predictor(*map(Tensor, inputs)).asnumpy().ravel()

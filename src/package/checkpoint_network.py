@@ -7,7 +7,7 @@ from mindspore import Tensor
 
 from src.checkpoint_average import find_model
 from src.common.errors import UserError
-from src.deepfm import DeepFMPredict
+from src.deepfm import DeepFMPredict, create_predictor
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.record import EvaluationRecord
 from src.package.explanation import Explainer
@@ -31,7 +31,7 @@ def load_checkpoint(paths: str) -> tuple[RawEncoding, Network, Explainer, str]:
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()
     explainer = Explainer(parameters, encoding.identity, recalibration)
-    return encoding, as_network(DeepFMPredict(network), recalibration), explainer, digest
+    return encoding, as_network(create_predictor(network), recalibration), explainer, digest
 
 
 def as_network(predictor: DeepFMPredict, recalibration: Recalibration | None) -> Network:
