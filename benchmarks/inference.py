@@ -2,8 +2,9 @@
 """Latency of an exported DeepFM on the CPU: python benchmarks/inference.py
 
 The default network with random weights, in the C++ runner (MindSpore Lite), in onnxruntime and in MindSpore's graph
-mode, interleaved, with the same number of threads.  For each batch size the milliseconds per batch and the rows/s, as
-medians of the rounds.  LITE_HOME names MindSpore Lite; without it, scripts/get_mindspore_lite.sh is asked.
+mode, interleaved.  MindSpore has a thread for each core, the others as many as --threads says.  For each batch size
+the milliseconds per batch and the rows/s, as medians of the rounds.  LITE_HOME names MindSpore Lite; without it,
+scripts/get_mindspore_lite.sh is asked.
 """
 
 import argparse
@@ -18,11 +19,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict
+from src.deepfm import DeepFM, DeepFMConfig, DeepFMPredict, create_predictor
 from src.distributed.device import select_device, set_seed
 from src.export.formats import ExportOptions, export_model
 
@@ -34,23 +34,23 @@ STATISTICS = ("mean", "p50", "p90", "p99", "rows/s")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="of each (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="of the runner and of onnxruntime (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
     parser.add_argument("--most_rows", type=int, default=max(BATCHES), help="in a batch (default: %(default)s)")
     arguments = parser.parse_args()
     select_device("CPU", 0)
-    ms.runtime.dispatch_threads_num(arguments.threads)
     set_seed(1)
     runner = build_runner()
     with tempfile.TemporaryDirectory() as work:
         folder = pathlib.Path(work)
-        network = DeepFM(CONFIG)
+        network, predictor = DeepFM(CONFIG), create_predictor(DeepFM(CONFIG, target="CPU"))
         describe_folding(network, folder)
+        predictor.network.fold()
         print(f"{'batch':>6} {'':16} " + " ".join(f"{name:>10}" for name in STATISTICS))
         for batch_rows, count in BATCHES.items():
             if batch_rows > arguments.most_rows:
                 break
-            systems = prepare(network, batch_rows, count, folder, runner, arguments.threads)
+            systems = prepare(network, predictor, batch_rows, count, folder, runner, arguments.threads)
             results = {name: [] for name in systems}
             for _ in range(arguments.rounds):
                 for name, run in systems.items():
@@ -87,8 +87,11 @@ def describe_folding(network, folder):
     )
 
 
-def prepare(network, batch_rows, count, folder, runner, threads):
-    """Return for each system a function that times `count` batches and returns its STATISTICS."""
+def prepare(network, predictor, batch_rows, count, folder, runner, threads):
+    """Return for each system a function that times `count` batches and returns its STATISTICS.
+
+    network: to export.  predictor: of a network of the same sizes, for MindSpore.
+    """
     random = np.random.default_rng(1)
     ids = random.integers(0, CONFIG.vocabulary_size, (batch_rows * count, CONFIG.sparse_field_count)).astype(np.int32)
     values = random.random((batch_rows * count, CONFIG.dense_field_count)).astype(np.float32)
@@ -105,7 +108,6 @@ def prepare(network, batch_rows, count, folder, runner, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(onnx), options)
-    predictor = DeepFMPredict(network)
     return {
         "C++ runner": lambda: run_runner(runner, mindir, folder, threads),
         "onnxruntime": lambda: run_python(
