@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from src.criteo_like import write_rows
 from src.dataset_meta import DatasetMeta
 from src.modelarts.object_store import open_store
+from src.package import load_model
 from src.report.quickstart import read_test_metrics
 from tests import oracles
 from tests.conftest import ROOT
@@ -169,6 +170,19 @@ def test_the_quick_start_comes_close_to_the_best_possible_auc_and_a_linear_model
     assert log_loss < best["log_loss"] + 0.025
     assert linear_auc(quickstart / "data" / "mindrecord") < best["auc"] - 0.05
     assert f"<strong>{auc:.4f}</strong>" in (quickstart / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
+def test_the_readme_prints_about_what_this_version_computes(quickstart, name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    printed = re.search(r"^test +AUC ([\d.]+)  log loss ([\d.]+)$", text, re.MULTILINE).groups()
+    # Another processor rounds otherwise, and another training differs by more.
+    assert [float(each) for each in printed] == pytest.approx(read_test_metrics(quickstart / "auc.log"), abs=0.001)
+    served = json.loads(re.search(r'^\{"model_name".*\}$', text, re.MULTILINE).group())["outputs"][0]["data"]
+    with open(quickstart / "data" / "origin_data" / "train.txt", encoding="utf-8") as file:
+        rows = [next(file), next(file)]
+    assert served == pytest.approx(load_model(quickstart / "checkpoint").predict(rows), abs=0.03)
 
 
 def linear_auc(folder):
