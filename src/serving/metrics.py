@@ -29,6 +29,7 @@ class Metrics:
         self.rejected = add(Counter, "rejected_requests", "Requests refused for load or size, by reason.", ["reason"])
         self.batch_rows = add(Histogram, "batch_rows", "Rows of the batches that were scored.", buckets=ROWS)
         self.rows_in_flight = add(Gauge, "rows_in_flight", "Rows of the requests in progress.")
+        self.body_bytes_in_flight = add(Gauge, "body_bytes_in_flight", "Bytes of the bodies in progress, as received.")
         self.packages = add(Counter, "packages", "New packages by result: loaded or refused.", ["result"])
         self.model_info = add(Gauge, "model_info", "1 for the version that is served.", ["version"])
 

@@ -55,6 +55,7 @@ class Service:
         self._bytes = Admission("bytes", BODIES_IN_FLIGHT * max_body_bytes)
         self._batcher = Batcher(score_requests, MAX_BATCH_ROWS, metrics.batch_rows.observe)
         metrics.rows_in_flight.set_function(lambda: self._rows.in_flight)
+        metrics.body_bytes_in_flight.set_function(lambda: self._bytes.in_flight)
 
     def served(self, name: str, version: str = "") -> ServedModel:
         """Return the current model; UnknownModel unless it has this name and, if one is given, this version."""

@@ -103,8 +103,10 @@ def test_bodies_in_progress_are_bounded_by_what_has_arrived(packages, tmp_path):
         assert [server.infer(tensor("rows", LINES[:1])).status for _ in range(10)] == [200] * 10
         for connection in waiting[1::2]:
             connection.sendall(bytes(999_999))
-        wait_until(lambda: server.infer(tensor("rows", LINES[:1])).status == 503)
-        assert server.infer(tensor("rows", LINES[:1])).headers["retry-after"] == "1"
+        # A body before the last of these bytes would be admitted, and one of these refused.
+        wait_until(lambda: server.metric("body_bytes_in_flight") == 8 * 999_999)
+        refused = server.infer(tensor("rows", LINES[:1]))
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         for connection in waiting:
             connection.close()
         wait_until(lambda: server.infer(tensor("rows", LINES[:1])).status == 200)
