@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import mindspore as ms
-from mindspore._c_expression import MSContext
+from mindspore._c_expression import DeviceManagerConf, MSContext
 from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
@@ -142,6 +143,17 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> De
     device = Device(chosen, MSContext.get_instance().get_ascend_soc_version() if chosen == "Ascend" else "")
     print(f"device: {device}" + (f" {number}" if number is not None else ""))
     return device
+
+
+def selected_target() -> str:
+    """Return the target of the device that this process has selected; if it has selected none, it is the CPU now.
+
+    For what a user calls as a library: nothing else of MindSpore's settings changes.
+    """
+    if not DeviceManagerConf.get_instance().is_device_enable():
+        with contextlib.suppress(RuntimeError):  # an operator has run on the default device already
+            ms.set_device("CPU")
+    return ms.get_context("device_target")
 
 
 def choose_jit_level(asked: str, device: Device, *, has_dropout: bool) -> str | None:

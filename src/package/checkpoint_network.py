@@ -3,11 +3,13 @@
 
 import hashlib
 
+import mindspore as ms
 from mindspore import Tensor
 
 from src.checkpoint_average import find_model
 from src.common.errors import UserError
 from src.deepfm import DeepFMPredict, create_predictor
+from src.distributed.device import selected_target
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.record import EvaluationRecord
 from src.package.explanation import Explainer
@@ -26,7 +28,7 @@ def load_checkpoint(paths: str) -> tuple[RawEncoding, Network, Explainer, str]:
             "--file_format=PACKAGE and --dataset_path, and use the package"
         )
     recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.identity).recalibration
-    network = checkpoint.load_network(target="CPU")
+    network = checkpoint.load_network(target=selected_target())
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()
@@ -36,4 +38,9 @@ def load_checkpoint(paths: str) -> tuple[RawEncoding, Network, Explainer, str]:
 
 def as_network(predictor: DeepFMPredict, recalibration: Recalibration | None) -> Network:
     """Return a predictor, followed by a recalibration, as a function of numpy arrays."""
-    return FixedBatches(lambda *inputs: predictor(*map(Tensor, inputs)).asnumpy(), MINDIR_BATCH_ROWS, recalibration)
+
+    @ms.jit  # as a graph, whatever the mode of the process
+    def predict(*inputs):
+        return predictor(*inputs)
+
+    return FixedBatches(lambda *inputs: predict(*map(Tensor, inputs)).asnumpy(), MINDIR_BATCH_ROWS, recalibration)

@@ -90,6 +90,9 @@ class MindIRNetwork(FixedBatches):
         import mindspore as ms
         from mindspore import nn
 
+        from src.distributed.device import selected_target
+
+        selected_target()
         try:
             graph = nn.GraphCell(ms.load(os.path.abspath(path)))
         except (RuntimeError, ValueError) as error:
