@@ -104,8 +104,8 @@ def compare(size: str, arguments: argparse.Namespace) -> None:
 
 
 def has_bfloat16() -> bool:
-    """Tell whether the processor multiplies in bfloat16, in AMX."""
-    return "amx_bf16" in pathlib.Path("/proc/cpuinfo").read_text().split()
+    """Tell whether the processor multiplies in bfloat16."""
+    return "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text().split()
 
 
 def in_new_process(system: str, size: str, arguments: argparse.Namespace) -> dict:
@@ -170,14 +170,17 @@ def prepare(system: str, size: Size) -> tuple[Callable, list]:
 
     from src.deepfm import DeepFM, DeepFMConfig
     from src.distributed.device import set_seed, set_up
+    from src.training.precision import choose_precision
     from src.training.train_step import build_train_step
 
-    set_up("CPU", 0, convert_dtype="bfloat16" if system == "ours_bfloat16" else "auto")
+    convert_dtype = "bfloat16" if system == "ours_bfloat16" else "auto"
+    device, _ = set_up("CPU", 0, convert_dtype=convert_dtype)
     set_seed(1)
     keep_prob = 1.0 if system == "no_dropout" else size.keep_prob
     fields = (size.sparse_fields, size.dense_fields, size.embedding_size)
     config = DeepFMConfig(size.vocabulary_size, *fields, size.hidden_sizes, keep_prob=keep_prob)
-    network = plain_network(config) if system == "unfolded" else DeepFM(config, target="CPU")
+    dense_dtype = choose_precision(convert_dtype, device).dense_dtype
+    network = plain_network(config) if system == "unfolded" else DeepFM(config, 0, dense_dtype, "CPU")
     random = np.random.default_rng(1)
     batch = [Tensor(random.integers(0, size.vocabulary_size, (size.batch_size, size.sparse_fields)).astype(np.int32))]
     if size.dense_fields:

@@ -2,7 +2,7 @@
 """The device of a process, Ascend, GPU or CPU, and the other processes that it trains with."""
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import mindspore as ms
 from mindspore._c_expression import DeviceManagerConf, MSContext
@@ -10,6 +10,7 @@ from mindspore.communication import get_group_size, get_rank, init
 
 from src.common.accelerators import DEVICE_FILES, check_driver, has_driver
 from src.common.errors import UserError
+from src.cpu_kernels.build import hidden_layer_library
 from src.distributed.environment import (
     ALONE,
     RANK_TABLE,
@@ -18,7 +19,6 @@ from src.distributed.environment import (
     clear_other_launchers,
     read_launcher,
 )
-from src.distributed.onednn import multiply_in_bfloat16
 from src.distributed.process_group import ProcessGroup
 from src.distributed.rank_guard import joining
 from src.distributed.scheduler import check_port, wait_for_scheduler
@@ -35,20 +35,18 @@ class Device:
     """The device of a process.
 
     target: "Ascend", "GPU" or "CPU".  soc: the chip of an Ascend, such as "ascend910b"; "" elsewhere.
-    rounds_to_bfloat16: whether it multiplies float32 matrices in bfloat16, as a CPU can be asked to.
     """
 
     target: str
     soc: str = ""
-    rounds_to_bfloat16: bool = False
 
     def __str__(self):
         return f"{self.target} ({self.soc})" if self.soc else self.target
 
     @property
     def has_bfloat16(self) -> bool:
-        """Whether there are matrices of bfloat16, and products of them."""
-        return self.soc in BFLOAT16_SOCS
+        """Whether there are products of matrices of bfloat16; on a CPU set_up() asks the processor."""
+        return self.target == "CPU" or self.soc in BFLOAT16_SOCS
 
     @property
     def multiplies_in_half(self) -> bool:
@@ -75,16 +73,14 @@ def set_up(
     """Select the device, for graph mode, and join the other ranks if a launcher has started several.
 
     target: "auto" takes an accelerator if there is one.  device_id: used unless the launcher gives one.
-    jit_level, has_dropout: see choose_jit_level.  convert_dtype: "bfloat16" lets a CPU multiply in it; on other devices
-    the networks have matrices of that type.
+    jit_level, has_dropout: see choose_jit_level.  convert_dtype: for "bfloat16" the operator of a CPU is compiled.
     Return the Device and the ProcessGroup.  To be called before any parameter is created.
     """
     launcher = read_launcher()
     clear_other_launchers(launcher)
     device = select_device(target, device_id, launcher)
     if device.target == "CPU" and convert_dtype == "bfloat16":
-        multiply_in_bfloat16()
-        device = replace(device, rounds_to_bfloat16=True)
+        hidden_layer_library()
     if level := choose_jit_level(jit_level, device, has_dropout=has_dropout):
         ms.set_context(jit_config={"jit_level": level})  # before joining, whose collectives depend on it on Ascend
     if launcher.kind is None:

@@ -8,9 +8,10 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from src.network.activation import create_activations, create_draws
+from src.network.activation import create_draws
 from src.network.config import DeepFMConfig
 from src.network.dropout import StepCounter, create_dropout, shared_mask_count
+from src.network.hidden_layer import Product, create_hidden_layers
 
 
 class MLP(nn.Cell):
@@ -29,7 +30,7 @@ class MLP(nn.Cell):
         self.sparse_width = config.sparse_field_count * config.embedding_size
         first_size = config.hidden_sizes[0]
         first_inputs = self.sparse_width + config.dense_field_count * config.embedding_size
-        self.first = Dense(self.sparse_width, first_size, dense_dtype, first_inputs)
+        self.first = Dense(self.sparse_width, first_size, first_inputs)
         if config.has_statistics:
             shape = [config.statistic_count, first_size]
             self.statistic_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), "statistic_weight")
@@ -37,8 +38,11 @@ class MLP(nn.Cell):
             shape = [config.dense_field_count, config.embedding_size, first_size]
             self.dense_weight = Parameter(initializer(_glorot(first_inputs, first_size), shape), name="dense_weight")
         sizes = [*config.hidden_sizes, 1]
-        self.rest = nn.CellList([Dense(*pair, dense_dtype) for pair in itertools.pairwise(sizes)])
-        self.activations = create_activations(target, config.hidden_sizes, config.keep_prob, dropout_seed)
+        self.rest = nn.CellList([Dense(*pair) for pair in itertools.pairwise(sizes)])
+        self.hidden_layers = create_hidden_layers(target, config, dense_dtype, dropout_seed)
+        # Of a CPU, which has no other product in bfloat16, the last one is float32; it has one column.
+        is_mixed = target == "CPU" and dense_dtype == ms.bfloat16
+        self.last_product = Product(ms.float32 if is_mixed else dense_dtype)
         self.draw = create_draws(target, len(config.hidden_sizes), config.keep_prob, dropout_seed)
         self.has_input_dropout = config.embedding_keep_prob < 1
         self.has_dropout = self.has_input_dropout or config.keep_prob < 1
@@ -68,19 +72,24 @@ class MLP(nn.Cell):
         step = self.count(self.step) if self.has_dropout and self.training else 0
         if self.has_input_dropout:
             inputs = self.sparse_dropout(inputs, step)
-        hidden = self.first(inputs, 1.0)  # [B, H]
+        addends: tuple[Tensor, ...] = ()
         if dense_values is not None:
-            hidden = hidden + self.matmul(dense_values, projection)
+            addends += (self.matmul(dense_values, projection),)
         if statistics is not None:
-            hidden = hidden + self.matmul(statistics, self.statistic_weight)
-        bias = self.first.bias
-        draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * len(self.rest)
-        for layer in range(len(self.rest)):
-            activation = self.activations[layer]
-            factor = activation.factor if self.training else 1.0
-            hidden = self.rest[layer](activation(hidden, bias, draws[layer]), factor)
-            bias = self.rest[layer].bias
-        return self.bias_add(hidden, bias)  # [B, 1]
+            addends += (self.matmul(statistics, self.statistic_weight),)
+        layer_count = len(self.rest)
+        draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * layer_count
+        hidden = self.hidden_layers[0](inputs, self.first.weight, self.first.bias, addends, draws[0])  # [B, H]
+        for layer in range(1, layer_count):
+            weight, bias = self._scaled(layer - 1)
+            hidden = self.hidden_layers[layer](hidden, weight, bias, (), draws[layer])
+        weight, bias = self._scaled(layer_count - 1)
+        return self.bias_add(self.last_product(hidden, weight), bias)  # [B, 1]
+
+    def _scaled(self, layer):
+        """Return the weight for the activations of a hidden layer, with their factor, and the bias that comes next."""
+        dense, factor = self.rest[layer], self.hidden_layers[layer].factor
+        return dense.weight * factor if self.training and factor != 1 else dense.weight, dense.bias
 
     def fold(self, dense_embedding: Parameter) -> None:
         """Replace dense_weight [N, D, H] by the projection of dense_embedding [N, D]."""
@@ -96,26 +105,16 @@ class MLP(nn.Cell):
 
 
 class Dense(nn.Cell):
-    """Multiplies float32 [B, inputs] by a weight [outputs, inputs], in `dtype`; the bias is added by what comes next.
+    """The weight [outputs, inputs] and the bias of a layer.
 
     fan_in: the number of inputs for which the weights are initialised, if it is more than its own.
     """
 
-    def __init__(self, inputs: int, outputs: int, dtype: ms.Type, fan_in: int | None = None):
+    def __init__(self, inputs: int, outputs: int, fan_in: int | None = None):
         super().__init__()
-        self.dtype = dtype
         weights = initializer(_glorot(fan_in or inputs, outputs), [outputs, inputs])
         self.weight = Parameter(weights, name="weight")
         self.bias = Parameter(initializer("zeros", [outputs]), name="bias")
-        self.matmul = ops.MatMul(transpose_b=True)
-        self.cast = ops.Cast()
-
-    def construct(self, values: Tensor, factor: float) -> Tensor:
-        """Return the products float32 [B, outputs] of `factor` times the values."""
-        weight = self.weight if factor == 1 else self.weight * factor
-        if self.dtype == ms.float32:
-            return self.matmul(values, weight)
-        return self.cast(self.matmul(self.cast(values, self.dtype), self.cast(weight, self.dtype)), ms.float32)
 
 
 def _glorot(inputs, outputs):

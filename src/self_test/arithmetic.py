@@ -2,8 +2,7 @@
 """The arithmetic of a device: the precision of products of float32 matrices, overflow of float16 and of int32.
 
 An Ascend 910 multiplies float32 matrices in float16 and limits float16 results to 65504 instead of giving infinity;
-others multiply in float32, or in a shorter format that keeps its range: TF32 (GPU), HF32 (Ascend 910B), bfloat16 (CPU,
-if asked to).
+others multiply in float32, or in a shorter format that keeps its range: TF32 (GPU), HF32 (Ascend 910B).
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ from mindspore import Tensor, nn, ops
 from src.network.dropout import FIRST_FACTOR, SECOND_FACTOR
 from src.self_test.check import Result, Status, verdict
 
-ROWS, SIZE = 1024, 64  # of the factors: a CPU that multiplies in bfloat16 leaves smaller products in float32
+SIZE = 16  # of the square matrices: a block of the matrix unit
 FLOAT16_MAX, BEYOND_FLOAT16 = 65504.0, 1e5
 FORMATS = {(23, True): "float32", (10, False): "float16", (10, True): "TF32", (11, True): "HF32", (7, True): "bfloat16"}
 Multiply = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -66,8 +65,8 @@ def measure_products(multiply: Multiply = multiply_matrices) -> Products:
 
     1 + 2^-k times 1 differs from 1 if a factor has k bits; 1e5 times 1 is 1e5 unless the range is float16's.
     """
-    numbers = np.zeros((ROWS, SIZE), np.float32)
-    numbers[:, 0] = 1 + 2.0 ** -np.arange(ROWS)
+    numbers = np.zeros((2 * SIZE, SIZE), np.float32)
+    numbers[:, 0] = 1 + 2.0 ** -np.arange(2 * SIZE)
     numbers[0, 0] = BEYOND_FLOAT16
     products = multiply(numbers, np.eye(SIZE, dtype=np.float32))[:, 0]
     is_kept = products[1:] != 1

@@ -44,8 +44,6 @@ ASCEND_TOOL, GPU_TOOL = ("npu-smi", "info"), ("nvidia-smi",)
 
 def expected_products(device: Device) -> Products:
     """Return the arithmetic of products of float32 matrices that a device is documented to have."""
-    if device.rounds_to_bfloat16:
-        return Products(bits=7, is_wide=True)
     return Products(bits=10, is_wide=False) if device.multiplies_in_half else Products(bits=23, is_wide=True)
 
 

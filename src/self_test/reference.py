@@ -33,7 +33,7 @@ def load_reference() -> dict:
 
 def make_reference() -> dict:
     """Compute the content of reference.json, except for the metrics of the commands, on this machine's CPU."""
-    training = SmallTraining(FLOAT32, ProcessGroup())
+    training = SmallTraining(FLOAT32, ProcessGroup(), CPU)
     measured = training.run()
     return {
         "probabilities": _as_lists(training.probabilities()),

@@ -44,14 +44,14 @@ class Measurements:
 
 
 class SmallTraining:
-    """The network of the problem and its train step, in a precision.
+    """The network of the problem and its train step, in a precision, of a target: "CPU", "GPU" or "Ascend".
 
     ranks: divide the rows of each batch if they can; otherwise each has all of them.
     """
 
-    def __init__(self, precision: Precision, ranks: ProcessGroup):
+    def __init__(self, precision: Precision, ranks: ProcessGroup, target: str):
         self._ranks = ranks
-        self.network = DeepFM(problem.SIZES, dense_dtype=precision.dense_dtype)
+        self.network = DeepFM(problem.SIZES, 0, precision.dense_dtype, target)
         self.train_step = _build_train_step(self.network, precision)
         self._initial = {each.name: each.value().copy() for each in self.train_step.get_parameters()}
         self._initial |= {name: Tensor(value) for name, value in problem.weights(self.network).items()}
@@ -90,15 +90,15 @@ class SmallTraining:
 
 
 @functools.cache
-def compiled_training(precision: Precision, ranks: ProcessGroup) -> SmallTraining:
+def compiled_training(precision: Precision, ranks: ProcessGroup, target: str) -> SmallTraining:
     """Return the one SmallTraining in a precision: its graphs are compiled once."""
-    return SmallTraining(precision, ranks)
+    return SmallTraining(precision, ranks, target)
 
 
 @functools.cache
-def measurements(precision: Precision, ranks: ProcessGroup) -> Measurements:
+def measurements(precision: Precision, ranks: ProcessGroup, target: str) -> Measurements:
     """Return the Measurements in a precision, made once."""
-    return compiled_training(precision, ranks).run()
+    return compiled_training(precision, ranks, target).run()
 
 
 def check_forward(probabilities: np.ndarray, reference: dict, roundoff: float) -> Result:

@@ -59,13 +59,13 @@ def device_checks(
 ) -> list[Check]:
     """Return the checks of a device that is selected.  folder: for a checkpoint."""
     single, chosen_precision = (choose_precision(name, device) for name in ("False", config.convert_dtype))
-    chosen = _training_checks(chosen_precision, group, reference)
+    chosen = _training_checks(chosen_precision, group, device.target, reference)
     if chosen_precision == single:
-        reason = f"--convert_dtype={config.convert_dtype} has float32 matrices on this device, as above"
+        reason = f"--convert_dtype={config.convert_dtype} chooses float32 on this device, as above"
         chosen = [Check("chosen precision", chosen[0].compares, lambda: Result(Status.NOT_TESTED, reason))]
     return [
         *_arithmetic_checks(device),
-        *_training_checks(single, group, reference),
+        *_training_checks(single, group, device.target, reference),
         *chosen,
         *_behaviour_checks(device, group, reference, folder),
         *_collective_checks(device, group),
@@ -118,7 +118,7 @@ def _arithmetic_checks(device: Device) -> list[Check]:
     ]
 
 
-def _training_checks(precision: Precision, group: ProcessGroup, reference: dict) -> list[Check]:
+def _training_checks(precision: Precision, group: ProcessGroup, target: str, reference: dict) -> list[Check]:
     """Return the checks of the small network in a precision."""
     name = str(precision.dense_dtype).lower()
     return [
@@ -126,18 +126,20 @@ def _training_checks(precision: Precision, group: ProcessGroup, reference: dict)
             f"forward {name}",
             f"click probabilities of 64 rows with those of a CPU; {TOLERANCE}",
             lambda: small_training.check_forward(
-                compiled_training(precision, group).probabilities(), reference, _roundoff(precision)
+                compiled_training(precision, group, target).probabilities(), reference, _roundoff(precision)
             ),
         ),
         Check(
             f"gradients {name}",
             f"the loss and the gradient of each parameter in one step with those of a CPU; {TOLERANCE}",
-            lambda: small_training.check_gradients(measurements(precision, group), reference, _roundoff(precision)),
+            lambda: small_training.check_gradients(
+                measurements(precision, group, target), reference, _roundoff(precision)
+            ),
         ),
         Check(
             f"10 steps {name}",
             f"losses, and the way of all weights, in ten steps of Adam with those of a CPU; {TOLERANCE}, times root 10",
-            lambda: small_training.check_steps(measurements(precision, group), reference, _roundoff(precision)),
+            lambda: small_training.check_steps(measurements(precision, group, target), reference, _roundoff(precision)),
         ),
     ]
 
@@ -149,7 +151,9 @@ def _behaviour_checks(device: Device, group: ProcessGroup, reference: dict, fold
         Check(
             "overflow handling",
             "weights after a float16 step whose gradients overflow: finite, and unchanged where overflow is infinity",
-            lambda: small_training.check_overflow(compiled_training(half, group), must_skip=half.checks_overflow),
+            lambda: small_training.check_overflow(
+                compiled_training(half, group, device.target), must_skip=half.checks_overflow
+            ),
         ),
         Check(
             "dropout masks",
@@ -160,7 +164,7 @@ def _behaviour_checks(device: Device, group: ProcessGroup, reference: dict, fold
         Check(
             "resume",
             "the loss of a step with the loss of the same step after its checkpoint was loaded: equal bits",
-            lambda: small_training.check_resume(compiled_training(single, group), folder),
+            lambda: small_training.check_resume(compiled_training(single, group, device.target), folder),
         ),
     ]
 

@@ -33,8 +33,7 @@ def choose_precision(convert_dtype: str, device: Device) -> Precision:
     """Return the Precision that --convert_dtype asks for on a device; UserError if the device does not have it.
 
     "auto" is float16 where it pays.  The loss is scaled wherever matrices are really multiplied in float16: on the
-    Ascend 910A they always are.  bfloat16 has the exponents of float32: nothing in it needs a scale or a check.  A CPU
-    that multiplies in it rounds the factors itself, so they stay float32.
+    Ascend 910A they always are.  bfloat16 has the exponents of float32: nothing in it needs a scale or a check.
 
     Where arithmetic saturates, as on the 910A, gradients that overflow are large but finite, and nothing is checked.
     MindSpore reads a status register there (NPUGetFloatStatusV2) without waiting for the device, but the register is
@@ -44,12 +43,10 @@ def choose_precision(convert_dtype: str, device: Device) -> Precision:
     """
     name = ("False" if device.target == "CPU" else "True") if convert_dtype == "auto" else convert_dtype
     dense_dtype = DENSE_DTYPES[name]
-    if dense_dtype == ms.bfloat16 and device.rounds_to_bfloat16:
-        return FLOAT32
     if dense_dtype == ms.bfloat16 and not device.has_bfloat16:
         raise UserError(
             f"--convert_dtype=bfloat16: {device} does not multiply in bfloat16, only {', '.join(BFLOAT16_SOCS)} and "
-            "CPUs with AMX do; use --convert_dtype=auto"
+            "CPUs do; use --convert_dtype=auto"
         )
     if dense_dtype == ms.float16 or (dense_dtype == ms.float32 and device.multiplies_in_half):
         return Precision(dense_dtype, LOSS_SCALE, checks_overflow=not device.saturates)

@@ -31,6 +31,7 @@ LAYERS = [
         "src.data_identity",
         "src.deepfm",
         "src.network",
+        "src.cpu_kernels",
         "src.distributed",
     },
     {"src.dataset", "src.preprocessing"},
@@ -126,7 +127,8 @@ def test_the_network_imports_nothing_of_ours_but_its_parts():
     assert {unit_of(name) for name in imports_of(MODULES["src.deepfm"])} == {"src.network"}
     parts = {name: path for name, path in MODULES.items() if name.startswith("src.network.")}
     imported = {unit_of(target) for path in parts.values() for target in imports_of(path)}
-    assert imported == {"src.network", "src.common", "src.distributed"}  # the latter two for tables in parts
+    for_tables, for_bfloat16 = {"src.common", "src.distributed"}, {"src.cpu_kernels"}
+    assert imported == {"src.network", *for_tables, *for_bfloat16}
 
 
 def test_only_entry_points_load_the_config():

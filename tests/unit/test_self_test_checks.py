@@ -14,7 +14,7 @@ import pytest
 from src.checkpoint import load_into
 from src.common import accelerators
 from src.config import load_config
-from src.distributed import onednn
+from src.cpu_kernels import build
 from src.distributed.device import Device
 from src.distributed.process_group import ProcessGroup
 from src.self_test import __main__ as self_test
@@ -34,7 +34,7 @@ SINGLE_PRECISION, HALF_PRECISION = (choose_precision(name, Device("CPU")) for na
 
 @functools.cache
 def training(precision):
-    return SmallTraining(precision, ProcessGroup())
+    return SmallTraining(precision, ProcessGroup(), "CPU")
 
 
 @pytest.mark.slow
@@ -121,7 +121,8 @@ def test_a_device_that_cannot_be_selected_leaves_a_complete_report(broken_ascend
 def test_a_precision_that_the_device_does_not_have_is_a_row_of_the_table(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(self_test, "command_checks", lambda *_, **__: [])
-    monkeypatch.setattr(onednn, "AMX", 1 << 31)  # no processor has that bit
+    monkeypatch.setattr(build, "AVX512_BFLOAT16", 1 << 31)  # no processor has that bit
+    build.hidden_layer_library.cache_clear()
     with pytest.raises(SystemExit):
         self_test.main(["--device_target=CPU", "--convert_dtype=bfloat16"])
     assert "\nFAIL        device               --convert_dtype=bfloat16: this processor has" in capsys.readouterr().out
@@ -220,13 +221,13 @@ def test_integers_that_saturate_fail_only_where_the_hash_is_used():
 
 def test_adam_with_another_epsilon_fails(monkeypatch):
     monkeypatch.setattr(problem, "EPSILON", 1.1 * problem.EPSILON)
-    measured = SmallTraining(SINGLE_PRECISION, ProcessGroup()).run()
+    measured = SmallTraining(SINGLE_PRECISION, ProcessGroup(), "CPU").run()
     assert small_training.check_gradients(measured, REFERENCE, SINGLE).status is Status.PASS
     assert small_training.check_steps(measured, REFERENCE, SINGLE).status is Status.FAIL
 
 
 def test_an_overflow_that_reaches_the_weights_fails():
-    unguarded = SmallTraining(HALF_PRECISION, ProcessGroup())
+    unguarded = SmallTraining(HALF_PRECISION, ProcessGroup(), "CPU")
     inner = unguarded.train_step
     unguarded.train_step = TrainStep(inner.network, inner.optimizer)  # with a loss scale of 1 it checks nothing
     result = small_training.check_overflow(unguarded, must_skip=False)

@@ -179,7 +179,7 @@ def test_training_on_ascend_checks_the_masks_and_sinks_data(wire_for_ascend, mon
     asked, train_step, feeder = wire_for_ascend("--keep_prob=0.9", "--jit_level=O1", "--sink_size=2")
     assert checked == ["Ascend"]
     assert asked == {"jit_level": "O1", "convert_dtype": "auto", "has_dropout": True}
-    assert isinstance(train_step.network.network.deep.activations[0].dropout, GeneratedDropout)
+    assert isinstance(train_step.network.network.deep.hidden_layers[0].activation.dropout, GeneratedDropout)
     assert train_step.network.network.dense_dtype == ms.float16  # --convert_dtype=auto
     assert (train_step.sens, train_step.checks_overflow, train_step.optimizer.block_size) == (1024.0, True, 2)
     assert feeder is SinkFeeder
