@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--peers", type=pathlib.Path, help="interpreter of an environment with PyTorch and the peers")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of a process (default: 5)")
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
-    parser.add_argument("--operators", action="store_true", help="print the operators of a step instead")
+    parser.add_argument("--operators", action="store_true", help="print the operators of a step instead, of ours")
     parser.add_argument("--run", choices=OURS, help=argparse.SUPPRESS)  # in a process that this script starts
     arguments = parser.parse_args()
     if arguments.run:
@@ -81,7 +81,8 @@ def main() -> None:
     for size in arguments.sizes:
         print(f"{size}: {SIZES[size]}", flush=True)
         if arguments.operators:
-            print_operators(SIZES[size])
+            for system in set(arguments.systems or ["ours"]) & OURS.keys():
+                print_operators(system, SIZES[size])
         else:
             compare(size, arguments)
 
@@ -217,11 +218,11 @@ def plain_network(config):
     return PlainDeepFM()
 
 
-def print_operators(size: Size) -> None:
+def print_operators(system: str, size: Size) -> None:
     """Print the milliseconds of a step by kind of operator, as MindSpore's profiler measures them."""
     from mindspore import profiler
 
-    train_step, batch = prepare("ours", size)
+    train_step, batch = prepare(system, size)
     steps = 5
     for _ in range(WARM_UP_STEPS):
         train_step(*batch).asnumpy()

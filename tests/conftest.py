@@ -12,6 +12,9 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+with_bfloat16 = pytest.mark.skipif(
+    "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text().split(), reason="this processor has no bfloat16"
+)
 # gRPC's handlers of a fork end one in thirty processes that a test starts, once another test has opened a channel.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of some hundred processes compiles src anew

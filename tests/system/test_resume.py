@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, with_bfloat16
 from tests.processes import assert_refused
 from tests.training import run_train
 
@@ -81,9 +81,9 @@ def start_and_wait_for(steps, folder, data, *flags):
     return process
 
 
-def resume(data, folder):
+def resume(data, folder, *flags):
     finished = subprocess.run(
-        command(data, "--resume=True"), cwd=folder, capture_output=True, text=True, check=False, timeout=200
+        command(data, "--resume=True", *flags), cwd=folder, capture_output=True, text=True, check=False, timeout=200
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
@@ -123,6 +123,25 @@ def test_signal_stops_after_the_step_and_resume_ends_as_the_undisturbed_run(undi
     assert model["checkpoints"][-1]["state"]["step"] == done  # the last step that was done is saved
     assert f"after step {done}" in resume(data, tmp_path)
     assert outcome(tmp_path) == undisturbed
+
+
+@with_bfloat16
+@pytest.mark.slow
+def test_a_training_in_bfloat16_that_is_stopped_and_resumed_ends_as_one_that_is_not(undisturbed, data, tmp_path, cpu):
+    flag = "--convert_dtype=bfloat16"
+    (tmp_path / "whole").mkdir()
+    run_here(data, tmp_path / "whole", flag)
+    (tmp_path / "stopped").mkdir()
+    process = start_and_wait_for(29, tmp_path / "stopped", data, flag)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    resume(data, tmp_path / "stopped", flag)
+    expected = outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "stopped") == expected
+    for float32, bfloat16 in zip(undisturbed[3], expected[3]):
+        assert float32["valid"]["auc"] == pytest.approx(bfloat16["valid"]["auc"], abs=0.03)
+    assert undisturbed[0] != expected[0]
 
 
 @pytest.mark.slow

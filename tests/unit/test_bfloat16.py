@@ -19,12 +19,9 @@ from src.distributed.device import set_seed
 from src.network.activation import create_draws
 from src.network.hidden_layer import create_hidden_layers
 from src.training.train_step import build_train_step
-from tests.conftest import ROOT
+from tests.conftest import ROOT, with_bfloat16
 
 pytestmark = pytest.mark.usefixtures("cpu")
-with_bfloat16 = pytest.mark.skipif(
-    "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text().split(), reason="this processor has no bfloat16"
-)
 SIZES = (40, 33, 7)  # values of a row, and units of both layers
 SEED = 5
 
