@@ -33,7 +33,7 @@ OTHERS = ("FuxiCTR", "LightGBM")
 
 
 def main():
-    arguments = parse_arguments(__doc__, "splits", "number of splits, with seeds from 1", 10, "random_splits")
+    arguments = parse_arguments(__doc__, "splits", "number of splits, with seeds from 1", 20, "random_splits")
     splits = []
     for split_seed in range(1, arguments.splits + 1):
         labels, predictions = predictions_of(arguments.data, split_seed, arguments.work)
