@@ -72,16 +72,18 @@ def main() -> None:
     parser.add_argument("--peers", type=pathlib.Path, help="interpreter of an environment with PyTorch and the peers")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of a process (default: 5)")
     parser.add_argument("--rounds", type=int, default=3, help="in which all take turns (default: 3)")
-    parser.add_argument("--operators", action="store_true", help="print the operators of a step instead, of ours")
+    parser.add_argument("--operators", action="store_true", help="print the operators of a step instead")
     parser.add_argument("--run", choices=OURS, help=argparse.SUPPRESS)  # in a process that this script starts
     arguments = parser.parse_args()
+    if arguments.operators and not set(arguments.systems or []) <= OURS.keys():
+        parser.error(f"--operators has those of {', '.join(OURS)} alone")
     if arguments.run:
         print(json.dumps(run(arguments.run, SIZES[arguments.sizes[0]], arguments.steps)))
         return
     for size in arguments.sizes:
         print(f"{size}: {SIZES[size]}", flush=True)
         if arguments.operators:
-            for system in set(arguments.systems or ["ours"]) & OURS.keys():
+            for system in arguments.systems or ["ours"]:
                 print_operators(system, SIZES[size])
         else:
             compare(size, arguments)

@@ -26,7 +26,7 @@ extern "C" int dnnl_threadpool_interop_gemm_bf16bf16f32(char transpose_a, char t
 namespace {
 
 constexpr int64_t kBlockRows = 512;  // with fewer, oneDNN rearranges the weights more often
-constexpr int64_t kFewestRows = 64;   // of a thread
+constexpr int64_t kFewestRows = 64;  // of a thread
 
 struct Sizes {
   int64_t rows, values, units;

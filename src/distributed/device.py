@@ -141,8 +141,8 @@ def select_device(target: str, device_id: int, launcher: Launcher = ALONE) -> De
     return device
 
 
-def selected_target() -> str:
-    """Return the target of the device that this process has selected; if it has selected none, it is the CPU now.
+def ensure_device() -> str:
+    """Select the CPU unless this process has selected a device; return the target of the one that is selected.
 
     For what a user calls as a library: nothing else of MindSpore's settings changes.
     """

@@ -70,6 +70,8 @@ class MLP(nn.Cell):
         projection = self._projection(dense_embedding) if dense_values is not None else None
         # After all uses of dense_embedding, which would be copied otherwise.
         step = self.count(self.step) if self.has_dropout and self.training else 0
+        layer_count = len(self.rest)
+        draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * layer_count
         if self.has_input_dropout:
             inputs = self.sparse_dropout(inputs, step)
         addends: tuple[Tensor, ...] = ()
@@ -77,8 +79,6 @@ class MLP(nn.Cell):
             addends += (self.matmul(dense_values, projection),)
         if statistics is not None:
             addends += (self.matmul(statistics, self.statistic_weight),)
-        layer_count = len(self.rest)
-        draws = self.draw(step, shared_mask_count(inputs.shape[0])) if self.training else (0,) * layer_count
         hidden = self.hidden_layers[0](inputs, self.first.weight, self.first.bias, addends, draws[0])  # [B, H]
         for layer in range(1, layer_count):
             weight, bias = self._scaled(layer - 1)

@@ -9,7 +9,7 @@ from mindspore import Tensor
 from src.checkpoint_average import find_model
 from src.common.errors import UserError
 from src.deepfm import DeepFMPredict, create_predictor
-from src.distributed.device import selected_target
+from src.distributed.device import ensure_device
 from src.evaluation.recalibration import Recalibration
 from src.evaluation.record import EvaluationRecord
 from src.package.explanation import Explainer
@@ -28,7 +28,7 @@ def load_checkpoint(paths: str) -> tuple[RawEncoding, Network, Explainer, str]:
             "--file_format=PACKAGE and --dataset_path, and use the package"
         )
     recalibration = EvaluationRecord.load(checkpoint.path, checkpoint.identity).recalibration
-    network = checkpoint.load_network(target=selected_target())
+    network = checkpoint.load_network(target=ensure_device())
     network.fold()
     parameters = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     digest = hashlib.sha256(f"{checkpoint.identity} {recalibration}".encode()).hexdigest()

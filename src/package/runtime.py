@@ -90,9 +90,9 @@ class MindIRNetwork(FixedBatches):
         import mindspore as ms
         from mindspore import nn
 
-        from src.distributed.device import selected_target
+        from src.distributed.device import ensure_device
 
-        selected_target()
+        ensure_device()
         try:
             graph = nn.GraphCell(ms.load(os.path.abspath(path)))
         except (RuntimeError, ValueError) as error:
