@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
 from src.common.output_paths import Kind, Output, prepared
 from src.package import ClickModel, load_model
-from src.package.runtime import choose_runtime
+from src.package.many_rows import one_blas_thread
 from src.scoring.output_file import open_output
 from src.scoring.row_source import RowSource
 from src.scoring.scoring import score_rows
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def predict(options: ScoringOptions) -> None:
     """Score the rows that the options name, and print a summary."""
     source = RowSource.find(options.input_path)
-    model = load_model(options.model_path, threads=1)  # the chunks of rows are scored in parallel
-    with open_output(options.output_path, identity(model, source, options)) as output:
+    model = load_model(options.model_path, threads=1, many_rows=True)  # the chunks of rows are scored in parallel
+    with open_output(options.output_path, identity(model, source, options)) as output, one_blas_thread():
         rows = score_rows(model, source, output, options)
     print(describe(rows, source, model.encoding, options.output_path))
 
@@ -68,7 +68,8 @@ def identity(model: ClickModel, source: RowSource, options: ScoringOptions) -> d
     if not source.is_file:
         return None
     settings = [options.keep_columns, options.on_bad_row, options.explain]
-    return {"rows": source.identity(), "model": model.digest, "runtime": choose_runtime(), "settings": settings}
+    network = type(model.network).__name__  # which decides the last digits
+    return {"rows": source.identity(), "model": model.digest, "network": network, "settings": settings}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pandas as pd
 
 from src.package.package import Package
 from src.package.runtime import ERRORS_ONLY
-from src.preprocessing.schema import LABEL
 from src.preprocessing.vocabulary import OOV
 
 CHUNK_ROWS = 50_000
@@ -28,9 +27,9 @@ class PandasScorer:
         self.session = start_session(model_path)
 
     def score(self, rows_path: pathlib.Path, scores_path: pathlib.Path) -> None:
-        """Write a line with the row and its probability for each row of a file."""
+        """Write a line with the row and its probability for each row, without a label, of a file."""
         integers, categories = self.schema.integer_names, self.schema.category_names
-        types = {LABEL: np.int8, **dict.fromkeys(integers, np.float64), **dict.fromkeys(categories, str)}
+        types = {**dict.fromkeys(integers, np.float64), **dict.fromkeys(categories, str)}
         chunks = pd.read_csv(
             rows_path, sep="\t", names=list(types), dtype=types, chunksize=CHUNK_ROWS, quoting=csv.QUOTE_NONE
         )

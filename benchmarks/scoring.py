@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of scoring, from raw text to probabilities, compared with other ways: python benchmarks/scoring.py
 
-The quick start's network with random weights on generated rows.  predict.py alternates with pandas and onnxruntime on
-the ids, with FuxiCTR if --peers names the interpreter of an environment of benchmarks/requirements-peers.txt, and with
-the C++ runner if --runner names it; each in a new process, timed without its start.  Then the stages of predict.py
-alone, in one thread; the latency of the raw ONNX file, with the default network; with --memory, the peak memory of
+The quick start's network with random weights on generated rows without labels.  predict.py alternates with pandas and
+onnxruntime on the ids, with FuxiCTR if --peers names the interpreter of an environment of
+benchmarks/requirements-peers.txt, and with the C++ runner if --runner names it; each in a new process, timed without
+its start, but that of the runner.  Then the stages of predict.py alone, in one thread; the network with and without the
+table of many rows, also of the default size; the latency of the raw ONNX file; with --memory, the peak memory of
 predict.py for these rows and for ten times as many.
 """
 
@@ -16,7 +17,6 @@ import itertools
 import multiprocessing
 import os
 import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
@@ -40,6 +40,7 @@ from src.criteo_like import write_rows
 TRAIN_ROWS = 200_000  # from which the vocabulary comes
 QUICKSTART, DEFAULT = (16, (128, 64)), (80, (1024, 512, 256, 128))  # embedding and hidden sizes
 STAGE_CHUNKS = 8
+NETWORK_ROWS = 20_000
 # Runs a command and prints its peak memory: that of a process begins with its parent's, so the parent must be small.
 PEAK = """
 import resource, subprocess, sys
@@ -63,9 +64,10 @@ def main() -> None:
         in_new_process(prepare, folder, arguments.rows)
         compare_speed(folder, arguments)
         in_new_process(print_stages, folder)
+        in_new_process(print_networks, folder)
         in_new_process(print_latency, folder)
         if arguments.memory:
-            write_rows(folder / "more.txt", 10 * arguments.rows, seed=3)
+            write_new_rows(folder / "more.txt", 10 * arguments.rows, seed=3)
             for name in ("rows.txt", "more.txt"):
                 seconds, peak_bytes = run_predict(folder, name)
                 print(f"{name:9} {peak_bytes / 1e6:6,.0f} MB at most, {seconds:,.0f} s")
@@ -77,12 +79,21 @@ def prepare(folder: pathlib.Path, row_count: int) -> None:
     from src.preprocess_data import main as preprocess
 
     write_rows(folder / "train.txt", TRAIN_ROWS, seed=1)
-    write_rows(folder / "rows.txt", row_count, seed=2)
+    write_new_rows(folder / "rows.txt", row_count, seed=2)
     with contextlib.redirect_stdout(io.StringIO()):
         preprocess([f"--data_path={folder}", "--train_line_count=0"])
     data = DatasetMeta.load(folder / "mindrecord")
     for name, sizes in {"model": QUICKSTART, "default": DEFAULT}.items():
         write_models(folder, name, data, *sizes)
+
+
+def write_new_rows(path: pathlib.Path, count: int, seed: int) -> None:
+    """Write generated rows without labels, as rows to score have none."""
+    labelled = path.with_suffix(".labelled")
+    write_rows(labelled, count, seed)
+    with open(labelled, "rb") as rows, open(path, "wb") as out:
+        out.writelines(row.partition(b"\t")[2] for row in rows)
+    labelled.unlink()
 
 
 def write_models(folder, name, data, embedding_size, hidden_sizes):
@@ -158,13 +169,11 @@ def seconds_of_runner(runner: pathlib.Path, folder: pathlib.Path) -> float:
 @contextlib.contextmanager
 def start_fuxictr(python: pathlib.Path, folder: pathlib.Path) -> Iterator[subprocess.Popen]:
     """Yield a process that has fitted FuxiCTR's processor and waits for orders to predict."""
-    header = "\t".join(
-        ["label", *(f"I{number}" for number in range(1, 14)), *(f"C{number}" for number in range(1, 27))]
-    )
-    for name in ("train", "rows"):
+    columns = ["label", *(f"I{number}" for number in range(1, 14)), *(f"C{number}" for number in range(1, 27))]
+    for name, label in {"train": b"", "rows": b"0\t"}.items():  # it needs a label, also of rows to score
         with open(folder / f"{name}.tsv", "wb") as out, open(folder / f"{name}.txt", "rb") as rows:
-            out.write(f"{header}\n".encode())
-            shutil.copyfileobj(rows, out)
+            out.write("\t".join(columns).encode() + b"\n")
+            out.writelines(label + row for row in rows)
     command = [python, ROOT / "benchmarks" / "fuxictr_scoring.py", folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
@@ -188,23 +197,43 @@ def largest_difference(folder: pathlib.Path) -> float:
 def print_stages(folder: pathlib.Path) -> None:
     """Print the processor time of a row in each stage of predict.py alone, and in all together with the output."""
     from src.package import load_model
+    from src.package.many_rows import one_blas_thread
     from src.preprocessing.reading import parse_raw_chunk
     from src.scoring.chunk_scorer import ChunkScorer
     from src.scoring.options import ScoringOptions
     from src.scoring.row_source import RowSource
 
-    model = load_model(folder / "model", threads=1)
-    scorer = ChunkScorer(model, ScoringOptions("", "", ""), has_label=True)
+    model = load_model(folder / "model", threads=1, many_rows=True)
+    scorer = ChunkScorer(model, ScoringOptions("", "", ""), has_label=False)
     source = RowSource.find(str(folder / "rows.txt"))
     chunks, read_seconds = processor_seconds(lambda: [*itertools.islice(source.chunks(scorer.schema), STAGE_CHUNKS)])
     parsed, parse_seconds = processor_seconds(lambda: [parse_raw_chunk(each).frame for each in chunks])
     encoded, encode_seconds = processor_seconds(lambda: [model.encode(frame) for frame in parsed])
-    _, network_seconds = processor_seconds(lambda: [model.network(*inputs) for inputs in encoded])
-    _, total_seconds = processor_seconds(lambda: [scorer(each) for each in chunks])
+    with one_blas_thread():
+        _, network_seconds = processor_seconds(lambda: [model.network(*inputs) for inputs in encoded])
+        _, total_seconds = processor_seconds(lambda: [scorer(each) for each in chunks])
     stages = {"read": read_seconds, "parse": parse_seconds, "encode": encode_seconds, "network": network_seconds}
     rows = sum(frame.height for frame in parsed)
     for stage, seconds in {**stages, "all but read": total_seconds}.items():
         print(f"{stage:14} {1e6 * seconds / rows:6.2f} us/row")
+
+
+def print_networks(folder: pathlib.Path) -> None:
+    """Print the processor time of a row in both networks, by onnxruntime and with the table of many rows."""
+    from src.package import load_model
+    from src.package.many_rows import one_blas_thread
+
+    with open(folder / "rows.txt", "rb") as file:
+        lines = list(itertools.islice(file, NETWORK_ROWS))
+    for name in ("model", "default"):
+        model = load_model(folder / name, threads=1)
+        inputs = model.encode(model.read(lines))
+        with one_blas_thread():
+            _, onnx_seconds = processor_seconds(functools.partial(model.network, *inputs))
+            model.prepare_for_many_rows()
+            _, table_seconds = processor_seconds(functools.partial(model.network, *inputs))
+        microseconds = [1e6 * seconds / len(lines) for seconds in (onnx_seconds, table_seconds)]
+        print(f"{name:7} onnxruntime {microseconds[0]:6.2f} us/row, with the table {microseconds[1]:6.2f} us/row")
 
 
 def processor_seconds(work: Callable) -> tuple[Any, float]:

@@ -131,7 +131,11 @@ class StreamingMetrics:
         pending, weights = zip(*self._pending)
         self._pending = []
         new_keys = _drop_bits(np.concatenate(pending), self._dropped_bits)
-        new_counts = powers(np.concatenate(weights)) if self.has_weights else np.ones(len(new_keys), np.int64)
+        if self.has_weights:
+            new_counts = powers(np.concatenate(weights))
+        else:
+            new_keys.sort()  # a sort of keys alone is fast, and leaves two runs to merge
+            new_counts = np.ones(len(new_keys), np.int64)
         keys = np.concatenate([self._keys, new_keys])
         counts = np.concatenate([self._counts, new_counts], axis=-1)
         self._keys, self._counts = _add_equal(keys, counts)

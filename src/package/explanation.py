@@ -89,7 +89,7 @@ class Explainer:
     def __init__(
         self, parameters: Mapping[str, np.ndarray], identity: DataIdentity, recalibration: Recalibration | None
     ):
-        self._parameters, self._recalibration = parameters, recalibration
+        self.parameters, self.recalibration = parameters, recalibration
         self._fields, self._list_lengths = field_names(identity), tuple(identity.list_lengths.values())
 
     @classmethod
@@ -106,21 +106,21 @@ class Explainer:
         columns = [sparse_ids, dense_values]
         parts = [self._explain(*batch) for batch in batches_of(columns, BATCH_ROWS)] or [self._explain(*columns)]
         first_order, pairs, pair_values, other_pairs, mlp = map(np.concatenate, zip(*parts))
-        bias = float(self._parameters["bias"][0])
+        bias = float(self.parameters["bias"][0])
         network = Explanation(
             self._fields, bias, first_order, pairs, pair_values, other_pairs, mlp, np.zeros(len(sparse_ids))
         )
-        if self._recalibration is None:
+        if self.recalibration is None:
             return network
         logits = network.logits
-        targets = self._recalibration.map_logits(np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT))
+        targets = self.recalibration.map_logits(np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT))
         return dataclasses.replace(network, recalibration=targets - logits)
 
     def _explain(self, sparse_ids, dense_values):
         """Return first_order, pairs, pair_values, other_pairs and mlp of a batch."""
         values = dense_values.astype(np.float64)
-        sparse_vectors = self._parameters["embedding"][sparse_ids].astype(np.float64)  # [n, I, D]
-        folded = self._parameters["folded_linear"][sparse_ids][:, :, 0].astype(np.float64)
+        sparse_vectors = self.parameters["embedding"][sparse_ids].astype(np.float64)  # [n, I, D]
+        folded = self.parameters["folded_linear"][sparse_ids][:, :, 0].astype(np.float64)
         first_order = folded + (sparse_vectors**2).sum(2) / 2  # [n, I]
         if self._list_lengths:
             fractions = _fractions(sparse_ids, self._list_lengths)
@@ -139,9 +139,9 @@ class Explainer:
 
     def _statistics(self, sparse_ids):
         """Return the statistics of each sparse field, float64 [n, S, 2]; None for a network without."""
-        if "statistics" not in self._parameters:
+        if "statistics" not in self.parameters:
             return None
-        statistics = self._parameters["statistics"][sparse_ids].astype(np.float64)
+        statistics = self.parameters["statistics"][sparse_ids].astype(np.float64)
         return _fractions(sparse_ids, self._list_lengths) @ statistics if self._list_lengths else statistics
 
     def _mlp(self, sparse_vectors, values, statistics):
@@ -166,7 +166,7 @@ class Explainer:
     def _in_float64(self):
         """All parameters but those with a row for each id."""
         tables = ("folded_linear", "embedding", "statistics")
-        return {name: value.astype(np.float64) for name, value in self._parameters.items() if name not in tables}
+        return {name: value.astype(np.float64) for name, value in self.parameters.items() if name not in tables}
 
 
 def field_names(identity: DataIdentity) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from src.preprocessing.raw_columns import MISSING
 
 DRIFT = 0.05  # difference of a fraction from that of the training rows from which it is worth a warning,
 CHANCE = 1e-5  # if chance explains it with less than this probability: then not one of 78 fractions warns by chance
+NEVER = -2  # no id, also not NO_VALUE
 RAREST = 1e-3  # fraction that counts as expected where the training rows have none: two rows may warn, one may not
 
 
@@ -50,33 +51,37 @@ class FieldCounter:
         schema, vocabulary = encoder.schema, encoder.vocabulary
         self.names = list(schema.value_names)
         self._separators = schema.separators
-        self._fields = {}  # by name the columns of sparse_ids, and the OOV id
-        start = 0
+        self._id_columns = {}  # those of sparse_ids by name
+        oov_ids = []
         for name in encoder.sparse_names:
-            end = start + encoder.list_lengths.get(name, 1)
-            if name in vocabulary.fields:
-                self._fields[name] = slice(start, end), vocabulary.oov_id(name)
-            start = end
+            length = encoder.list_lengths.get(name, 1)
+            self._id_columns[name] = slice(len(oov_ids), len(oov_ids) + length)
+            oov_ids += [vocabulary.oov_id(name) if name in vocabulary.fields else NEVER] * length
+        self._oov_ids = np.array(oov_ids, np.int32)
 
     def count(self, frame: pl.DataFrame, sparse_ids: np.ndarray) -> FieldTally:
         """Return the counts of rows.  frame: their raw columns.  sparse_ids: int32 [n, S]."""
         tally = FieldTally.empty(len(self.names))
         tally.rows = frame.height
         tally.values[:] = frame.height
+        oov = np.count_nonzero(sparse_ids == self._oov_ids, axis=0)  # at once: a column lies in all parts of the memory
         for column, name in enumerate(self.names):
             tally.missing[column] = self._count_missing(frame[name])
-            if name in self._fields:
-                columns, oov_id = self._fields[name]
-                ids = sparse_ids[:, columns]
-                tally.oov[column] = np.count_nonzero(ids == oov_id)
-                tally.values[column] = np.count_nonzero(ids != NO_VALUE)
+            if name in self._id_columns:
+                tally.oov[column] = oov[self._id_columns[name]].sum()
+            if name in self._separators:
+                tally.values[column] = np.count_nonzero(sparse_ids[:, self._id_columns[name]] != NO_VALUE)
         return tally
 
     def _count_missing(self, column):
         if column.name in self._separators:
             rows, _ = split_lists(column, self._separators[column.name])
             return len(column) - len(np.unique(rows))
-        return (column == MISSING[column.dtype]).sum()
+        if column.dtype == pl.Float64:
+            return np.count_nonzero(np.isnan(column.to_numpy()))
+        if column.dtype == pl.String:
+            return (column == "").sum()
+        return np.count_nonzero(column.to_numpy() == MISSING[column.dtype])
 
 
 @dataclasses.dataclass(frozen=True)
