@@ -86,15 +86,19 @@ def parse_arguments(description, counted, help_text, count, work):
     return arguments
 
 
-def split_rows(path, split_seed=SPLIT_SEED):
-    """Return the well-formed rows with their split, in the order of the file, as a frame."""
+def read_rows(path):
+    """Return the well-formed rows with LINE_NUMBER and LABEL, in the order of the file, as a frame."""
     parts = []
     for chunk in read_source(Source((path,)), FieldSchema.criteo(13, 26), 1 << 24):
         frame = parse_raw_chunk(chunk).frame
         parts.append(frame.select(*(plain(frame[name]) for name in frame.columns)))
+    return pl.concat(parts, how="vertical_relaxed")
+
+
+def split_rows(path, split_seed=SPLIT_SEED):
+    """Return the well-formed rows with their split, in the order of the MindRecord folder, as a frame."""
     splits = KeySplits.from_ratios(split_seed, VALID_RATIO, TEST_RATIO)
-    rows = pl.concat(parts, how="vertical_relaxed")
-    rows = splits.with_keys(rows)
+    rows = splits.with_keys(read_rows(path))
     names = np.empty(rows.height, object)
     for split, part in splits.split(rows[KEY].to_numpy()).items():
         names[part] = split

@@ -5,10 +5,10 @@ Up to the first ReLU the network is a sum over the values of a row.  A table has
 
     [W_f e_v + U_f z_v, e_v, w_v - |e_v|^2 / 2 + u_f z_v]
 
-that is its share of the first hidden layer, [H], its vector, [D], and its first order without the square that the
+that is what it adds to the first hidden layer, [H], its vector, [D], and its first order without the square that the
 second order takes off.  W_f is the block of the first layer for field f, z_v are the statistics of v, if the network
-has them, with the weights U_f and u_f.  So a row costs the sum of S rows of the table, S * (H + D + 1) additions,
-instead of S * D * H products.  Letters as in src.deepfm.
+has them, with the weights U_f and u_f; the values of the first field also have the biases.  So a row costs the sum of
+S rows of the table, S * (H + D + 1) additions, instead of S * D * H products.  Letters as in src.deepfm.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from src.preprocessing.encoder import FeatureEncoder
 from src.preprocessing.vocabulary import FIELD, ID
 
 LARGEST_TABLE_BYTES = 1 << 30
-BATCH_ROWS = 2000  # fewer spend more time in Python, more do not stay in the cache
+BATCH_ROWS = 4000  # fewer make threads wait for each other's Python, more do not stay in the cache
 VALUES_AT_ONCE = 1 << 16  # of the table, as it is computed
 
 
@@ -43,7 +43,10 @@ class ManyRowsNetwork:
         self._csr_array, self._recalibration = csr_array, recalibration
         self._hidden_size, _ = _widths(parameters)
         self._table = _value_table(parameters, _ids_by_field(encoder))
-        self._number_table = _number_table(parameters)
+        if "dense_linear" in parameters:
+            names = ("projection", "dense_embedding", "dense_linear")
+            self._dense_table = np.hstack([parameters[name] for name in names])  # [N, H + D + 1]
+            self._square_weights = np.array(parameters["dense_squares"][:, 0])
         self._layers: list[tuple[np.ndarray, np.ndarray]] = []
         while (name := f"deep.rest.{len(self._layers)}.weight") in parameters:
             bias = parameters[name.replace("weight", "bias")]
@@ -58,8 +61,9 @@ class ManyRowsNetwork:
 
     def _logits(self, sparse_ids, dense_values):
         sums = self._sum_of_values(sparse_ids)
-        ones = np.ones((len(sums), 1), np.float32)
-        sums += np.hstack([dense_values, dense_values * dense_values, ones]) @ self._number_table
+        if dense_values.shape[1]:
+            sums += dense_values @ self._dense_table
+            sums[:, -1] += (dense_values * dense_values) @ self._square_weights
         vector = sums[:, self._hidden_size : -1]
         hidden = sums[:, : self._hidden_size]
         for weight, bias in self._layers:
@@ -85,7 +89,7 @@ def is_possible(parameters: Mapping[str, np.ndarray], encoder: FeatureEncoder) -
     schema = encoder.schema
     if "deep.first.weight" not in parameters or schema.list_names or schema.categories_are_ids:
         return False
-    if not importlib.util.find_spec("scipy"):
+    if not encoder.sparse_names or not importlib.util.find_spec("scipy"):
         return False
     return len(parameters["embedding"]) * (sum(_widths(parameters)) + 1) * FLOAT_BYTES <= LARGEST_TABLE_BYTES
 
@@ -110,29 +114,25 @@ def _ids_by_field(encoder):
     return [tables[name,][ID].to_numpy() for name in encoder.sparse_names]
 
 
+def _biases(parameters):
+    """Return the bias of each column of the table, [H + D + 1]."""
+    _, embedding_size = _widths(parameters)
+    no_bias = np.zeros(embedding_size, np.float32)
+    return np.concatenate([parameters["deep.first.bias"], no_bias, parameters["bias"]])
+
+
 def _value_table(parameters, ids_by_field):
     hidden_size, embedding_size = _widths(parameters)
     table = np.zeros((len(parameters["embedding"]), hidden_size + embedding_size + 1), np.float32)
     for field, ids in enumerate(ids_by_field):
         weight = parameters["deep.first.weight"][:, field * embedding_size : (field + 1) * embedding_size].T
+        biases = _biases(parameters) if field == 0 else 0.0  # once for each row
         for (part,) in batches_of([ids], VALUES_AT_ONCE):
             vectors = parameters["embedding"][part]
-            rows = np.hstack([vectors @ weight, vectors, parameters["folded_linear"][part]])
+            rows = np.hstack([vectors @ weight, vectors, parameters["folded_linear"][part]]) + biases
             if "statistics" in parameters:
                 statistics, of_field = parameters["statistics"][part], slice(2 * field, 2 * field + 2)
                 rows[:, :hidden_size] += statistics @ parameters["deep.statistic_weight"][of_field]
                 rows[:, -1:] += statistics @ parameters["statistic_weight"][of_field]
             table[part] = rows
     return table
-
-
-def _number_table(parameters):
-    """Return what a dense value, its square, and 1 contribute to the sums, float32 [2 * N + 1, H + D + 1]."""
-    _, embedding_size = _widths(parameters)
-    bias = np.concatenate([parameters["deep.first.bias"], np.zeros(embedding_size, np.float32), parameters["bias"]])
-    if "dense_linear" not in parameters:
-        return bias[None]
-    values = np.hstack([parameters[name] for name in ("projection", "dense_embedding", "dense_linear")])
-    squares = np.zeros_like(values)
-    squares[:, -1:] = parameters["dense_squares"]
-    return np.vstack([values, squares, bias])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from src.preprocessing.chunks import Position, RawChunk
 
 MEMBERS = ("test.txt", TEXT_NAME)  # of an archive; Criteo's has both, and the rows without a label are to be scored
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 12 << 20  # smaller ones make threads wait for each other's Python
 STDIN = 0
 
 
