@@ -5,9 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import accuracy
+from benchmarks import accuracy, unseen_rows
 from src.criteo_like import write_rows
 from src.preprocess_data import main
+from src.preprocessing.schema import LINE_NUMBER
+from src.preprocessing.splits import KeySplits
 from tests.records import read_rows
 
 
@@ -29,6 +31,28 @@ def test_others_get_the_rows_of_our_splits_in_our_order(tmp_path):
         np.testing.assert_allclose(theirs["I5"].fill_null(0).to_numpy() / largest, dense_values[:, 4], rtol=1e-6)
     texts = {line.split("\t")[14] for line in lines if "\t" in line}
     assert set(rows["C1"].fill_null("")) == texts
+
+
+def test_the_validation_rows_of_a_choice_are_those_of_its_split(tmp_path):
+    path = tmp_path / "train.txt"
+    write_rows(path, 3000, seed=3)
+    valid = accuracy.split_rows(path, split_seed=7).filter(pl.col("split") == "valid")
+    splits = KeySplits.from_ratios(7, accuracy.VALID_RATIO, accuracy.TEST_RATIO)
+    rows = accuracy.read_rows(path).drop(LINE_NUMBER)[unseen_rows.valid_lines(splits, 3000)]
+    assert rows.drop(rows.columns[0]).equals(valid.drop("label", "split"))
+
+
+def test_rows_that_no_choice_has_seen_are_in_no_validation_set():
+    has_chosen = unseen_rows.has_chosen(3000)
+    fixed = KeySplits.from_ratios(accuracy.SPLIT_SEED, 0.1, 0.1)
+    assert has_chosen[unseen_rows.valid_lines(fixed, 3000)].all()
+    for seed in (1, 2, 3, 4, 5):
+        assert has_chosen[unseen_rows.valid_lines(KeySplits.from_ratios(seed, 0.125, 0.0), 2700)].all()
+    assert 0.45 < has_chosen.mean() < 0.55  # 1 - (0.9 * (7 / 8) ** 5 * 0.9 + 0.9 * 0.1) = 0.49
+    test = np.flatnonzero(~has_chosen)[:300]
+    names = unseen_rows.draw_split(3000, test, seed=1)
+    assert np.flatnonzero(names == "test").tolist() == test.tolist()
+    assert ((names == "valid").sum(), (names == "train").sum()) == (300, 2400)
 
 
 @pytest.mark.slow
