@@ -52,7 +52,7 @@ class FieldCounter:
         self.names = list(schema.value_names)
         self._separators = schema.separators
         self._id_columns = {}  # those of sparse_ids by name
-        oov_ids = []
+        oov_ids: list[int] = []
         for name in encoder.sparse_names:
             length = encoder.list_lengths.get(name, 1)
             self._id_columns[name] = slice(len(oov_ids), len(oov_ids) + length)
