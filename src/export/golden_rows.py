@@ -15,6 +15,8 @@ ROW_COUNT, SEED = 100, 2020
 UNSEEN, MISSING, KNOWN = range(3)  # kinds of cells
 KIND_FRACTIONS = (0.1, 0.15, 0.75)
 KNOWN_BUCKETS = 80  # up to 7,600
+LARGEST_INTEGER = 2**20
+MOST_OF_MAX = 4  # multiple of the largest number of the training rows
 LARGEST_LOGARITHM = 20.0  # of a float that is not near the edge of a bucket
 
 
@@ -22,7 +24,7 @@ def generate_golden_rows(encoder: FeatureEncoder) -> list[str]:
     """Return raw rows without a label, as lines; the first has unseen values in each field, the second missing ones."""
     random = np.random.default_rng(SEED)
     schema = encoder.schema
-    columns = {name: _draw_integers(random) for name in schema.integer_names}
+    columns = {name: _draw_integers(encoder, name, random) for name in schema.integer_names}
     columns |= {name: _draw_floats(encoder, name, random) for name in schema.float_names}
     columns |= {name: _draw_categories(encoder, name, random) for name in schema.category_names}
     columns |= {name: _draw_lists(encoder, name, separator, random) for name, separator in schema.separators.items()}
@@ -30,17 +32,20 @@ def generate_golden_rows(encoder: FeatureEncoder) -> list[str]:
     return [line.decode() for line in join_cells(encoded, schema)]
 
 
-def _draw_integers(random):
+def _draw_integers(encoder, name, random):
     """Return integers, most of them small, as text; each second one is the first of its bucket.
 
-    None is so large that float32 would round the probability visibly.
+    None is so large that float32 would round the probability visibly: MAX squares what is far above the training rows.
     """
     starts = bucket_starts()[:KNOWN_BUCKETS]
     of_buckets = starts[np.minimum(random.geometric(0.05, ROW_COUNT), len(starts)) - 1]
     values = np.where(random.random(ROW_COUNT) < 0.5, of_buckets, random.integers(0, 30, ROW_COUNT))
-    known = np.where(random.random(ROW_COUNT) < 0.05, -values, values).astype(str)
-    large = random.integers(2**16, 2**20, ROW_COUNT).astype(str)
-    return np.choose(_kinds(random), [large, np.full(ROW_COUNT, ""), known]).tolist()
+    known = np.where(random.random(ROW_COUNT) < 0.05, -values, values)
+    large = random.integers(2**16, LARGEST_INTEGER, ROW_COUNT)
+    if encoder.dense_encoding is DenseEncoding.MAX:
+        largest = math.ceil(min(MOST_OF_MAX * _scale_of(encoder, name).divisor, LARGEST_INTEGER))
+        known, large = (integers.clip(-largest, largest) for integers in (known, large))
+    return np.choose(_kinds(random), [large.astype(str), np.full(ROW_COUNT, ""), known.astype(str)]).tolist()
 
 
 def _draw_floats(encoder, name, random):
@@ -49,7 +54,7 @@ def _draw_floats(encoder, name, random):
     chosen = edges[random.integers(0, len(edges), ROW_COUNT)]
     with np.errstate(over="ignore"):
         known = np.where(random.random(ROW_COUNT) < 0.5, chosen, chosen * random.uniform(0.9, 1.1, ROW_COUNT))
-        large = np.abs(edges).max() * random.uniform(1, 4, ROW_COUNT) + 1
+        large = np.abs(edges).max() * random.uniform(1, MOST_OF_MAX, ROW_COUNT) + 1
     largest = np.finfo(np.float64).max
     cells = [list(map(repr, values.clip(-largest, largest).tolist())) for values in (large, known)]
     return [(cells[0], [""] * ROW_COUNT, cells[1])[kind][row] for row, kind in enumerate(_kinds(random))]
@@ -58,10 +63,14 @@ def _draw_floats(encoder, name, random):
 def _middle_of(encoder, name):
     if name not in encoder.dense_names:
         return 1.0
-    scale = encoder.dense_scales[encoder.dense_names.index(name)]
+    scale = _scale_of(encoder, name)
     if encoder.dense_encoding is DenseEncoding.MAX:
         return scale.divisor
     return math.copysign(math.expm1(min(abs(scale.center), LARGEST_LOGARITHM)), scale.center) or 1.0
+
+
+def _scale_of(encoder, name):
+    return encoder.dense_scales[encoder.dense_names.index(name)]
 
 
 def _draw_lists(encoder, name, separator, random):

@@ -114,25 +114,30 @@ def _ids_by_field(encoder):
     return [tables[name,][ID].to_numpy() for name in encoder.sparse_names]
 
 
+def _value_table(parameters, ids_by_field):
+    table = np.zeros((len(parameters["embedding"]), sum(_widths(parameters)) + 1), np.float32)
+    for field, ids in enumerate(ids_by_field):
+        for (part,) in batches_of([ids], VALUES_AT_ONCE):
+            table[part] = _rows_of_values(parameters, field, part)
+    table[ids_by_field[0]] += _biases(parameters)  # a row has one value of each field
+    return table
+
+
+def _rows_of_values(parameters, field, ids):
+    """Return what values of a field add, without biases, float32 [ids, H + D + 1]."""
+    hidden_size, embedding_size = _widths(parameters)
+    weight = parameters["deep.first.weight"][:, field * embedding_size : (field + 1) * embedding_size].T
+    vectors = parameters["embedding"][ids]
+    rows = np.hstack([vectors @ weight, vectors, parameters["folded_linear"][ids]])
+    if "statistics" in parameters:
+        statistics, of_field = parameters["statistics"][ids], slice(2 * field, 2 * field + 2)
+        rows[:, :hidden_size] += statistics @ parameters["deep.statistic_weight"][of_field]
+        rows[:, -1:] += statistics @ parameters["statistic_weight"][of_field]
+    return rows
+
+
 def _biases(parameters):
     """Return the bias of each column of the table, [H + D + 1]."""
     _, embedding_size = _widths(parameters)
     no_bias = np.zeros(embedding_size, np.float32)
     return np.concatenate([parameters["deep.first.bias"], no_bias, parameters["bias"]])
-
-
-def _value_table(parameters, ids_by_field):
-    hidden_size, embedding_size = _widths(parameters)
-    table = np.zeros((len(parameters["embedding"]), hidden_size + embedding_size + 1), np.float32)
-    for field, ids in enumerate(ids_by_field):
-        weight = parameters["deep.first.weight"][:, field * embedding_size : (field + 1) * embedding_size].T
-        biases = _biases(parameters) if field == 0 else 0.0  # once for each row
-        for (part,) in batches_of([ids], VALUES_AT_ONCE):
-            vectors = parameters["embedding"][part]
-            rows = np.hstack([vectors @ weight, vectors, parameters["folded_linear"][part]]) + biases
-            if "statistics" in parameters:
-                statistics, of_field = parameters["statistics"][part], slice(2 * field, 2 * field + 2)
-                rows[:, :hidden_size] += statistics @ parameters["deep.statistic_weight"][of_field]
-                rows[:, -1:] += statistics @ parameters["statistic_weight"][of_field]
-            table[part] = rows
-    return table

@@ -27,6 +27,16 @@ def test_golden_rows_have_known_unseen_and_missing_values_in_each_field(make_dat
         assert len(kept & set(ids[:, column].tolist())) > 5, field
 
 
+@pytest.mark.parametrize("largest", [3, 2**62])
+def test_no_integer_is_far_above_the_training_rows_where_its_square_would_be_rounded(make_dataset, largest):
+    rows = "\n".join(f"{row % 2}\t{row % 4}\t\t{largest}\ta\tb\tc\td" for row in range(1000))
+    data = DatasetMeta.load(make_dataset("--dense_encoding=max", content=rows))
+    encoder = RawEncoding.of_dataset(data).encoder()
+    _, values = encoder.encode(read_lines(generate_golden_rows(encoder), encoder.schema))
+    assert np.abs(values[:, 0]).max() == 4  # 12 of at most 3
+    assert 0 < np.abs(values[:, 2]).max() <= 4
+
+
 def test_of_categories_that_are_ids_all_are_within_the_table(make_dataset):
     rows = "\n".join(f"{row % 2}\t{row}\t\t7\t{row % 5}\t1\t{row}\t0" for row in range(1000))
     data = DatasetMeta.load(make_dataset("--skip_id_convert=1", "--dense_encoding=bucket", content=rows))
