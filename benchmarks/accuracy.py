@@ -138,14 +138,21 @@ def run_deepfm(data, flags, seed, folder, split_seed=SPLIT_SEED):
     link.unlink(missing_ok=True)
     link.symlink_to(data.resolve())
     checkpoints = folder / f"checkpoint-{seed}"
-    common = [*flags, *split_flags(split_seed), "--train_line_count=0", "--device_target=CPU"]
-    run(sys.executable, ROOT / "src" / "preprocess_data.py", *common, f"--data_path={folder}")
+    flags = [*flags, *split_flags(split_seed)]
+    preprocess_and_train(flags, [f"--data_path={folder}"], seed, folder / "mindrecord", checkpoints)
+    return checkpoints
+
+
+def preprocess_and_train(flags, rows, seed, dataset, checkpoints):
+    """Run the scripts.  flags: of both.  rows: those that name raw rows.  dataset: the MindRecord folder to write."""
+    flags = [*flags, "--train_line_count=0", "--device_target=CPU"]
+    run(sys.executable, ROOT / "src" / "preprocess_data.py", *flags, *rows, f"--output_dir={dataset}")
+    folder = dataset.parent
     run(
-        sys.executable, ROOT / "train.py", *common, f"--seed={seed}", f"--dataset_path={folder / 'mindrecord'}",
+        sys.executable, ROOT / "train.py", *flags, f"--seed={seed}", f"--dataset_path={dataset}",
         f"--ckpt_path={checkpoints}", f"--loss_file_name={folder / 'loss.log'}",
         f"--eval_file_name={folder / 'auc.log'}", "--report_path=none", "--overwrite=True",
     )  # fmt: skip
-    return checkpoints
 
 
 def split_flags(split_seed):

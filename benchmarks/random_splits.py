@@ -50,14 +50,22 @@ def predictions_of(data, split_seed, work):
     rows.write_parquet(rows_path)
     labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
     paths = {name: work / f"{PEERS.get(name, 'deepfm')}-{split_seed}.npy" for name in (BEST, *OTHERS)}
+    folder = work / f"split-{split_seed}"
+
+    def predict_own():
+        return predict_test(folder / "mindrecord", run_deepfm(data, BEST_FLAGS, split_seed, folder, split_seed))
+
+    return labels, complete(paths, predict_own, rows_path, split_seed, work)
+
+
+def complete(paths, predict_own, rows_path, seed, work):
+    """Return the predictions of each model by its name; those whose file is missing are made and saved first."""
     for name, path in paths.items():
-        folder = work / f"split-{split_seed}"
         if not path.exists() and name == BEST:
-            checkpoints = run_deepfm(data, BEST_FLAGS, split_seed, folder, split_seed)
-            np.save(path, predict_test(folder / "mindrecord", checkpoints))
+            np.save(path, predict_own())
         elif not path.exists():
-            run_peer(PEERS[name], rows_path, split_seed, path, work)
-    return labels, {name: np.load(path) for name, path in paths.items()}
+            run_peer(PEERS[name], rows_path, seed, path, work)
+    return {name: np.load(path) for name, path in paths.items()}
 
 
 def table(splits):

@@ -25,11 +25,11 @@ from benchmarks.accuracy import (
     VALID_RATIO,
     describe,
     parse_arguments,
+    preprocess_and_train,
     read_rows,
     run,
-    run_peer,
 )
-from benchmarks.random_splits import OTHERS, table
+from benchmarks.random_splits import OTHERS, complete, table
 from src.preprocessing.schema import LABEL, LINE_NUMBER
 from src.preprocessing.splits import KeySplits
 
@@ -84,13 +84,12 @@ def predictions_of(data, rows, number, work):
     folder.mkdir(exist_ok=True)
     rows.write_parquet(folder / "rows.parquet")
     paths = {name: folder / f"{PEERS.get(name, 'deepfm')}.npy" for name in (BEST, *OTHERS)}
-    for name, path in paths.items():
-        if not path.exists() and name == BEST:
-            np.save(path, run_deepfm(data, rows["split"].to_numpy(), number, folder))
-        elif not path.exists():
-            run_peer(PEERS[name], folder / "rows.parquet", number, path, work)
     labels = rows.filter(pl.col("split") == "test")["label"].to_numpy()
-    return labels, {name: np.load(path) for name, path in paths.items()}
+
+    def predict_own():
+        return run_deepfm(data, rows["split"].to_numpy(), number, folder)
+
+    return labels, complete(paths, predict_own, folder / "rows.parquet", number, work)
 
 
 def run_deepfm(data, splits, seed, folder):
@@ -99,15 +98,9 @@ def run_deepfm(data, splits, seed, folder):
     paths = {split: folder / f"{split}.txt" for split in ("train", "valid", "test")}
     for split, path in paths.items():
         path.write_bytes(b"".join(line + b"\n" for line in lines[splits == split]))
-    dataset, checkpoints, scores = folder / "mindrecord", folder / "checkpoint", folder / "scores.csv"
-    common = [*BEST_FLAGS, "--train_line_count=0", "--device_target=CPU"]
+    checkpoints, scores = folder / "checkpoint", folder / "scores.csv"
     files = [f"--data_path={paths['train']}", f"--valid_path={paths['valid']}", f"--test_path={paths['test']}"]
-    run(sys.executable, ROOT / "src" / "preprocess_data.py", *common, *files, f"--output_dir={dataset}")
-    run(
-        sys.executable, ROOT / "train.py", *common, f"--seed={seed}", f"--dataset_path={dataset}",
-        f"--ckpt_path={checkpoints}", f"--loss_file_name={folder / 'loss.log'}",
-        f"--eval_file_name={folder / 'auc.log'}", "--report_path=none", "--overwrite=True",
-    )  # fmt: skip
+    preprocess_and_train(BEST_FLAGS, files, seed, folder / "mindrecord", checkpoints)
     rows = [f"--input_path={paths['test']}", f"--output_path={scores}"]
     run(sys.executable, ROOT / "predict.py", f"--model_path={checkpoints}", *rows)
     return pl.read_csv(scores)["probability"].to_numpy()

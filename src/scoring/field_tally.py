@@ -77,11 +77,7 @@ class FieldCounter:
         if column.name in self._separators:
             rows, _ = split_lists(column, self._separators[column.name])
             return len(column) - len(np.unique(rows))
-        if column.dtype == pl.Float64:
-            return np.count_nonzero(np.isnan(column.to_numpy()))
-        if column.dtype == pl.String:
-            return (column == "").sum()
-        return np.count_nonzero(column.to_numpy() == MISSING[column.dtype])
+        return (column == MISSING[column.dtype]).sum()
 
 
 @dataclasses.dataclass(frozen=True)
