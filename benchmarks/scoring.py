@@ -255,16 +255,16 @@ def print_latency(folder: pathlib.Path) -> None:
         lines = list(itertools.islice(file, 1000))
     for name in ("model", "default"):
         model = load_model(folder / name)
-        for row_count, threads in ((1, 1), (1000, 0)):
+        for row_count in (1, 1000):
             frame = read_lines(lines[:row_count], model.encoder.schema)
-            raw, ids = compare_latency(folder, name, threads, frame, model)
+            raw, ids = compare_latency(folder, name, frame, model)
             print(
                 f"{name}, {row_count} row{'s' * (row_count > 1)}: raw ONNX p50 {raw:.3f} ms, of ids {ids:.3f} ms, "
                 f"{raw / ids:.3f} times"
             )
 
 
-def compare_latency(folder, name, threads, frame, model):
+def compare_latency(folder, name, frame, model):
     """Return the median milliseconds of the raw ONNX file and of the model of encoded rows, which take turns."""
     from benchmarks.pandas_scoring import start_session
 
@@ -273,7 +273,7 @@ def compare_latency(folder, name, threads, frame, model):
         f"{name}/model.onnx": raw_inputs(frame, model.encoder.schema),
         f"{name}-ids.onnx": {"sparse_ids": sparse_ids, "dense_values": dense_values},
     }
-    systems = [functools.partial(start_session(folder / path, threads).run, None, row) for path, row in inputs.items()]
+    systems = [functools.partial(start_session(folder / path).run, None, row) for path, row in inputs.items()]
     milliseconds: list[list[float]] = [[] for _ in systems]
     for _ in range(LATENCY_ROUNDS):
         for run, times in zip(systems, milliseconds):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build an ONNX graph node by node."""
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,36 @@ class GraphBuilder:
         """Add a LabelEncoder, which cannot have an empty table."""
         attributes = {kind: list(ids), "values_int64s": list(ids.values()), "default_int64": default}
         return self.add("LabelEncoder", tensor, domain=ML_DOMAIN, **attributes)
+
+
+def fuse_sums(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the nodes with one Gemm for each product and the sum that it is a term of.
+
+    A host does that itself only where the other term is a constant.  The other term must not be larger than the
+    product.
+    """
+    uses = collections.Counter(name for node in nodes for name in node.input)
+    products: dict[str, onnx.NodeProto] = {}
+    fused: list[onnx.NodeProto] = []
+    for node in nodes:
+        terms = [name for name in node.input if name in products] if node.op_type == "Add" else []
+        if terms:
+            product = products.pop(terms[-1])
+            fused.remove(product)
+            fused.append(_with_addend(product, node))
+            continue
+        if node.op_type == "Gemm" and len(node.input) == 2 and uses[node.output[0]] == 1:
+            products[node.output[0]] = node
+        fused.append(node)
+    return fused
+
+
+def _with_addend(product, addition):
+    """Return a product that also adds the other term of a sum."""
+    addends = [name for name in addition.input if name != product.output[0]]
+    gemm = helper.make_node("Gemm", [*product.input, *addends], addition.output, addition.name)
+    gemm.attribute.extend(product.attribute)
+    return gemm
 
 
 def tensor_input(name: str, dtype: int, rows: str, width: int) -> onnx.ValueInfoProto:

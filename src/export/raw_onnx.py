@@ -19,7 +19,7 @@ from src.common.dense_encoding import DenseEncoding
 from src.common.encoded_rows import NO_VALUE
 from src.evaluation.metrics import PROBABILITY_FLOOR
 from src.evaluation.recalibration import Recalibration
-from src.export.onnx_graph import DOUBLE, FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, tensor_input
+from src.export.onnx_graph import DOUBLE, FLOAT, INT32, INT64, ML_DOMAIN, STRING, GraphBuilder, fuse_sums, tensor_input
 from src.package.raw_encoding import RawEncoding
 from src.package.runtime import DENSE_VALUES, PROBABILITY, SPARSE_IDS
 from src.preprocessing.buckets import bucket_starts
@@ -30,6 +30,7 @@ from src.preprocessing.value_counts import VALUE
 ROWS, ENCODED_ROWS = "rows", "encoded_rows"
 OPSET, ML_OPSET, IR_VERSION = 12, 2, 7
 LARGEST_SMALL_INTEGER = 2  # up to here an integer is its own bucket
+ERROR_OF_SQUARES = 1e-9  # more than that of log(x)^2 in float64, for x of 64 bits
 
 
 def build_raw_model(
@@ -45,7 +46,7 @@ def build_raw_model(
     if identity.dense_fields:
         encoded[DENSE_VALUES] = _dense_values(front, encoder)
     joined = {name: front.add("Concat", tensor, name, axis=0) for name, tensor in encoded.items()}
-    nodes = [_with_inputs(node, joined) for node in network.graph.node]
+    nodes = fuse_sums([_with_inputs(node, joined) for node in network.graph.node])
     probabilities = network.graph.output[0].name
     if recalibration is None:
         back.add("Identity", probabilities)
@@ -128,16 +129,19 @@ def _list_ids(graph, encoder, name):
 
 
 def _bucket_ids(graph, encoder):
-    """Add the ids of the buckets of all numbers; return their names, each int64 [rows, 1]."""
+    """Add the ids of the buckets of all numbers; return their names, each int64 [rows, numbers]."""
     names = encoder.bucket_names
     integers = [name for name in names if name in encoder.schema.integer_names]
-    columns = []
+    floats = names[len(integers) :]
+    ids = []
     if integers:
         joined = graph.add("Concat", *integers, axis=1)
         buckets = _buckets(graph, joined, are_bins=encoder.dense_encoding.has_bins)
-        columns = graph.add_all("Split", [buckets], len(integers), axis=1) if len(integers) > 1 else [buckets]
-    columns += [_quantiles(graph, encoder, name) for name in names[len(integers) :]]
-    return [_bucket_ids_of(graph, encoder, name, column) for name, column in zip(names, columns)]
+        ids.append(_ids_of_columns(graph, encoder, integers, buckets))
+    if floats:
+        buckets = _concat(graph, [_quantiles(graph, encoder, name) for name in floats])
+        ids.append(_ids_of_columns(graph, encoder, floats, buckets))
+    return ids
 
 
 def _quantiles(graph, encoder, name):
@@ -148,10 +152,21 @@ def _quantiles(graph, encoder, name):
     return graph.add("Where", graph.add("IsNaN", name), graph.constant(MISSING_INTEGER, np.int64), buckets)
 
 
-def _bucket_ids_of(graph, encoder, name, buckets):
-    ids, oov = _ids_of(encoder, name)
-    by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): id_ for bucket, id_ in ids.items()}
-    return graph.encode_integers(buckets, by_bucket, oov)
+def _ids_of_columns(graph, encoder, names, buckets):
+    """Add the ids of buckets int64 [rows, fields], MISSING_INTEGER for missing values; return their name.
+
+    Each bucket that any of the fields knows has a number, from 1 on; each field has a row of ids by number, whose first
+    one is that of OOV.
+    """
+    ids_of_fields, oov_ids = zip(*(_ids_of(encoder, name) for name in names))
+    numbers = {bucket: number for number, bucket in enumerate(sorted(set().union(*ids_of_fields)), start=1)}
+    table = np.repeat(np.array(oov_ids)[:, None], len(numbers) + 1, axis=1)
+    for row, ids in zip(table, ids_of_fields):
+        row[[numbers[bucket] for bucket in ids]] = list(ids.values())
+    by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): number for bucket, number in numbers.items()}
+    found = graph.encode_integers(buckets, by_bucket, 0)
+    row_starts = graph.constant(np.arange(len(names))[None] * table.shape[1], np.int64)
+    return graph.add("Gather", graph.constant(table.ravel(), np.int64), graph.add("Add", found, row_starts), axis=0)
 
 
 def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
@@ -163,22 +178,23 @@ def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
 def _buckets(graph: GraphBuilder, integers: str, *, are_bins: bool) -> str:
     """Add the exact buckets or bins of integers, int64 of any shape; see src.preprocessing.buckets.
 
-    floor(ln(x)^2) in float64 is at most one bucket off; comparisons with the first integers of the buckets correct it.
+    ln(1 + x)^2 is less than 1 above ln(x)^2, and above its error in float64 where something is added to it: it is in
+    the bucket of x or in the next one, which a comparison with the first integer of that bucket decides.
     """
     starts = np.concatenate([[MISSING_INTEGER], bucket_starts()])  # starts[b]: the first integer of bucket b
-    logarithms = graph.add("Log", graph.add("Max", graph.cast(integers, np.float64), graph.constant(1, np.float64)))
-    guesses = graph.cast(graph.add("Floor", graph.add("Mul", logarithms, logarithms)), np.int64)
-    # Between 1 and the last bucket but one, so that both neighbours exist.
-    guesses = graph.add("Max", guesses, graph.constant(1, np.int64))
-    guesses = graph.add("Min", guesses, graph.constant(len(starts) - 2, np.int64))
-    table, one = graph.constant(starts, np.int64), graph.constant(1, np.int64)
-    next_starts = graph.add("Gather", table, graph.add("Add", guesses, one), axis=0)
-    is_above = graph.add("Not", graph.add("Less", integers, next_starts))
-    is_below = graph.add("Less", integers, graph.add("Gather", table, guesses, axis=0))
-    correction = graph.add("Sub", graph.cast(is_above, np.int64), graph.cast(is_below, np.int64))
+    buckets = starts if are_bins else np.arange(len(starts))
+    logarithms = _log1p_of_integers(graph, graph.cast(integers, np.float64))
+    squares = graph.add("Mul", logarithms, logarithms)
+    guesses = graph.cast(graph.add("Add", squares, graph.constant(ERROR_OF_SQUARES, np.float64)), np.int64)
+    is_below = graph.add("Less", integers, graph.add("Gather", graph.constant(starts, np.int64), guesses, axis=0))
+    buckets_below = np.concatenate([buckets[:1], buckets[:-1]])
+    large = graph.add(
+        "Where",
+        is_below,
+        graph.add("Gather", graph.constant(buckets_below, np.int64), guesses, axis=0),
+        graph.add("Gather", graph.constant(buckets, np.int64), guesses, axis=0),
+    )
     is_large = graph.add("Greater", integers, graph.constant(LARGEST_SMALL_INTEGER, np.int64))
-    buckets = graph.add("Add", guesses, correction)
-    large = graph.add("Gather", table, buckets, axis=0) if are_bins else buckets
     return graph.add("Where", is_large, large, integers)
 
 
@@ -186,17 +202,19 @@ def _dense_values(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
     """Add the dense values of the numbers, those of floats clipped; return their name, float32 [rows, N]."""
     integers = [name for name in encoder.dense_names if name in encoder.schema.integer_names]
     floats = encoder.dense_names[len(integers) :]
-    columns, is_missing = [], []
+    parts = []
     if integers:
         joined = graph.add("Concat", *integers, axis=1)
-        columns.append(graph.cast(joined, np.float64))
-        is_missing.append(graph.add("Equal", joined, graph.constant(MISSING_INTEGER, np.int64)))
+        is_missing = graph.add("Equal", joined, graph.constant(MISSING_INTEGER, np.int64))
+        parts.append((graph.cast(joined, np.float64), is_missing, _log1p_of_integers))
     if floats:
-        columns.append(graph.add("Concat", *floats, axis=1))
-        is_missing.append(graph.add("IsNaN", columns[-1]))
-    values = _concat(graph, columns)
+        joined = graph.add("Concat", *floats, axis=1)
+        parts.append((joined, graph.add("IsNaN", joined), _log1p))
+    columns, masks, logarithms = zip(*parts)
+    values, is_missing = _concat(graph, columns), _concat(graph, masks)
     if encoder.dense_encoding is not DenseEncoding.MAX:
-        values = graph.add("Mul", graph.add("Sign", values), _log1p(graph, graph.add("Abs", values)))
+        magnitudes = _concat(graph, [log1p(graph, column) for log1p, column in zip(logarithms, columns)])
+        values = graph.add("Mul", graph.add("Sign", values), magnitudes)
     centers, divisors = zip(*((scale.center, scale.divisor) for scale in encoder.dense_scales))
     centred = graph.add("Sub", values, graph.constant(centers, np.float64))
     scaled = graph.add("Div", centred, graph.constant(divisors, np.float64))
@@ -205,26 +223,32 @@ def _dense_values(graph: GraphBuilder, encoder: FeatureEncoder) -> str:
         scaled = graph.add("Min", scaled, graph.constant(limits, np.float64))
         scaled = graph.add("Max", scaled, graph.constant(-limits, np.float64))
     zero = graph.constant(0, np.float64)
-    return graph.cast(graph.add("Where", _concat(graph, is_missing), zero, scaled), np.float32)
+    return graph.cast(graph.add("Where", is_missing, zero, scaled), np.float32)
 
 
 def _concat(graph, columns):
     return graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
 
 
-def _log1p(graph, values):
-    """Add log(1 + x) of values that are not negative, exact for small ones, too.
+def _log1p_of_integers(graph, values):
+    """Add log(1 + |x|) of integers in float64; the sum is exact below 2^53, and near enough above."""
+    return graph.add("Log", graph.add("Add", graph.add("Abs", values), graph.constant(1, np.float64)))
 
-    With u = 1 + x in float64 it is x * log(u) / (u - 1), as the errors of u cancel out, or x where u is 1.
+
+def _log1p(graph, values):
+    """Add log(1 + |x|) of floats, exact for small ones, too.
+
+    With u = 1 + |x| in float64 it is |x| * log(u) / (u - 1), as the errors of u cancel out, or |x| where u is 1.
     Source: Kahan; Goldberg, "What Every Computer Scientist Should Know About Floating-Point Arithmetic", 1991.
     """
     one = graph.constant(1, np.float64)
-    above = graph.add("Add", values, one)
+    magnitudes = graph.add("Abs", values)
+    above = graph.add("Add", magnitudes, one)
     difference = graph.add("Sub", above, one)
     is_tiny = graph.add("Equal", difference, graph.constant(0, np.float64))
     divisor = graph.add("Where", is_tiny, one, difference)
-    exact = graph.add("Mul", values, graph.add("Div", graph.add("Log", above), divisor))
-    return graph.add("Where", is_tiny, values, exact)
+    exact = graph.add("Mul", magnitudes, graph.add("Div", graph.add("Log", above), divisor))
+    return graph.add("Where", is_tiny, magnitudes, exact)
 
 
 def _recalibrate(graph: GraphBuilder, probabilities: str, recalibration: Recalibration) -> str:
