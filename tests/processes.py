@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes as a user starts them, and the checks of their ends."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -41,6 +42,19 @@ def results_of_two_ranks(program):
     statuses = [process.returncode for process in processes[1:]]
     assert statuses == [0, 0], (statuses, outputs)
     return [json.loads(output.partition("results")[2]) for output, _ in outputs[1:]]
+
+
+def read_terminal(controller):
+    """Return all that was written to a pseudo-terminal that no process has open any more, and close it.
+
+    One read may return a part of it only.
+    """
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: there is no more
+        while part := os.read(controller, 1 << 16):
+            shown += part
+    os.close(controller)
+    return shown.decode()
 
 
 def restore_signals():

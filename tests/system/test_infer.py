@@ -20,7 +20,7 @@ from src.dataset_meta import DatasetMeta
 from src.deepfm import DeepFMPredict
 from tests.checkpoints import save_random_checkpoint
 from tests.conftest import ROOT, make_rows
-from tests.processes import assert_refused
+from tests.processes import assert_refused, read_terminal
 from tests.records import read_rows
 
 BATCH_ROWS = 64
@@ -77,8 +77,7 @@ def test_a_terminal_shows_the_progress_of_the_runner(inferred, dataset):
     controller, terminal = pty.openpty()
     infer(inferred, "model.mindir", dataset, "n", stderr=terminal)
     os.close(terminal)
-    shown = os.read(controller, 10_000).decode()
-    os.close(controller)
+    shown = read_terminal(controller)
     assert "\rpredict: 1 of 1 files" in shown
     assert shown.endswith("\r\033[K")
     assert "predict:" not in (inferred / "infer.log").read_text()

@@ -8,6 +8,7 @@ import pytest
 
 from src.common.errors import ConfigError, UserError, run_main
 from tests.conftest import ROOT
+from tests.processes import read_terminal
 
 
 @pytest.mark.parametrize("error", [UserError("a\nb"), ConfigError("a b"), PermissionError(13, "a b")])
@@ -39,8 +40,7 @@ def test_a_terminal_shows_the_word_error_in_red_unless_no_color_or_dumb_is_set(e
     controller, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=terminal, env=inherited | environment, check=False)
     os.close(terminal)
-    assert os.read(controller, 1000).decode() == f"{line}\r\n"
-    os.close(controller)
+    assert read_terminal(controller) == f"{line}\r\n"
 
 
 def test_a_bug_keeps_its_traceback():
