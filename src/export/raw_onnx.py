@@ -155,18 +155,14 @@ def _quantiles(graph, encoder, name):
 def _ids_of_columns(graph, encoder, names, buckets):
     """Add the ids of buckets int64 [rows, fields], MISSING_INTEGER for missing values; return their name.
 
-    Each bucket that any of the fields knows has a number, from 1 on; each field has a row of ids by number, whose first
-    one is that of OOV.
+    Each bucket that any of the fields knows has a number, from 1 on; a table has the id of each number and field.
     """
     ids_of_fields, oov_ids = zip(*(_ids_of(encoder, name) for name in names))
-    numbers = {bucket: number for number, bucket in enumerate(sorted(set().union(*ids_of_fields)), start=1)}
-    table = np.repeat(np.array(oov_ids)[:, None], len(numbers) + 1, axis=1)
-    for row, ids in zip(table, ids_of_fields):
-        row[[numbers[bucket] for bucket in ids]] = list(ids.values())
-    by_bucket = {MISSING_INTEGER if bucket == "" else int(bucket): number for bucket, number in numbers.items()}
-    found = graph.encode_integers(buckets, by_bucket, 0)
-    row_starts = graph.constant(np.arange(len(names))[None] * table.shape[1], np.int64)
-    return graph.add("Gather", graph.constant(table.ravel(), np.int64), graph.add("Add", found, row_starts), axis=0)
+    known = sorted(set().union(*ids_of_fields))
+    table = [oov_ids, *([ids.get(bucket, oov) for ids, oov in zip(ids_of_fields, oov_ids)] for bucket in known)]
+    numbers = {MISSING_INTEGER if bucket == "" else int(bucket): number for number, bucket in enumerate(known, start=1)}
+    found = graph.encode_integers(buckets, numbers, 0)
+    return graph.add("GatherElements", graph.constant(table, np.int64), found, axis=0)
 
 
 def _ids_of(encoder: FeatureEncoder, field: str) -> tuple[dict[str, int], int]:
