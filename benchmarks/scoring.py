@@ -47,7 +47,8 @@ import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-LATENCY_ROUNDS, LATENCY_ROWS = 31, 200  # rows of a round, one call at least
+CALLS = {1: 5000, 1000: 50}  # of which the latency is the median, by number of rows
+ENCODED = ("sparse_ids", "dense_values")
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
         compare_speed(folder, arguments)
         in_new_process(print_stages, folder)
         in_new_process(print_networks, folder)
-        in_new_process(print_latency, folder)
+        print_latency(folder, arguments.rounds)
         if arguments.memory:
             write_new_rows(folder / "more.txt", 10 * arguments.rows, seed=3)
             for name in ("rows.txt", "more.txt"):
@@ -246,39 +247,32 @@ def processor_seconds(work: Callable) -> tuple[Any, float]:
     return result, min(times)
 
 
-def print_latency(folder: pathlib.Path) -> None:
-    """Print the latency of the raw ONNX file of both networks, and of the model of encoded rows."""
+def print_latency(folder: pathlib.Path, rounds: int) -> None:
+    """Print the latency of the raw ONNX files of both networks and of the models of encoded rows, each in a process."""
+    for name, row_count in itertools.product(("model", "default"), CALLS):
+        milliseconds = [
+            [in_new_process(median_milliseconds, folder, name, row_count, is_raw) for is_raw in (True, False)]
+            for _ in range(rounds)
+        ]
+        raw, ids = map(statistics.median, zip(*milliseconds))
+        ratio = statistics.median(raw / ids for raw, ids in milliseconds)
+        rows = f"{row_count} row{'s' * (row_count > 1)}"
+        print(f"{name}, {rows}: raw ONNX p50 {raw:.3f} ms, of ids {ids:.3f} ms, {ratio:.2f} times")
+
+
+def median_milliseconds(folder: pathlib.Path, name: str, row_count: int, is_raw: bool) -> float:
+    """Return the median time of a call of the raw ONNX file, or of the model of encoded rows."""
+    from benchmarks.pandas_scoring import start_session
     from src.package import load_model
     from src.package.rows import read_lines
 
     with open(folder / "rows.txt", "rb") as file:
-        lines = list(itertools.islice(file, 1000))
-    for name in ("model", "default"):
-        model = load_model(folder / name)
-        for row_count in (1, 1000):
-            frame = read_lines(lines[:row_count], model.encoder.schema)
-            raw, ids = compare_latency(folder, name, frame, model)
-            print(
-                f"{name}, {row_count} row{'s' * (row_count > 1)}: raw ONNX p50 {raw:.3f} ms, of ids {ids:.3f} ms, "
-                f"{raw / ids:.3f} times"
-            )
-
-
-def compare_latency(folder, name, frame, model):
-    """Return the median milliseconds of the raw ONNX file and of the model of encoded rows, which take turns."""
-    from benchmarks.pandas_scoring import start_session
-
-    sparse_ids, dense_values = model.encode(frame)
-    inputs = {
-        f"{name}/model.onnx": raw_inputs(frame, model.encoder.schema),
-        f"{name}-ids.onnx": {"sparse_ids": sparse_ids, "dense_values": dense_values},
-    }
-    systems = [functools.partial(start_session(folder / path).run, None, row) for path, row in inputs.items()]
-    milliseconds: list[list[float]] = [[] for _ in systems]
-    for _ in range(LATENCY_ROUNDS):
-        for run, times in zip(systems, milliseconds):
-            times += [1e3 * seconds_of(run) for _ in range(max(LATENCY_ROWS // frame.height, 1))]
-    return map(statistics.median, milliseconds)
+        lines = list(itertools.islice(file, row_count))
+    model = load_model(folder / name)
+    frame = read_lines(lines, model.encoder.schema)
+    inputs = raw_inputs(frame, model.encoder.schema) if is_raw else dict(zip(ENCODED, model.encode(frame)))
+    session = start_session(folder / (f"{name}/model.onnx" if is_raw else f"{name}-ids.onnx"))
+    return 1e3 * statistics.median(seconds_of(lambda: session.run(None, inputs)) for _ in range(CALLS[row_count]))
 
 
 def raw_inputs(frame, schema):
