@@ -62,11 +62,10 @@ class PandasScorer:
         return found.where(column.notna(), ids.get("", ids[OOV])).astype(np.int32)
 
 
-def start_session(path: pathlib.Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Return a session without warnings on the shape that the exporter states.  threads: 0 for all cores."""
+def start_session(path: pathlib.Path) -> onnxruntime.InferenceSession:
+    """Return a session without warnings on the shape that the exporter states."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options)
 
 

@@ -48,7 +48,6 @@ subprocess.run(sys.argv[1:], check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 CALLS = {1: 5000, 1000: 50}  # of which the latency is the median, by number of rows
-ENCODED = ("sparse_ids", "dense_values")
 
 
 def main() -> None:
@@ -265,13 +264,17 @@ def median_milliseconds(folder: pathlib.Path, name: str, row_count: int, is_raw:
     from benchmarks.pandas_scoring import start_session
     from src.package import load_model
     from src.package.rows import read_lines
+    from src.package.runtime import DENSE_VALUES, SPARSE_IDS
 
     with open(folder / "rows.txt", "rb") as file:
         lines = list(itertools.islice(file, row_count))
     model = load_model(folder / name)
     frame = read_lines(lines, model.encoder.schema)
-    inputs = raw_inputs(frame, model.encoder.schema) if is_raw else dict(zip(ENCODED, model.encode(frame)))
-    session = start_session(folder / (f"{name}/model.onnx" if is_raw else f"{name}-ids.onnx"))
+    if is_raw:
+        path, inputs = f"{name}/model.onnx", raw_inputs(frame, model.encoder.schema)
+    else:
+        path, inputs = f"{name}-ids.onnx", dict(zip((SPARSE_IDS, DENSE_VALUES), model.encode(frame)))
+    session = start_session(folder / path)
     return 1e3 * statistics.median(seconds_of(lambda: session.run(None, inputs)) for _ in range(CALLS[row_count]))
 
 

@@ -2,7 +2,7 @@
 """Build an ONNX graph node by node."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +31,12 @@ class GraphBuilder:
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
         """Add a node with one output; return the name of the output."""
-        return self.add_all(operator, inputs, 1, domain=domain, **attributes)[0]
-
-    def add_all(
-        self, operator: str, inputs: Iterable[str], output_count: int, domain: str = "", **attributes: object
-    ) -> list[str]:
-        """Add a node; return the names of its outputs."""
         number = len(self.nodes)
-        outputs = [f"{self._prefix}.{operator.lower()}{number}.{index}" for index in range(output_count)]
-        name = f"{self._prefix}.{operator}{number}"
-        node = helper.make_node(operator, list(inputs), outputs, name, domain=domain)
+        output = f"{self._prefix}.{operator.lower()}{number}"
+        node = helper.make_node(operator, inputs, [output], f"{self._prefix}.{operator}{number}", domain=domain)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self.nodes.append(node)
-        return outputs
+        return output
 
     def cast(self, tensor: str, dtype: type) -> str:
         """Add the conversion of a tensor to a numpy type."""

@@ -42,6 +42,7 @@ def build_raw_model(
     """
     encoder, identity = encoding.encoder(), encoding.identity
     front, back = GraphBuilder("rows"), GraphBuilder("recalibration")
+    # Both parts add the logarithms of the integers: onnxruntime makes one of equal nodes.
     encoded = {SPARSE_IDS: _sparse_ids(front, encoder)}
     if identity.dense_fields:
         encoded[DENSE_VALUES] = _dense_values(front, encoder)

@@ -169,8 +169,6 @@ def _make_caller() -> Callable[[bytes], Any]:
     """
 
     def call(content):
-        import pickle
-
         function, arguments = pickle.loads(content)
         return function(*arguments)
 
